@@ -1,0 +1,56 @@
+//! Domain types and ports of Allclear: what a voucher, a campaign, a target and an incident are, and the
+//! traits behind which every outside service sits. No I/O happens here.
+//!
+//! # Map
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`campaign`], [`target`], [`voucher`], [`notification`], [`station`], [`incident`] | the domain |
+//! | [`policy`] | quiet hours, throttle, and when sending is safe |
+//! | [`phone`], [`money`] | values that protect themselves: numbers mask, amounts carry their unit |
+//! | [`send_fault`] | WhatsApp's error codes as data: what each means and what to do |
+//! | [`error`] | what a failed call means for the caller |
+//! | [`ports`] | the traits, cut by what a procedure needs |
+//! | [`platform`] | all ports of one environment, in one struct |
+//! | [`clock`] | the only way time comes in |
+//!
+//! # Example
+//!
+//! ```
+//! use allclear_core::{Msisdn, policy::QuietHours};
+//!
+//! let number: Msisdn = "+250788123012".parse().unwrap();
+//! assert_eq!(number.to_string(), "+250 78* *** 012");
+//!
+//! let quiet = QuietHours::parse("22:00", "06:00").unwrap();
+//! assert!(quiet.contains("23:30".parse().unwrap()));
+//! ```
+//!
+//! What it deliberately does not do: talk to anything, retry anything, or know what a run is.
+
+#[macro_use]
+mod open_enum;
+
+pub mod campaign;
+pub mod clock;
+pub mod error;
+pub mod incident;
+pub mod money;
+pub mod notification;
+pub mod phone;
+pub mod platform;
+pub mod policy;
+pub mod ports;
+pub mod send_fault;
+pub mod station;
+pub mod target;
+pub mod voucher;
+
+pub use campaign::{Campaign, CampaignId, CampaignStatus};
+pub use clock::{Clock, VirtualClock};
+pub use error::{Class, PortError, Service};
+pub use money::{Currency, Money};
+pub use phone::Msisdn;
+pub use platform::Platform;
+pub use target::{Target, TargetId, TargetStatus};
+pub use voucher::{Voucher, VoucherId, VoucherStatus};

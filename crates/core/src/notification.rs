@@ -1,0 +1,54 @@
+//! Notifications: single messages that the platform's worker sends, beside campaigns.
+
+use serde::{Deserialize, Serialize};
+
+uuid_id! {
+    /// Identifies a notification.
+    NotificationId, "notification id"
+}
+
+open_enum! {
+    /// What became of a notification. The database's enum has the first three only.
+    NotificationStatus {
+        /// Waiting for the worker.
+        Queued = "queued",
+        /// Sent.
+        Sent = "sent",
+        /// Not sent; stays so until somebody retries it.
+        Failed = "failed",
+        /// A word of the admin API that its own database refuses.
+        Cancelled = "cancelled",
+    }
+}
+
+open_enum! {
+    /// Why the platform's policy held a message back.
+    PolicyReason {
+        /// The recipient opted out.
+        OptOut = "opt_out",
+        /// It is quiet hours.
+        QuietHours = "quiet_hours",
+        /// The throttle's window is full.
+        Throttled = "throttled",
+    }
+}
+
+/// A notification that failed, without its recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedNotification {
+    /// Which one.
+    pub id: NotificationId,
+    /// The platform's error text, masked.
+    pub error: String,
+}
+
+/// What a retry request did, all three lists of its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryAnswer {
+    /// Put back in the queue.
+    pub queued: Vec<NotificationId>,
+    /// Held back, with the platform's reason.
+    pub blocked: Vec<(NotificationId, String)>,
+    /// Unknown to the platform.
+    pub missing: Vec<NotificationId>,
+}

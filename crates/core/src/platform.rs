@@ -1,0 +1,38 @@
+//! All ports of one environment.
+
+use std::sync::Arc;
+
+use crate::ports::{
+    Artifacts, AuditLog, Campaigns, Chat, Limits, Notifications, Paging, PolicyStore, Provider, SendLog,
+    SendQueue, Sender, StatusPage, Targets, WhatsAppAccount,
+};
+
+/// The platform as a procedure sees it: a struct of ports, each replaceable by a mock or by your own.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each field is the port its type documents")]
+pub struct Platform {
+    pub campaigns: Arc<dyn Campaigns>,
+    pub targets: Arc<dyn Targets>,
+    pub send_queue: Arc<dyn SendQueue>,
+    pub send_log: Arc<dyn SendLog>,
+    pub notifications: Arc<dyn Notifications>,
+    pub policy: Arc<dyn PolicyStore>,
+    pub sender: Arc<dyn Sender>,
+    pub whatsapp: Arc<dyn WhatsAppAccount>,
+    pub provider: Arc<dyn Provider>,
+    pub chat: Arc<dyn Chat>,
+    pub paging: Arc<dyn Paging>,
+    pub audit: Arc<dyn AuditLog>,
+    pub artifacts: Arc<dyn Artifacts>,
+    pub status_page: Arc<dyn StatusPage>,
+    /// What this environment is configured to allow.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Platform")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,369 @@
+//! The ports: traits behind which the outside services sit, cut by what a procedure needs.
+//!
+//! Reads of a written state go another way than the write did: the admin API writes, PostgREST reads back,
+//! because most of the admin API's own reads may be a year old (its fetch cache freezes GET-only routes).
+//!
+//! Every method may fail with a [`PortError`]; its [`class`](PortError::class) says what to do. With the feature
+//! `mock`, each trait `X` has a mockall mock `MockX`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::campaign::CampaignChange;
+use crate::incident::Incident;
+use crate::notification::{FailedNotification, NotificationId, RetryAnswer};
+use crate::policy::{SendPolicy, StoredPolicy};
+use crate::target::{SendTally, TargetId};
+use crate::{Campaign, CampaignId, Msisdn, PortError, Target};
+
+type Result<T> = std::result::Result<T, PortError>;
+
+/// Campaigns and what may be done to them.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Campaigns: Send + Sync {
+    /// All campaigns that the database says are running, by id. Read fresh (PostgREST).
+    async fn running(&self) -> Result<Vec<Campaign>>;
+
+    /// One campaign, read fresh (PostgREST). [`PortError::NotFound`] where there is none.
+    async fn find(&self, id: CampaignId) -> Result<Campaign>;
+
+    /// `POST /api/campaigns/pause`. Not keyed. The row is written before the dispatcher is called, so an error
+    /// answer does not mean that nothing happened: errors of this call are [`PortError::OutcomeUnknown`].
+    async fn pause(&self, id: CampaignId) -> Result<()>;
+
+    /// `POST /api/campaigns/start`. As [`pause`](Self::pause); overwrites `started_at`.
+    async fn start(&self, id: CampaignId) -> Result<()>;
+
+    /// What was done to a campaign at or after `since`, from the platform's audit log, oldest first.
+    async fn changes_since(&self, id: CampaignId, since: Timestamp) -> Result<Vec<CampaignChange>>;
+}
+
+/// Targets of campaigns.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Targets: Send + Sync {
+    /// Up to `limit` failed targets of a campaign with ids above `after`, by id (PostgREST, by key and not by
+    /// offset, so that rows that change in between are neither skipped nor repeated).
+    async fn failed(&self, campaign: CampaignId, after: Option<TargetId>, limit: u32) -> Result<Vec<Target>>;
+
+    /// How many failed targets a campaign has (an exact count).
+    async fn count_failed(&self, campaign: CampaignId) -> Result<u64>;
+}
+
+/// The dispatcher's queue: what is really sent.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait SendQueue: Send + Sync {
+    /// How many rows of a campaign wait to be sent.
+    async fn pending(&self, campaign: CampaignId) -> Result<u64>;
+
+    /// How many rows of a campaign are marked not to be sent.
+    async fn skipped(&self, campaign: CampaignId) -> Result<u64>;
+
+    /// Marks all waiting rows of a campaign `SKIPPED`: the one thing that really stops the dispatcher, which
+    /// never looks at a campaign's status. One statement; returns how many rows it changed.
+    async fn skip_pending(&self, campaign: CampaignId) -> Result<u64>;
+
+    /// Marks all skipped rows of a campaign `PENDING` again. Returns how many rows it changed.
+    async fn restore_skipped(&self, campaign: CampaignId) -> Result<u64>;
+
+    /// How many unsent rows (waiting or skipped) of a campaign are due before `at`.
+    async fn due_before(&self, campaign: CampaignId, at: Timestamp) -> Result<u64>;
+
+    /// Moves every unsent row of a campaign that is due before `at` to `at`. Returns how many rows it changed.
+    /// Idempotent: the time is absolute.
+    async fn postpone(&self, campaign: CampaignId, at: Timestamp) -> Result<u64>;
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// WhatsApp's message id.
+    pub message_id: String,
+    /// When the platform sent it.
+    pub sent_at: Timestamp,
+    /// `sent`, `delivered` or `failed`, as the webhook reported.
+    pub status: Option<String>,
+    /// The error code, where it failed.
+    pub error_code: Option<String>,
+}
+
+/// The send log: evidence of what went out.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait SendLog: Send + Sync {
+    /// Sends and failures at or after `since`, counted; of one campaign, or of all.
+    async fn tally(&self, campaign: Option<CampaignId>, since: Timestamp) -> Result<SendTally>;
+
+    /// Messages to one number at or after `since`, newest last.
+    async fn to_number(&self, number: &Msisdn, since: Timestamp) -> Result<Vec<Delivery>>;
+}
+
+/// Notifications: single messages beside campaigns.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Notifications: Send + Sync {
+    /// Notifications created at or after `since`: how many are sent and how many failed.
+    async fn tally(&self, since: Timestamp) -> Result<SendTally>;
+
+    /// Up to `limit` failed notifications created at or after `since`, by creation, then id.
+    async fn failed(&self, since: Timestamp, limit: u32) -> Result<Vec<FailedNotification>>;
+
+    /// How many of these notifications are failed now, read fresh.
+    async fn still_failed(&self, ids: &[NotificationId]) -> Result<u64>;
+
+    /// `POST /api/notifications/retry`, at most 50 ids: puts them back in the queue and sends nothing itself
+    /// (the platform's `resend` sends *and* queues, so it is not offered here).
+    async fn retry(&self, ids: &[NotificationId]) -> Result<RetryAnswer>;
+}
+
+/// The stored sending policy.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait PolicyStore: Send + Sync {
+    /// What is stored (PostgREST). The admin API answers with invented defaults when its read fails, so it is
+    /// not asked.
+    async fn read(&self) -> Result<StoredPolicy>;
+
+    /// `POST /api/settings`: replaces all three fields; the opt-out list is read and written back unchanged.
+    /// The platform answers "Settings saved." even when they are not: read back.
+    async fn write(&self, policy: &SendPolicy) -> Result<()>;
+}
+
+/// An accepted message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// WhatsApp's message id. A 202 without one ("skipped") is no acceptance, and no value of this type.
+    pub message_id: String,
+}
+
+/// The edge function that sends through WhatsApp.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Sender: Send + Sync {
+    /// Sends one real message to the environment's own canary number. Not keyed: an answer that is lost leaves
+    /// the outcome unknown. `marker` travels in the message's context.
+    async fn send_canary(&self, marker: &str) -> Result<Accepted>;
+
+    /// The number that canaries go to.
+    fn canary_number(&self) -> Msisdn;
+}
+
+/// Whether WhatsApp lets a phone number send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CanSend {
+    /// Yes.
+    Available,
+    /// With restrictions.
+    Limited,
+    /// No.
+    Blocked,
+}
+
+/// WhatsApp's own view of our phone number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhoneHealth {
+    /// May it send?
+    pub can_send: CanSend,
+    /// Quality rating as WhatsApp words it (GREEN, YELLOW, RED, UNKNOWN).
+    pub quality: String,
+    /// Error codes that WhatsApp gives for the number, its account or its templates.
+    pub error_codes: Vec<u32>,
+    /// How long until a rate limit ends, in minutes, from the business-use-case usage header.
+    pub regain_access_minutes: Option<u64>,
+}
+
+/// WhatsApp's Graph API, the part that diagnoses.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait WhatsAppAccount: Send + Sync {
+    /// `GET /{phone-id}?fields=...,health_status`. A read; sends nothing.
+    async fn health(&self) -> Result<PhoneHealth>;
+
+    /// The ids a provider needs in a ticket: account and phone number.
+    fn ids(&self) -> AccountIds;
+}
+
+/// Ids of the WhatsApp account, for the provider's ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountIds {
+    /// The WhatsApp business account.
+    pub business_account: String,
+    /// The phone number's id (not the number).
+    pub phone: String,
+}
+
+/// A ticket for the WhatsApp provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// One line.
+    pub subject: String,
+    /// The whole text: ids, time window, codes with counts, what was tried.
+    pub body: String,
+}
+
+/// The provider's ticket intake. Neither keyed nor readable: after a lost answer only a person can tell.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Opens a ticket; returns its reference.
+    async fn open_ticket(&self, ticket: &Ticket) -> Result<String>;
+}
+
+/// A message to a chat channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// Which channel, e.g. `#ops`.
+    pub channel: String,
+    /// The text. Foreign words in it are escaped by the client.
+    pub text: String,
+    /// What we find it again by; unique per message.
+    pub marker: String,
+}
+
+/// Where a message stands in its channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// Slack's `ts`: its id within the channel.
+    pub ts: String,
+}
+
+/// Chat.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Chat: Send + Sync {
+    /// `chat.postMessage`. Slack has no public idempotency key; the marker goes into the message's metadata.
+    async fn post(&self, message: &ChatMessage) -> Result<Posted>;
+
+    /// Looks for our own message by its marker (`conversations.history` with metadata).
+    async fn find(&self, channel: &str, marker: &str) -> Result<Option<Posted>>;
+}
+
+/// An alert for the paging service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Chosen by us and stored before sending; makes repeated triggers one alert while it is open.
+    pub dedup_key: String,
+    /// What happened, at most 1,024 characters.
+    pub summary: String,
+    /// What it is about.
+    pub source: String,
+    /// Further text for whoever answers.
+    pub details: String,
+}
+
+/// Paging.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Paging: Send + Sync {
+    /// Triggers an alert (Events API v2). 202 is not an incident: confirm with [`find`](Self::find).
+    async fn trigger(&self, page: &Page) -> Result<()>;
+
+    /// The newest incident for a dedup key, open or resolved (`GET /incidents?incident_key=`).
+    async fn find(&self, dedup_key: &str) -> Result<Option<Incident>>;
+
+    /// Resolves the alert of a dedup key (Events API v2).
+    async fn resolve(&self, dedup_key: &str) -> Result<()>;
+}
+
+/// A row for the platform's audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// Chosen by us, so that inserting it twice is inserting it once.
+    pub id: Uuid,
+    /// What was done, e.g. `incident_resolution`.
+    pub action: String,
+    /// What it concerns: a table.
+    pub target_table: String,
+    /// What it concerns: a row.
+    pub target_id: String,
+    /// What changed, as JSON.
+    pub diff: serde_json::Value,
+}
+
+/// The platform's audit log.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Inserts a row unless its id is there already.
+    async fn insert(&self, row: &AuditRow) -> Result<()>;
+
+    /// Reads a row back. The platform loses audit writes silently, so only this proves one.
+    async fn find(&self, id: Uuid) -> Result<Option<AuditRow>>;
+}
+
+/// A finished file that a run left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name inside the run's folder.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its content, in hex.
+    pub sha256: String,
+}
+
+/// A file being written. Nothing is visible under its name until [`finish`](Self::finish).
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ArtifactWriter: Send {
+    /// Appends bytes.
+    async fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes the file durable and visible, atomically.
+    async fn finish(&mut self) -> Result<Artifact>;
+}
+
+/// Files that a run leaves: readable by their owner only, since an export holds phone numbers.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Artifacts: Send + Sync {
+    /// Starts a file, replacing one of that name when it is finished.
+    async fn create(&self, name: &str) -> Result<Box<dyn ArtifactWriter>>;
+
+    /// A finished file, re-read from disk: size and checksum as they are now.
+    async fn find(&self, name: &str) -> Result<Option<Artifact>>;
+}
+
+/// One light of the platform's own status page. A hint for people, never evidence: green is sticky there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusLight {
+    /// Which integration, as the platform names it.
+    pub integration: String,
+    /// `green`, `amber` or `red`.
+    pub status: String,
+    /// The platform's message.
+    pub message: String,
+}
+
+/// The platform's own status page.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait StatusPage: Send + Sync {
+    /// `GET /api/integrations/status`. Careful: with some deployments each call makes the dispatcher send, so
+    /// procedures ask only when the environment allows it.
+    async fn lights(&self) -> Result<Vec<StatusLight>>;
+}
+
+/// What an environment is configured to allow, beside its ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The IANA zone of the recipients, for quiet hours.
+    pub recipients_zone: String,
+    /// The policy to fall back to where the stored one is broken.
+    pub default_policy: SendPolicy,
+    /// How often the dispatcher runs.
+    pub dispatcher_interval: Duration,
+    /// How many messages the dispatcher sends in one interval at most.
+    pub dispatcher_batch: u32,
+    /// Whether a read of the status page is known to have no side effect here.
+    pub status_page_is_safe: bool,
+    /// The chat channel for operations.
+    pub ops_channel: String,
+}

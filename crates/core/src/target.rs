@@ -1,0 +1,98 @@
+//! Targets: one recipient of one campaign, and what is counted about them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{CampaignId, Msisdn};
+
+uuid_id! {
+    /// Identifies a campaign's target.
+    TargetId, "target id"
+}
+
+open_enum! {
+    /// What became of a target. The database checks nothing here.
+    TargetStatus {
+        /// Waiting to be sent.
+        Queued = "queued",
+        /// Waiting because of the throttle.
+        QueuedThrottled = "queued_throttled",
+        /// Handed to WhatsApp.
+        Sent = "sent",
+        /// WhatsApp reports it delivered.
+        Delivered = "delivered",
+        /// WhatsApp reports it read.
+        Read = "read",
+        /// Not sent; `error_code` says why.
+        Failed = "failed",
+        /// The recipient does not want messages.
+        OptedOut = "opted_out",
+    }
+}
+
+/// One recipient of one campaign. Not serializable, because it holds a phone number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Which one.
+    pub id: TargetId,
+    /// Of which campaign.
+    pub campaign: CampaignId,
+    /// The number.
+    pub msisdn: Msisdn,
+    /// What became of it.
+    pub status: TargetStatus,
+    /// Why it failed, as WhatsApp or the platform coded it.
+    pub error_code: Option<String>,
+    /// When that last changed.
+    pub last_update_at: Option<Timestamp>,
+}
+
+/// Sends of a span of time, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendTally {
+    /// Sends that were accepted.
+    pub sent: u64,
+    /// Sends that failed, by error code.
+    pub failed: BTreeMap<String, u64>,
+    /// The longest wait that a failed send was told, in seconds.
+    pub retry_after_seconds: Option<u64>,
+    /// When the first of the failures happened.
+    pub first_failure_at: Option<Timestamp>,
+    /// When the last of the failures happened.
+    pub last_failure_at: Option<Timestamp>,
+}
+
+impl SendTally {
+    /// How many failed.
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// How many were tried.
+    pub fn tries(&self) -> u64 {
+        self.sent + self.failures()
+    }
+
+    /// Failures among all tries, in percent; `None` when nothing was tried, for no sends prove nothing.
+    pub fn failure_percent(&self) -> Option<u64> {
+        (self.tries() > 0).then(|| self.failures() * 100 / self.tries())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sends_are_no_evidence_of_health() {
+        assert_eq!(SendTally::default().failure_percent(), None);
+        let tally = SendTally {
+            sent: 95,
+            failed: [("131026".to_owned(), 5)].into(),
+            ..SendTally::default()
+        };
+        assert_eq!(tally.failure_percent(), Some(5));
+    }
+}

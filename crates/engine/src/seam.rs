@@ -1,0 +1,122 @@
+//! The seam: the three durable verbs that an engine offers a run. Everything else stands above it and is the same
+//! on every engine.
+
+use allclear_core::Clock;
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+use crate::gate::Answer;
+use crate::journal::{Damaged, Entry, Event};
+
+/// An entry, and whether it was there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The entry.
+    pub entry: Entry,
+    /// Whether it is replayed rather than new.
+    pub replayed: bool,
+    /// The key that the journal has at this place, where it is another than the one asked for.
+    pub out_of_order: Option<String>,
+}
+
+/// Something that reaches a run from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// An answer to the gate that was waited for.
+    Answer(Answer),
+    /// Somebody ends the run.
+    Abort {
+        /// Who.
+        by: String,
+    },
+    /// The process is asked to let go.
+    Detach,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Woken {
+    /// The time came.
+    Time,
+    /// Something else came first.
+    By(Signal),
+}
+
+/// The journal or what it lives on failed. Nothing is retried on the same store: after a failed sync nobody knows
+/// what is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SeamError {
+    /// The store cannot write or read.
+    #[error("the journal store failed while {doing}: {detail}; free space or repair the disk, then `resume`")]
+    Store {
+        /// What it was doing.
+        doing: &'static str,
+        /// What the store said.
+        detail: String,
+    },
+    /// The journal is not what was written.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    /// A recorded value cannot be read by this version of the procedure.
+    #[error(
+        "entry {seq} ({key}) cannot be read by this version: {detail}; resume with the version that wrote it"
+    )]
+    Unreadable {
+        /// Which entry.
+        seq: u64,
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Another process has the run.
+    #[error("run {run} is held by another process; watch it, or end that process first")]
+    Locked {
+        /// Which run.
+        run: String,
+    },
+    /// Another run has the resource.
+    #[error("{resource} is held by run {holder}")]
+    Held {
+        /// What.
+        resource: String,
+        /// By which run.
+        holder: String,
+    },
+}
+
+/// What an engine offers one run.
+#[async_trait]
+pub trait Seam: Send {
+    /// Returns the entry recorded under `key`, or runs `body`, records what it says, and returns that. The entry is
+    /// durable on return.
+    async fn record(&mut self, key: &str, body: BoxFuture<'_, Event>) -> Result<Recorded, SeamError>;
+
+    /// The entry recorded under `key`, if this engine can look it up without running anything.
+    fn recorded(&self, key: &str) -> Option<&Entry>;
+
+    /// Returns at `until` by the run's clock, or when a signal comes first. Waiting itself is not recorded: the run
+    /// records that it waits, and until when.
+    async fn sleep(&mut self, until: Timestamp) -> Result<Woken, SeamError>;
+
+    /// Returns the next answer to `gate`, or when `until` comes, or when the run is ended from outside. Without
+    /// `patience` it looks once and returns at once.
+    async fn signal(
+        &mut self,
+        gate: &str,
+        until: Option<Timestamp>,
+        patience: bool,
+    ) -> Result<Woken, SeamError>;
+
+    /// Takes a resource (a campaign, a voucher) for this run, until the run is over. [`SeamError::Held`] when another
+    /// run has it.
+    async fn claim(&mut self, resource: &str) -> Result<(), SeamError>;
+
+    /// How often the run has been taken up: 0 at first.
+    fn incarnation(&self) -> u32;
+
+    /// The run's clock.
+    fn clock(&self) -> Arc<dyn Clock>;
+}

@@ -1,0 +1,234 @@
+//! The seam of one run on the store.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_core::Clock;
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, params};
+use serde_json::Value;
+
+use super::commit::{Append, Committer};
+use crate::gate::Answer;
+use crate::journal::{Entry, Event, GENESIS, Link, link_hash};
+use crate::memory::{encode, new_entry};
+use crate::replay::Replay;
+use crate::seam::{Recorded, Seam, SeamError, Signal, Woken};
+
+/// How often a waiting run looks for signals from other processes, in real time.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// One incarnation of a run. Dropping it frees the run's lock.
+#[derive(Debug)]
+pub struct SqliteSeam {
+    committer: Arc<Committer>,
+    run: i64,
+    replay: Replay,
+    last_hash: String,
+    clock: Arc<dyn Clock>,
+    incarnation: u32,
+    /// The signal that was handed out and is not recorded yet.
+    taken: Option<i64>,
+    _lock: File,
+}
+
+impl SqliteSeam {
+    pub(super) fn new(
+        committer: Arc<Committer>,
+        run: i64,
+        lock: File,
+        entries: Vec<Entry>,
+        clock: Arc<dyn Clock>,
+        incarnation: u32,
+    ) -> Self {
+        let last_hash = last_hash(&committer, run);
+        Self {
+            committer,
+            run,
+            replay: Replay::of(entries),
+            last_hash,
+            clock,
+            incarnation,
+            taken: None,
+            _lock: lock,
+        }
+    }
+
+    pub(super) fn claim_now(&self, resource: &str) -> Result<(), SeamError> {
+        let holder = self.committer.with("claiming", |connection| {
+            connection.execute(
+                "INSERT INTO claim (resource, run) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                params![resource, self.run],
+            )?;
+            connection.query_row(
+                "SELECT run.number, run.id FROM claim JOIN run ON run.number = claim.run WHERE resource = ?",
+                [resource],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+            )
+        })?;
+        if holder.0 == self.run {
+            Ok(())
+        } else {
+            Err(SeamError::Held {
+                resource: resource.to_owned(),
+                holder: holder.1,
+            })
+        }
+    }
+
+    /// The next signal for a gate, or an abort. An answer stays in the store until the entry that records it is
+    /// committed, so a crash in between loses none; an abort stays until the run is over.
+    fn next_signal(&mut self, gate: &str) -> Result<Option<Signal>, SeamError> {
+        let found = self.committer.with("looking for signals", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT number, gate, body FROM signal WHERE run = ? AND gate IN (?, '~abort') ORDER BY number LIMIT 1",
+                )?
+                .query_row(params![self.run, gate], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+                })
+                .optional()
+        })?;
+        let Some((number, sent_to, body)) = found else {
+            return Ok(None);
+        };
+        if sent_to == "~abort" {
+            return Ok(Some(Signal::Abort { by: body }));
+        }
+        self.taken = Some(number);
+        let answer: Answer = serde_json::from_str(&body).map_err(|error| SeamError::Store {
+            doing: "reading an answer",
+            detail: error.to_string(),
+        })?;
+        Ok(Some(Signal::Answer(answer)))
+    }
+
+    /// Waits for a signal to `gate`, or for `until`.
+    async fn wait(&mut self, gate: &str, until: Option<Timestamp>) -> Result<Woken, SeamError> {
+        let clock = Arc::clone(&self.clock);
+        let signalled = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                if let Some(signal) = self.next_signal(gate)? {
+                    return Ok(signal);
+                }
+            }
+        };
+        match until {
+            Some(until) => tokio::select! {
+                biased;
+                () = clock.sleep_until(until) => Ok(Woken::Time),
+                signal = signalled => signal.map(Woken::By),
+            },
+            None => signalled.await.map(Woken::By),
+        }
+    }
+}
+
+#[async_trait]
+impl Seam for SqliteSeam {
+    async fn record(&mut self, key: &str, body: BoxFuture<'_, Event>) -> Result<Recorded, SeamError> {
+        let (found, out_of_order) = self.replay.take(key);
+        if let Some(entry) = found {
+            return Ok(Recorded {
+                entry,
+                replayed: true,
+                out_of_order,
+            });
+        }
+        let event = body.await;
+        let entry = new_entry(&self.replay, &*self.clock, key, event);
+        let body = encode(&entry)?;
+        let hash = link_hash(&self.last_hash, &body);
+        let ends = match &entry.event {
+            Event::Concluded { outcome, .. } => serde_json::to_value(outcome)
+                .ok()
+                .as_ref()
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            _ => None,
+        };
+        let consumes = match &entry.event {
+            Event::Answered { .. } | Event::AnswerRefused { .. } => self.taken.take(),
+            _ => None,
+        };
+        let link = Link {
+            body,
+            hash: hash.clone(),
+        };
+        self.committer
+            .append(Append {
+                run: self.run,
+                seq: entry.seq,
+                link,
+                consumes,
+                ends,
+            })
+            .await?;
+        self.last_hash = hash;
+        self.replay.push(entry.clone());
+        Ok(Recorded {
+            entry,
+            replayed: false,
+            out_of_order,
+        })
+    }
+
+    fn recorded(&self, key: &str) -> Option<&Entry> {
+        self.replay.peek(key)
+    }
+
+    async fn sleep(&mut self, until: Timestamp) -> Result<Woken, SeamError> {
+        if self.clock.now() >= until {
+            return Ok(Woken::Time);
+        }
+        self.wait("~abort", Some(until)).await
+    }
+
+    async fn signal(
+        &mut self,
+        gate: &str,
+        until: Option<Timestamp>,
+        patience: bool,
+    ) -> Result<Woken, SeamError> {
+        if let Some(signal) = self.next_signal(gate)? {
+            return Ok(Woken::By(signal));
+        }
+        if patience {
+            self.wait(gate, until).await
+        } else {
+            Ok(Woken::Time)
+        }
+    }
+
+    async fn claim(&mut self, resource: &str) -> Result<(), SeamError> {
+        self.claim_now(resource)
+    }
+
+    fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+}
+
+fn last_hash(committer: &Committer, run: i64) -> String {
+    committer
+        .with("reading a journal", |connection| {
+            connection
+                .query_row(
+                    "SELECT hash FROM entry WHERE run = ? ORDER BY seq DESC LIMIT 1",
+                    [run],
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| GENESIS.to_owned())
+}

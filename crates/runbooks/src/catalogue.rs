@@ -1,0 +1,141 @@
+//! Which runbooks there are, what they take, and how each can be drilled.
+
+use allclear_core::Platform;
+use allclear_engine::{Runbook, Step};
+use serde_json::Value;
+
+use crate::whatsapp_send_failures::{Input as WhatsAppInput, STEPS as WHATSAPP_STEPS, WhatsAppSendFailures};
+
+/// A named outage that a drill can begin with; the sandbox knows how to make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What happens in it.
+    pub says: &'static str,
+}
+
+/// One runbook of the catalogue.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Its name on the command line.
+    pub id: &'static str,
+    /// Its title in the written runbook.
+    pub title: &'static str,
+    /// Its bullets.
+    pub steps: &'static [Step],
+    /// How it can be drilled; the first is the default.
+    pub scenarios: &'static [Scenario],
+    /// Makes the runbook for an input, on a platform.
+    pub build: fn(Value, Platform) -> Result<Box<dyn Runbook>, InputError>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An input that a runbook does not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{runbook} does not take this input: {detail}")]
+pub struct InputError {
+    /// Which runbook.
+    pub runbook: &'static str,
+    /// What is wrong with it, field and value.
+    pub detail: String,
+}
+
+/// A name that no runbook has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no runbook `{name}`{}; `allclear list` shows all", suggestion.map_or_else(String::new, |s| format!(", did you mean `{s}`?")))]
+pub struct UnknownRunbook {
+    /// What was asked for.
+    pub name: String,
+    /// The nearest name, where one is near.
+    pub suggestion: Option<&'static str>,
+}
+
+/// All runbooks, in the order of the written text.
+pub fn catalogue() -> &'static [Entry] {
+    const CATALOGUE: &[Entry] = &[Entry {
+        id: "whatsapp-send-failures",
+        title: "WhatsApp Send Failures",
+        steps: WHATSAPP_STEPS,
+        scenarios: &[
+            Scenario {
+                name: "rate-limited",
+                says: "WhatsApp answers 130429 for ten minutes",
+            },
+            Scenario {
+                name: "invalid-numbers",
+                says: "a fifth of the numbers cannot receive",
+            },
+            Scenario {
+                name: "outage",
+                says: "the send function fails for 25 minutes, long enough to notify the provider",
+            },
+            Scenario {
+                name: "quiet-hours-misconfigured",
+                says: "quiet hours are swapped and hold everything back",
+            },
+            Scenario {
+                name: "throttle-misconfigured",
+                says: "the throttle is 0",
+            },
+            Scenario {
+                name: "auth-expired",
+                says: "the WhatsApp token has expired",
+            },
+            Scenario {
+                name: "policy-blocked",
+                says: "WhatsApp restricts the account",
+            },
+            Scenario {
+                name: "flapping",
+                says: "sends fail again after the resume",
+            },
+            Scenario {
+                name: "healthy",
+                says: "nothing is wrong; nothing must be done",
+            },
+        ],
+        build: |input, on| {
+            let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
+            Ok(Box::new(WhatsAppSendFailures { on, input }))
+        },
+    }];
+    CATALOGUE
+}
+
+/// Finds a runbook by its name.
+pub fn find(name: &str) -> Result<&'static Entry, UnknownRunbook> {
+    catalogue().iter().find(|entry| entry.id == name).ok_or_else(|| {
+        let nearest = catalogue()
+            .iter()
+            .map(|entry| (strsim::levenshtein(name, entry.id), entry.id))
+            .min();
+        let suggestion = nearest
+            .filter(|(distance, id)| *distance <= id.len() / 3)
+            .map(|(_, id)| id);
+        UnknownRunbook {
+            name: name.to_owned(),
+            suggestion,
+        }
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned + Default>(
+    runbook: &'static str,
+    input: Value,
+) -> Result<T, InputError> {
+    if input.is_null() {
+        return Ok(T::default());
+    }
+    serde_json::from_value(input).map_err(|error| InputError {
+        runbook,
+        detail: error.to_string(),
+    })
+}

@@ -1,0 +1,15 @@
+//! The runbooks of Allclear: each procedure in one folder, and the catalogue that lists them.
+//!
+//! A procedure is an ordinary async function over a [`Run`](allclear_engine::Run) and ports. Adding one touches its own
+//! folder and [`catalogue`].
+//!
+//! ```
+//! let runbook = allclear_runbooks::find("whatsapp-send-failures").unwrap();
+//! assert_eq!(runbook.steps[0].id, "WA-D1");
+//! assert!(allclear_runbooks::find("whatsap-send-failure").unwrap_err().to_string().contains("did you mean"));
+//! ```
+
+pub mod catalogue;
+pub mod whatsapp_send_failures;
+
+pub use catalogue::{Entry, InputError, Scenario, UnknownRunbook, catalogue, find};

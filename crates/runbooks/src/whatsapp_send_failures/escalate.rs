@@ -1,0 +1,365 @@
+//! Telling people: a ticket at the provider, a page, and a line in the operations channel.
+//!
+//! None of these may hold up a safe mitigation: when a service for telling is itself down, the run notes it as an open
+//! question and goes on. The one exception is a ticket *in doubt*. The provider's intake can neither be asked nor told to
+//! drop a repetition, so a person must say whether it went out.
+
+use std::sync::Arc;
+
+use allclear_core::ports::{AccountIds, Chat, ChatMessage, Page, Paging, Provider, Ticket};
+use allclear_core::{Platform, PortError};
+use allclear_engine::{
+    Applied, Effect, Escalation, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Note, Prediction,
+    Reconciled, Repeat, Run,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::WA_E1;
+use super::detect::Signal;
+use super::effects::change;
+use super::messages;
+
+/// Tells everybody who must know that the failures last.
+pub(super) struct NotifyProvider {
+    on: Platform,
+    signal: Signal,
+    run: String,
+}
+
+impl NotifyProvider {
+    pub(super) fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
+        Self {
+            on: on.clone(),
+            signal: signal.clone(),
+            run: run.to_owned(),
+        }
+    }
+
+    pub(super) async fn tell(&self, run: &mut Run) -> Result<(), Halt> {
+        let ticket = OpenTicket::about(&self.on, &self.signal, &self.run);
+        let told = run.attempt(&WA_E1, ticket).await.map(drop);
+        Self::go_on_without(run, "open a ticket at the WhatsApp provider by hand", told).await?;
+
+        let told = run
+            .attempt(&WA_E1, PageSomebody::about(&self.on, &self.signal, &self.run))
+            .await
+            .map(drop);
+        Self::go_on_without(run, "page somebody by hand", told).await?;
+
+        let told = run
+            .attempt(&WA_E1, TellOperations::about(&self.on, &self.signal, &self.run))
+            .await
+            .map(drop);
+        Self::go_on_without(run, "tell the operations channel by hand", told).await?;
+
+        run.note(
+            &WA_E1,
+            Note::Mitigation {
+                says: "the WhatsApp provider was notified".to_owned(),
+            },
+        )
+        .await
+    }
+
+    /// A failed telling is noted; everything else that stops a run stops this one too.
+    async fn go_on_without(run: &mut Run, by_hand: &str, told: Result<(), Halt>) -> Result<(), Halt> {
+        match told {
+            Err(Halt::Failed { error, .. }) => {
+                run.note(
+                    &WA_E1,
+                    Note::OpenQuestion {
+                        says: format!("{by_hand}: {error}"),
+                    },
+                )
+                .await
+            }
+            other => other,
+        }
+    }
+}
+
+#[async_trait]
+impl Escalation for NotifyProvider {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        self.tell(run).await
+    }
+}
+
+/// The provider's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Reference {
+    reference: String,
+}
+
+/// Opens a ticket at the provider.
+#[derive(Clone)]
+struct OpenTicket {
+    provider: Arc<dyn Provider>,
+    ids: AccountIds,
+    signal: Signal,
+    run: String,
+}
+
+impl OpenTicket {
+    fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
+        Self {
+            provider: Arc::clone(&on.provider),
+            ids: on.whatsapp.ids(),
+            signal: signal.clone(),
+            run: run.to_owned(),
+        }
+    }
+}
+
+#[async_trait]
+impl Effect for OpenTicket {
+    type Receipt = Reference;
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "provider.ticket"
+    }
+
+    fn subject(&self) -> String {
+        "provider ticket".to_owned()
+    }
+
+    fn title(&self) -> String {
+        "open a ticket at the WhatsApp provider".to_owned()
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Neither
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        let ticket = messages::ticket(&self.ids, &self.signal, &self.run);
+        let opened = change(
+            "ticket",
+            "provider ticket",
+            &ticket.subject,
+            "state",
+            "not opened",
+            "open",
+        );
+        Ok(Prediction::of(opened).note(ticket.body))
+    }
+
+    fn foresee(&self, _prediction: &Prediction) -> Reference {
+        Reference {
+            reference: "not known".to_owned(),
+        }
+    }
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Reference>, PortError> {
+        let ticket: Ticket = messages::ticket(&self.ids, &self.signal, &self.run);
+        let reference = self.provider.open_ticket(&ticket).await?;
+        Ok(Applied {
+            says: format!("the provider opened ticket {reference}"),
+            receipt: Reference { reference },
+        })
+    }
+
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Reference>, PortError> {
+        Ok(Reconciled::Unknown {
+            why: "the provider's intake cannot be read".to_owned(),
+        })
+    }
+
+    async fn verify(
+        &self,
+        _intent: &Intent,
+        receipt: &Reference,
+        _now: Timestamp,
+    ) -> Result<Judgement, PortError> {
+        let says = format!(
+            "the provider gave ticket {}; its intake cannot be read back",
+            receipt.reference
+        );
+        Ok(Judgement::unverifiable(says))
+    }
+}
+
+/// Pages whoever is on call.
+#[derive(Clone)]
+struct PageSomebody {
+    paging: Arc<dyn Paging>,
+    page: Page,
+}
+
+impl PageSomebody {
+    fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
+        Self {
+            paging: Arc::clone(&on.paging),
+            page: messages::page(signal, run),
+        }
+    }
+}
+
+#[async_trait]
+impl Effect for PageSomebody {
+    type Receipt = ();
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "pagerduty.trigger"
+    }
+
+    fn subject(&self) -> String {
+        "page".to_owned()
+    }
+
+    fn title(&self) -> String {
+        "page whoever is on call".to_owned()
+    }
+
+    /// While the alert is open, PagerDuty takes a second trigger with its dedup key for the same alert.
+    fn repeat(&self) -> Repeat {
+        Repeat::Readable
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        if self.paging.find(&self.page.dedup_key).await?.is_some() {
+            return Ok(Prediction::default());
+        }
+        Ok(Prediction::of(change(
+            "incident",
+            "page",
+            &self.page.summary,
+            "state",
+            "none",
+            "triggered",
+        )))
+    }
+
+    fn foresee(&self, _prediction: &Prediction) {}
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
+        self.paging.trigger(&self.page).await?;
+        Ok(Applied {
+            receipt: (),
+            says: format!("PagerDuty accepted the alert {}", self.page.dedup_key),
+        })
+    }
+
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
+        Ok(match self.paging.find(&self.page.dedup_key).await? {
+            Some(incident) => Reconciled::Happened(Applied {
+                receipt: (),
+                says: format!("PagerDuty has incident {}", incident.id),
+            }),
+            None => Reconciled::DidNot {
+                why: "PagerDuty has no incident for the dedup key".to_owned(),
+            },
+        })
+    }
+
+    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
+        let source = "PagerDuty REST, incidents by dedup key";
+        Ok(match self.paging.find(&self.page.dedup_key).await? {
+            Some(incident) => {
+                let shows = format!("incident {} is {}", incident.id, incident.status);
+                Judgement::verified("PagerDuty has the incident", vec![Evidence::new(source, shows)])
+            }
+            // 202 is acceptance; the incident appears a little later.
+            None => Judgement::pending(
+                "PagerDuty accepted the alert and shows no incident",
+                vec![Evidence::new(source, "none")],
+            ),
+        })
+    }
+}
+
+/// Posts a line in the operations channel.
+#[derive(Clone)]
+struct TellOperations {
+    chat: Arc<dyn Chat>,
+    message: ChatMessage,
+}
+
+impl TellOperations {
+    fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
+        Self {
+            chat: Arc::clone(&on.chat),
+            message: messages::chat(&on.limits.ops_channel, signal, run),
+        }
+    }
+}
+
+#[async_trait]
+impl Effect for TellOperations {
+    type Receipt = ();
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "slack.post"
+    }
+
+    fn subject(&self) -> String {
+        format!("channel {}", self.message.channel)
+    }
+
+    fn title(&self) -> String {
+        format!("tell {}", self.message.channel)
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Readable
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        let channel = &self.message.channel;
+        let posted = change("message", channel, channel, "escalation", "not posted", "posted");
+        Ok(Prediction::of(posted).note(self.message.text.clone()))
+    }
+
+    fn foresee(&self, _prediction: &Prediction) {}
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
+        let posted = self.chat.post(&self.message).await?;
+        Ok(Applied {
+            receipt: (),
+            says: format!("Slack accepted the message as {}", posted.ts),
+        })
+    }
+
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
+        Ok(
+            match self
+                .chat
+                .find(&self.message.channel, &self.message.marker)
+                .await?
+            {
+                Some(posted) => Reconciled::Happened(Applied {
+                    receipt: (),
+                    says: format!("the channel has it as {}", posted.ts),
+                }),
+                None => Reconciled::DidNot {
+                    why: "the channel does not have it".to_owned(),
+                },
+            },
+        )
+    }
+
+    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
+        let source = "Slack, conversations.history";
+        Ok(
+            match self
+                .chat
+                .find(&self.message.channel, &self.message.marker)
+                .await?
+            {
+                Some(posted) => Judgement::verified(
+                    "the channel has the message",
+                    vec![Evidence::new(source, format!("message {}", posted.ts))],
+                ),
+                None => Judgement::pending(
+                    "Slack accepted the message and does not show it",
+                    vec![Evidence::new(source, "none")],
+                ),
+            },
+        )
+    }
+}

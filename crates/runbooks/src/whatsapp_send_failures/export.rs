@@ -1,0 +1,287 @@
+//! Exporting failed targets for data cleanup: a CSV (RFC 4180) that a spreadsheet neither executes nor mangles.
+//!
+//! E.164 numbers begin with `+`, which spreadsheets take for a formula, and the usual guard (a leading apostrophe)
+//! breaks importers. So there are two columns: the digits alone, for machines, and the guarded number, for people. People
+//! who opted out are left out: their numbers are not for cleaning. Rows are streamed page by page.
+
+use std::sync::Arc;
+
+use allclear_core::ports::{Artifact, ArtifactWriter, Artifacts, Targets};
+use allclear_core::send_fault::SendFault;
+use allclear_core::{Platform, PortError, Service, Target, TargetId};
+use allclear_engine::{
+    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::effects::{Paused, change};
+
+/// Rows asked for at a time: what PostgREST gives at most by default.
+const PAGE: u32 = 1_000;
+/// WhatsApp's code for a recipient who does not want messages.
+const OPTED_OUT: &str = "131050";
+const HEADER: [&str; 6] = [
+    "target_id",
+    "msisdn_digits",
+    "msisdn",
+    "error_code",
+    "meaning",
+    "last_update_at",
+];
+
+/// A finished export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Exported {
+    pub(super) artifact: Artifact,
+    pub(super) rows: u64,
+}
+
+/// Writes one campaign's failed targets to a file of the run.
+#[derive(Clone)]
+pub(super) struct ExportFailedTargets {
+    targets: Arc<dyn Targets>,
+    artifacts: Arc<dyn Artifacts>,
+    campaign: Paused,
+}
+
+impl ExportFailedTargets {
+    pub(super) fn of(on: &Platform, campaign: &Paused) -> Self {
+        Self {
+            targets: Arc::clone(&on.targets),
+            artifacts: Arc::clone(&on.artifacts),
+            campaign: campaign.clone(),
+        }
+    }
+
+    fn file(&self) -> String {
+        format!("failed-targets-{}.csv", self.campaign.campaign)
+    }
+
+    async fn write_all(&self, file: &mut dyn ArtifactWriter) -> Result<u64, PortError> {
+        file.append(&encode(&[HEADER.map(str::to_owned)])?).await?;
+        let mut after: Option<TargetId> = None;
+        let mut rows = 0;
+        loop {
+            let page = self.targets.failed(self.campaign.campaign, after, PAGE).await?;
+            let records: Vec<[String; 6]> = page
+                .iter()
+                .filter(|target| !opted_out(target))
+                .map(record)
+                .collect();
+            rows += records.len() as u64;
+            file.append(&encode(&records)?).await?;
+            match page.last() {
+                Some(last) if page.len() == PAGE as usize => after = Some(last.id),
+                _ => return Ok(rows),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Effect for ExportFailedTargets {
+    /// `None` where there was nothing to export.
+    type Receipt = Option<Exported>;
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "artifact.write"
+    }
+
+    fn subject(&self) -> String {
+        format!("export of campaign {}", self.campaign.campaign)
+    }
+
+    fn title(&self) -> String {
+        format!("export the failed targets of campaign {}", self.campaign.name)
+    }
+
+    /// The file appears under its name whole or not at all.
+    fn repeat(&self) -> Repeat {
+        Repeat::Keyed
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        let failed = self.targets.count_failed(self.campaign.campaign).await?;
+        if failed == 0 {
+            return Ok(Prediction::default());
+        }
+        let file = self.file();
+        Ok(
+            Prediction::of(change("file", &file, &file, "content", "absent", "written"))
+                .note(format!("{failed} failed targets")),
+        )
+    }
+
+    fn foresee(&self, _prediction: &Prediction) -> Option<Exported> {
+        None
+    }
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Option<Exported>>, PortError> {
+        let mut file = self.artifacts.create(&self.file()).await?;
+        let rows = self.write_all(file.as_mut()).await?;
+        let artifact = file.finish().await?;
+        let says = format!(
+            "{rows} failed targets of {} are in {}",
+            self.campaign.name, artifact.name
+        );
+        Ok(Applied {
+            receipt: Some(Exported { artifact, rows }),
+            says,
+        })
+    }
+
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Option<Exported>>, PortError> {
+        Ok(Reconciled::DidNot {
+            why: "writing the file again replaces it whole".to_owned(),
+        })
+    }
+
+    async fn verify(
+        &self,
+        _intent: &Intent,
+        receipt: &Option<Exported>,
+        _now: Timestamp,
+    ) -> Result<Judgement, PortError> {
+        let Some(exported) = receipt else {
+            return Ok(Judgement::verified(
+                "there are no failed targets to export",
+                Vec::new(),
+            ));
+        };
+        let found = self.artifacts.find(&exported.artifact.name).await?;
+        let source = "the file, read again";
+        Ok(match found {
+            Some(artifact) if artifact == exported.artifact => {
+                let shows = format!("{} bytes, SHA-256 {}", artifact.bytes, artifact.sha256);
+                Judgement::verified(
+                    format!("{} is as it was written", artifact.name),
+                    vec![Evidence::new(source, shows)],
+                )
+            }
+            Some(artifact) => {
+                let shows = format!("{} bytes, SHA-256 {}", artifact.bytes, artifact.sha256);
+                Judgement::refuted(
+                    format!("{} has other content", artifact.name),
+                    vec![Evidence::new(source, shows)],
+                )
+            }
+            None => Judgement::refuted(
+                format!("{} is not there", exported.artifact.name),
+                vec![Evidence::new(source, "absent")],
+            ),
+        })
+    }
+}
+
+fn opted_out(target: &Target) -> bool {
+    matches!(target.error_code.as_deref(), Some(OPTED_OUT | "opt_out"))
+}
+
+fn record(target: &Target) -> [String; 6] {
+    let code = target.error_code.clone().unwrap_or_default();
+    let meaning = match SendFault::from_text(&code) {
+        SendFault::InvalidNumber => "number cannot receive",
+        SendFault::Recipient => "recipient may not be sent this",
+        SendFault::RateLimited | SendFault::HeldByPolicy | SendFault::Transient => {
+            "number may be fine; try later"
+        }
+        SendFault::Credential | SendFault::PolicyBlock | SendFault::Template => {
+            "number may be fine; our side failed"
+        }
+        SendFault::Unknown => "not known",
+    };
+    [
+        target.id.to_string(),
+        target.msisdn.digits().to_owned(),
+        guard(target.msisdn.expose()),
+        guard(&code),
+        meaning.to_owned(),
+        target.last_update_at.map(|at| at.to_string()).unwrap_or_default(),
+    ]
+}
+
+/// Keeps a spreadsheet from taking a cell for a formula.
+fn guard(cell: &str) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    }
+}
+
+fn encode(records: &[[String; 6]]) -> Result<Vec<u8>, PortError> {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    let failed = |error: &dyn std::fmt::Display| PortError::Rejected {
+        service: Service::Artifacts,
+        call: "write CSV".to_owned(),
+        code: None,
+        detail: error.to_string(),
+    };
+    for record in records {
+        writer.write_record(record).map_err(|error| failed(&error))?;
+    }
+    writer.into_inner().map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use allclear_core::TargetStatus;
+
+    fn target(number: &str, code: &str) -> Target {
+        Target {
+            id: "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e90".parse().unwrap(),
+            campaign: "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e91".parse().unwrap(),
+            msisdn: number.parse().unwrap(),
+            status: TargetStatus::Failed,
+            error_code: Some(code.to_owned()),
+            last_update_at: Some("2026-11-23T07:00:00Z".parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn numbers_survive_a_round_trip_and_no_cell_is_a_formula() {
+        let hostile = [
+            "131026",
+            "=cmd|' /C calc'!A0",
+            "@SUM(1)",
+            "+1",
+            "-1",
+            "\tx",
+            "a\"b,c\r\nd",
+        ];
+        let records: Vec<_> = hostile
+            .iter()
+            .map(|code| record(&target("+250788123012", code)))
+            .collect();
+        let bytes = encode(&records).unwrap();
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .from_reader(&bytes[..]);
+        let mut count = 0;
+        for (row, code) in reader.records().zip(hostile) {
+            let row = row.unwrap();
+            assert_eq!(&row[1], "250788123012");
+            assert_eq!(row[2].trim_start_matches('\''), "+250788123012");
+            assert_eq!(row[3].strip_prefix('\'').unwrap_or(&row[3]), code);
+            assert!(
+                row.iter()
+                    .all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r'])),
+                "{row:?}"
+            );
+            count += 1;
+        }
+        assert_eq!(count, hostile.len());
+    }
+
+    #[test]
+    fn people_who_opted_out_are_not_exported() {
+        assert!(opted_out(&target("+250788123012", "131050")));
+        assert!(!opted_out(&target("+250788123012", "131026")));
+    }
+}

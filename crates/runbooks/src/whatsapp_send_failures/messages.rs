@@ -1,0 +1,78 @@
+//! The words we send to others: complete, sober, without phone numbers.
+
+use std::fmt::Write as _;
+
+use allclear_core::ports::{AccountIds, ChatMessage, Page, Ticket};
+
+use super::detect::Signal;
+
+/// The provider's ticket: everything that its support asks for in the first answer.
+pub(super) fn ticket(ids: &AccountIds, signal: &Signal, run: &str) -> Ticket {
+    let mut body = String::new();
+    let _ = writeln!(body, "WhatsApp business account: {}", ids.business_account);
+    let _ = writeln!(body, "Phone number id: {}", ids.phone);
+    let _ = writeln!(body, "What we see: {}", signal.cause.title());
+    let _ = writeln!(
+        body,
+        "Time window (UTC): {} to {}",
+        time(signal.first_failure_at),
+        time(signal.last_failure_at)
+    );
+    let _ = writeln!(
+        body,
+        "Sends: {} accepted, {} failed",
+        signal.sent,
+        signal.failures()
+    );
+    for (code, count) in &signal.failed {
+        let _ = writeln!(body, "Error code {code}: {count} times");
+    }
+    if let Some(phone) = &signal.phone {
+        let _ = writeln!(
+            body,
+            "health_status: can_send_message {:?}, quality {}, codes {:?}",
+            phone.can_send, phone.quality, phone.error_codes
+        );
+    }
+    let _ = writeln!(
+        body,
+        "What we did: all sending campaigns are paused. Please tell us the cause and when to resume."
+    );
+    let _ = write!(body, "Our reference: {run}");
+    Ticket {
+        subject: format!("Sends fail: {}", signal.cause.title()),
+        body,
+    }
+}
+
+/// The alert for whoever is on call.
+pub(super) fn page(signal: &Signal, run: &str) -> Page {
+    Page {
+        dedup_key: format!("whatsapp-send-failures/{run}"),
+        summary: format!(
+            "WhatsApp sends have failed for more than 15 minutes: {}",
+            signal.cause.title()
+        ),
+        source: "allclear".to_owned(),
+        details: format!(
+            "{} sends failed; campaigns are paused; the provider was notified. Run {run}.",
+            signal.failures()
+        ),
+    }
+}
+
+/// The line for the operations channel.
+pub(super) fn chat(channel: &str, signal: &Signal, run: &str) -> ChatMessage {
+    ChatMessage {
+        channel: channel.to_owned(),
+        text: format!(
+            "WhatsApp sends fail ({}). Campaigns are paused, the provider was notified. Run {run}.",
+            signal.cause.title()
+        ),
+        marker: format!("whatsapp-send-failures/{run}/escalated"),
+    }
+}
+
+fn time(at: Option<jiff::Timestamp>) -> String {
+    at.map_or_else(|| "unknown".to_owned(), |at| at.to_string())
+}
