@@ -35,10 +35,7 @@ pub struct VirtualClock {
 impl VirtualClock {
     /// A clock that shows `start`.
     pub fn at(start: Timestamp) -> Self {
-        Self {
-            start,
-            elapsed_ns: AtomicI64::new(0),
-        }
+        Self { start, elapsed_ns: AtomicI64::new(0) }
     }
 
     /// Moves to `at`, never backwards. Returns the time it shows afterwards.

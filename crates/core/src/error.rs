@@ -247,10 +247,7 @@ mod tests {
             detail: "429".into(),
         };
         assert_eq!(limited.class(), Class::RetryAfter(Some(Duration::from_secs(90))));
-        assert_eq!(
-            limited.to_string(),
-            "the edge function limits `POST wa-send-media` for 90 s: 429"
-        );
+        assert_eq!(limited.to_string(), "the edge function limits `POST wa-send-media` for 90 s: 429");
     }
 
     #[test]

@@ -55,21 +55,7 @@ mod tests {
 
     #[test]
     fn francs_have_no_cents_and_dollars_do() {
-        assert_eq!(
-            Money {
-                minor: 2000,
-                currency: Currency::Rwf
-            }
-            .to_string(),
-            "RWF 2000"
-        );
-        assert_eq!(
-            Money {
-                minor: -1999,
-                currency: Currency::Usd
-            }
-            .to_string(),
-            "USD -19.99"
-        );
+        assert_eq!(Money { minor: 2000, currency: Currency::Rwf }.to_string(), "RWF 2000");
+        assert_eq!(Money { minor: -1999, currency: Currency::Usd }.to_string(), "USD -19.99");
     }
 }

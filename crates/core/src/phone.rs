@@ -72,12 +72,7 @@ impl fmt::Debug for Msisdn {
 /// Keeps the country code, two digits and the last three: enough to talk about, too little to call.
 fn mask(digits: &str) -> String {
     if digits.is_ascii() && digits.len() >= 9 {
-        format!(
-            "+{} {}* *** {}",
-            &digits[..3],
-            &digits[3..5],
-            &digits[digits.len() - 3..]
-        )
+        format!("+{} {}* *** {}", &digits[..3], &digits[3..5], &digits[digits.len() - 3..])
     } else {
         "+***".to_owned()
     }
@@ -115,10 +110,7 @@ mod tests {
     #[test]
     fn debug_and_display_never_show_the_number() {
         let number: Msisdn = "250788123012".parse().unwrap();
-        assert_eq!(
-            format!("{number} {number:?}"),
-            "+250 78* *** 012 +250 78* *** 012"
-        );
+        assert_eq!(format!("{number} {number:?}"), "+250 78* *** 012 +250 78* *** 012");
         assert_eq!(number.expose(), "+250788123012");
     }
 
@@ -130,14 +122,8 @@ mod tests {
 
     #[test]
     fn numbers_in_foreign_text_are_masked() {
-        assert_eq!(
-            mask_numbers_in("to +250788123012 failed"),
-            "to +250 78* *** 012 failed"
-        );
-        assert_eq!(
-            mask_numbers_in("to 250788123012: code 131026"),
-            "to +250 78* *** 012: code 131026"
-        );
+        assert_eq!(mask_numbers_in("to +250788123012 failed"), "to +250 78* *** 012 failed");
+        assert_eq!(mask_numbers_in("to 250788123012: code 131026"), "to +250 78* *** 012: code 131026");
         assert_eq!(
             mask_numbers_in("20000 targets, wamid.123456789012345678"),
             "20000 targets, wamid.123456789012345678"

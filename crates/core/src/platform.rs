@@ -31,8 +31,6 @@ pub struct Platform {
 
 impl std::fmt::Debug for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Platform")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Platform").field("limits", &self.limits).finish_non_exhaustive()
     }
 }

@@ -69,12 +69,7 @@ impl QuietHours {
 
 impl std::fmt::Display for QuietHours {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}–{}",
-            self.start.strftime("%H:%M"),
-            self.end.strftime("%H:%M")
-        )
+        write!(f, "{}–{}", self.start.strftime("%H:%M"), self.end.strftime("%H:%M"))
     }
 }
 
@@ -101,9 +96,7 @@ fn seconds_of(time: Time) -> i64 {
 }
 
 fn time_of_day(field: &'static str, text: &str) -> Result<Time, InvalidValue> {
-    let parsed = (text.len() == 5)
-        .then(|| Time::strptime("%H:%M", text).ok())
-        .flatten();
+    let parsed = (text.len() == 5).then(|| Time::strptime("%H:%M", text).ok()).flatten();
     parsed.ok_or_else(|| InvalidValue {
         field,
         value: text.to_owned(),
@@ -162,10 +155,7 @@ impl std::fmt::Display for PolicyFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unreadable { start, end } => {
-                write!(
-                    f,
-                    "quiet hours `{start}`–`{end}` are no times of day, so the platform ignores them"
-                )
+                write!(f, "quiet hours `{start}`–`{end}` are no times of day, so the platform ignores them")
             }
             Self::MostlyQuiet { stored } if stored.start == stored.end => {
                 write!(
@@ -175,10 +165,7 @@ impl std::fmt::Display for PolicyFault {
                 )
             }
             Self::MostlyQuiet { stored } => {
-                write!(
-                    f,
-                    "quiet hours {stored} cover most of the day; start and end look swapped"
-                )
+                write!(f, "quiet hours {stored} cover most of the day; start and end look swapped")
             }
             Self::ThrottleZero => f.write_str("the throttle is 0, which the platform takes for unlimited"),
             Self::ThrottleTooHigh { per_minute } => {
@@ -217,18 +204,14 @@ impl StoredPolicy {
     /// The policy to trust: what is stored where it is sound, `fallback` where it is not.
     pub fn repaired(&self, fallback: &SendPolicy) -> SendPolicy {
         let faults = self.faults();
-        let hours_are_sound = !faults.iter().any(|f| {
-            matches!(
-                f,
-                PolicyFault::Unreadable { .. } | PolicyFault::MostlyQuiet { .. }
-            )
-        });
+        let hours_are_sound = !faults
+            .iter()
+            .any(|f| matches!(f, PolicyFault::Unreadable { .. } | PolicyFault::MostlyQuiet { .. }));
         let throttle_is_sound = !faults
             .iter()
             .any(|f| matches!(f, PolicyFault::ThrottleZero | PolicyFault::ThrottleTooHigh { .. }));
-        let stored_hours = QuietHours::parse(&self.quiet_start, &self.quiet_end)
-            .ok()
-            .filter(|_| hours_are_sound);
+        let stored_hours =
+            QuietHours::parse(&self.quiet_start, &self.quiet_end).ok().filter(|_| hours_are_sound);
         SendPolicy {
             quiet_hours: stored_hours.unwrap_or(fallback.quiet_hours),
             throttle_per_minute: if throttle_is_sound {
@@ -280,21 +263,12 @@ mod tests {
     fn sending_waits_for_the_morning_when_the_drain_would_reach_into_the_night() {
         let night = QuietHours::parse("22:00", "06:00").unwrap();
         let noon = at("2026-11-23T10:00:00Z");
-        assert_eq!(
-            night.next_allowed(noon, &kigali(), Duration::from_hours(2)),
-            Some(noon)
-        );
+        assert_eq!(night.next_allowed(noon, &kigali(), Duration::from_hours(2)), Some(noon));
         // 21:30 in Kigali; an hour's drain would run until 22:30.
         let evening = at("2026-11-23T19:30:00Z");
         let morning = at("2026-11-24T04:00:00Z");
-        assert_eq!(
-            night.next_allowed(evening, &kigali(), Duration::from_hours(1)),
-            Some(morning)
-        );
-        assert_eq!(
-            night.next_allowed(at("2026-11-23T23:00:00Z"), &kigali(), Duration::ZERO),
-            Some(morning)
-        );
+        assert_eq!(night.next_allowed(evening, &kigali(), Duration::from_hours(1)), Some(morning));
+        assert_eq!(night.next_allowed(at("2026-11-23T23:00:00Z"), &kigali(), Duration::ZERO), Some(morning));
         assert_eq!(
             night.next_allowed(noon, &kigali(), Duration::from_hours(17)),
             None,
@@ -304,10 +278,8 @@ mod tests {
 
     #[test]
     fn faults_are_told_apart_and_repaired_one_by_one() {
-        let sound = SendPolicy {
-            quiet_hours: QuietHours::parse("22:00", "06:00").unwrap(),
-            throttle_per_minute: 60,
-        };
+        let sound =
+            SendPolicy { quiet_hours: QuietHours::parse("22:00", "06:00").unwrap(), throttle_per_minute: 60 };
         let stored = StoredPolicy {
             quiet_start: "now".into(),
             quiet_end: "06:00".into(),
@@ -315,23 +287,14 @@ mod tests {
             opted_out: 3,
         };
         assert!(matches!(stored.faults()[..], [PolicyFault::Unreadable { .. }]));
-        assert_eq!(
-            stored.repaired(&sound),
-            SendPolicy {
-                throttle_per_minute: 45,
-                ..sound
-            }
-        );
+        assert_eq!(stored.repaired(&sound), SendPolicy { throttle_per_minute: 45, ..sound });
         let swapped = StoredPolicy {
             quiet_start: "06:00".into(),
             quiet_end: "22:00".into(),
             throttle_per_minute: 0,
             ..stored
         };
-        assert!(matches!(
-            swapped.faults()[..],
-            [PolicyFault::MostlyQuiet { .. }, PolicyFault::ThrottleZero]
-        ));
+        assert!(matches!(swapped.faults()[..], [PolicyFault::MostlyQuiet { .. }, PolicyFault::ThrottleZero]));
         assert_eq!(swapped.repaired(&sound), sound);
     }
 }

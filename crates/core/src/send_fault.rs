@@ -83,10 +83,7 @@ impl SendFault {
         if (200..300).contains(&code) {
             return Self::Credential;
         }
-        CODES
-            .iter()
-            .find(|(known, _)| *known == code)
-            .map_or(Self::Unknown, |(_, fault)| *fault)
+        CODES.iter().find(|(known, _)| *known == code).map_or(Self::Unknown, |(_, fault)| *fault)
     }
 
     /// What the text in an `error_code` column means: a WhatsApp code, a policy reason of the platform, or

@@ -88,11 +88,7 @@ mod tests {
     #[test]
     fn no_sends_are_no_evidence_of_health() {
         assert_eq!(SendTally::default().failure_percent(), None);
-        let tally = SendTally {
-            sent: 95,
-            failed: [("131026".to_owned(), 5)].into(),
-            ..SendTally::default()
-        };
+        let tally = SendTally { sent: 95, failed: [("131026".to_owned(), 5)].into(), ..SendTally::default() };
         assert_eq!(tally.failure_percent(), Some(5));
     }
 }

@@ -33,11 +33,7 @@ pub struct Change {
 
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} {}: {} {} → {}",
-            self.kind, self.label, self.field, self.before, self.after
-        )
+        write!(f, "{} {}: {} {} → {}", self.kind, self.label, self.field, self.before, self.after)
     }
 }
 
@@ -53,10 +49,7 @@ pub struct Prediction {
 impl Prediction {
     /// A prediction of one change.
     pub fn of(change: Change) -> Self {
-        Self {
-            changes: vec![change],
-            notes: Vec::new(),
-        }
+        Self { changes: vec![change], notes: Vec::new() }
     }
 
     /// Adds a remark.
@@ -192,34 +185,22 @@ pub struct Judgement {
 impl Judgement {
     /// Proven.
     pub fn verified(says: impl Into<String>, evidence: Vec<Evidence>) -> Self {
-        Self {
-            verdict: Verdict::Verified { says: says.into() },
-            evidence,
-        }
+        Self { verdict: Verdict::Verified { says: says.into() }, evidence }
     }
 
     /// Look again.
     pub fn pending(says: impl Into<String>, evidence: Vec<Evidence>) -> Self {
-        Self {
-            verdict: Verdict::Pending { says: says.into() },
-            evidence,
-        }
+        Self { verdict: Verdict::Pending { says: says.into() }, evidence }
     }
 
     /// Disproven.
     pub fn refuted(says: impl Into<String>, evidence: Vec<Evidence>) -> Self {
-        Self {
-            verdict: Verdict::Refuted { says: says.into() },
-            evidence,
-        }
+        Self { verdict: Verdict::Refuted { says: says.into() }, evidence }
     }
 
     /// Not to be known.
     pub fn unverifiable(says: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Unverifiable { says: says.into() },
-            evidence: Vec::new(),
-        }
+        Self { verdict: Verdict::Unverifiable { says: says.into() }, evidence: Vec::new() }
     }
 }
 
@@ -270,10 +251,7 @@ pub trait Effect: Send + Sync {
 
     /// How long to look.
     fn patience(&self) -> Patience {
-        Patience {
-            every: Duration::from_secs(5),
-            within: Duration::from_mins(1),
-        }
+        Patience { every: Duration::from_secs(5), within: Duration::from_mins(1) }
     }
 
     /// Reads the effect back by another path than the write. `now` is the run's time.

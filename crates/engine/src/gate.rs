@@ -58,11 +58,7 @@ pub struct Approvers {
 impl Approvers {
     /// Any one person.
     pub fn anyone() -> Self {
-        Self {
-            needed: 1,
-            among: Vec::new(),
-            not_the_requester: false,
-        }
+        Self { needed: 1, among: Vec::new(), not_the_requester: false }
     }
 }
 
@@ -232,10 +228,7 @@ impl Question {
         }
         if self.approvers.not_the_requester && answer.by == self.requester {
             let who = format!("somebody other than {}", self.requester);
-            return Err(AnswerRefused::NotAllowed {
-                by: answer.by.clone(),
-                who,
-            });
+            return Err(AnswerRefused::NotAllowed { by: answer.by.clone(), who });
         }
         if !self.approvers.among.is_empty() && !self.approvers.among.contains(&answer.by) {
             return Err(AnswerRefused::NotAllowed {
@@ -244,9 +237,7 @@ impl Question {
             });
         }
         if before.iter().any(|earlier| earlier.by == answer.by) {
-            return Err(AnswerRefused::Repeated {
-                by: answer.by.clone(),
-            });
+            return Err(AnswerRefused::Repeated { by: answer.by.clone() });
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ pub enum Finding {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(tag = "is", rename_all = "snake_case")]
 pub enum Event {
     /// The run began.
     Started {
@@ -388,7 +388,6 @@ pub struct Entry {
     /// What the run finds it again by; unique within the run.
     pub key: String,
     /// What happened.
-    #[serde(flatten)]
     pub event: Event,
 }
 
@@ -446,20 +445,12 @@ pub fn read_chain<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<Vec<E
     for (seq, link) in (1..).zip(links) {
         let hash = link_hash(&before, &link.body);
         if hash != link.hash {
-            return Err(Damaged {
-                seq,
-                what: "its hash does not fit its content".to_owned(),
-            });
+            return Err(Damaged { seq, what: "its hash does not fit its content".to_owned() });
         }
-        let entry: Entry = serde_json::from_str(&link.body).map_err(|error| Damaged {
-            seq,
-            what: format!("it cannot be read ({error})"),
-        })?;
+        let entry: Entry = serde_json::from_str(&link.body)
+            .map_err(|error| Damaged { seq, what: format!("it cannot be read ({error})") })?;
         if entry.seq != seq {
-            return Err(Damaged {
-                seq,
-                what: format!("it is numbered {}", entry.seq),
-            });
+            return Err(Damaged { seq, what: format!("it is numbered {}", entry.seq) });
         }
         before = hash;
         entries.push(entry);
@@ -480,9 +471,7 @@ mod tests {
                     at: Timestamp::UNIX_EPOCH,
                     mono_us: seq,
                     key: format!("k{seq}"),
-                    event: Event::Detached {
-                        why: format!("because {seq}"),
-                    },
+                    event: Event::Detached { why: format!("because {seq}") },
                 };
                 let body = serde_json::to_string(&entry).unwrap();
                 let hash = link_hash(&before, &body);

@@ -45,11 +45,7 @@ impl MemoryJournal {
 
     /// Answers a gate, as a person would from elsewhere.
     pub fn answer(&self, gate: &str, answer: Answer) {
-        self.lock()
-            .answers
-            .entry(gate.to_owned())
-            .or_default()
-            .push_back(answer);
+        self.lock().answers.entry(gate.to_owned()).or_default().push_back(answer);
     }
 
     /// Ends the run from outside.
@@ -69,12 +65,7 @@ impl MemoryJournal {
         let incarnation = shared.incarnations;
         shared.incarnations += 1;
         drop(shared);
-        Ok(MemorySeam {
-            journal: self.clone(),
-            replay: Replay::of(entries),
-            clock,
-            incarnation,
-        })
+        Ok(MemorySeam { journal: self.clone(), replay: Replay::of(entries), clock, incarnation })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -97,11 +88,7 @@ impl Seam for MemorySeam {
     async fn record(&mut self, key: &str, body: BoxFuture<'_, Event>) -> Result<Recorded, SeamError> {
         let (found, out_of_order) = self.replay.take(key);
         if let Some(entry) = found {
-            return Ok(Recorded {
-                entry,
-                replayed: true,
-                out_of_order,
-            });
+            return Ok(Recorded { entry, replayed: true, out_of_order });
         }
         let event = body.await;
         let entry = new_entry(&self.replay, &*self.clock, key, event);
@@ -112,11 +99,7 @@ impl Seam for MemorySeam {
         shared.links.push(Link { body, hash });
         drop(shared);
         self.replay.push(entry.clone());
-        Ok(Recorded {
-            entry,
-            replayed: false,
-            out_of_order,
-        })
+        Ok(Recorded { entry, replayed: false, out_of_order })
     }
 
     fn recorded(&self, key: &str) -> Option<&Entry> {
@@ -180,8 +163,6 @@ pub(crate) fn new_entry(replay: &Replay, clock: &dyn Clock, key: &str, event: Ev
 
 /// An entry's bytes.
 pub(crate) fn encode(entry: &Entry) -> Result<String, SeamError> {
-    serde_json::to_string(entry).map_err(|error| SeamError::Store {
-        doing: "encoding an entry",
-        detail: error.to_string(),
-    })
+    serde_json::to_string(entry)
+        .map_err(|error| SeamError::Store { doing: "encoding an entry", detail: error.to_string() })
 }

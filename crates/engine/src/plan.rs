@@ -35,14 +35,7 @@ pub struct PlannedEffect {
 impl PlannedEffect {
     /// What an approval covers: all but the remarks.
     fn covered(&self) -> Value {
-        serde_json::json!([
-            self.step,
-            self.subject,
-            self.effect,
-            self.condition,
-            self.repeat,
-            self.changes
-        ])
+        serde_json::json!([self.step, self.subject, self.effect, self.condition, self.repeat, self.changes])
     }
 }
 
@@ -132,9 +125,7 @@ impl Plan {
 
     /// The planned effect of a step about a subject.
     pub fn find(&self, step: &str, effect: &str, subject: &str) -> Option<&PlannedEffect> {
-        self.effects
-            .iter()
-            .find(|e| e.step == step && e.effect == effect && e.subject == subject)
+        self.effects.iter().find(|e| e.step == step && e.effect == effect && e.subject == subject)
     }
 
     /// Refuses a plan whose content does not fit its hash.
@@ -142,9 +133,7 @@ impl Plan {
         if self.digest() == self.hash {
             Ok(())
         } else {
-            Err(Refusal::TamperedPlan {
-                hash: self.hash.clone(),
-            })
+            Err(Refusal::TamperedPlan { hash: self.hash.clone() })
         }
     }
 
@@ -154,22 +143,14 @@ impl Plan {
             != (&now.runbook, &now.environment, now.version, &now.input)
         {
             let name = |plan: &Self| {
-                format!(
-                    "{} v{} in {} with {}",
-                    plan.runbook, plan.version, plan.environment, plan.input
-                )
+                format!("{} v{} in {} with {}", plan.runbook, plan.version, plan.environment, plan.input)
             };
-            return Err(Refusal::ForeignPlan {
-                planned: name(self),
-                asked: name(now),
-            });
+            return Err(Refusal::ForeignPlan { planned: name(self), asked: name(now) });
         }
         if self.digest() == now.digest() {
             return Ok(());
         }
-        Err(Refusal::Drift {
-            what: self.first_difference(now),
-        })
+        Err(Refusal::Drift { what: self.first_difference(now) })
     }
 
     fn first_difference(&self, now: &Self) -> String {
@@ -207,9 +188,5 @@ fn changes_text(changes: &[Change]) -> String {
     if changes.is_empty() {
         return "no change".to_owned();
     }
-    changes
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -18,10 +18,7 @@ pub struct Evidence {
 impl Evidence {
     /// A fact from a source.
     pub fn new(source: impl Into<String>, shows: impl Into<String>) -> Self {
-        Self {
-            source: source.into(),
-            shows: shows.into(),
-        }
+        Self { source: source.into(), shows: shows.into() }
     }
 }
 

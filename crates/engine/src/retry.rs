@@ -49,10 +49,8 @@ impl RetryPolicy {
         if let Some(asked) = asked {
             return asked.min(self.longest_asked).max(Duration::from_secs(1));
         }
-        let doubled = self
-            .first_wait
-            .saturating_mul(1 << attempt.saturating_sub(1).min(16))
-            .min(self.longest_wait);
+        let doubled =
+            self.first_wait.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.longest_wait);
         let first_byte =
             u8::from_str_radix(&digest(format!("{key}#{attempt}").as_bytes())[..2], 16).unwrap_or(0);
         doubled + doubled.mul_f64(f64::from(first_byte) / 1024.0)
@@ -67,20 +65,10 @@ mod tests {
     fn waits_grow_to_a_cap_and_never_undercut_what_was_asked() {
         let policy = RetryPolicy::default();
         let waits: Vec<_> = (1..8).map(|attempt| policy.wait("k", attempt, None)).collect();
-        assert!(
-            waits
-                .windows(2)
-                .all(|pair| pair[1] + Duration::from_secs(15) >= pair[0])
-        );
+        assert!(waits.windows(2).all(|pair| pair[1] + Duration::from_secs(15) >= pair[0]));
         assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(75)));
-        assert_eq!(
-            policy.wait("k", 1, Some(Duration::from_secs(90))),
-            Duration::from_secs(90)
-        );
-        assert_eq!(
-            policy.wait("k", 1, Some(Duration::from_hours(10))),
-            Duration::from_hours(1)
-        );
+        assert_eq!(policy.wait("k", 1, Some(Duration::from_secs(90))), Duration::from_secs(90));
+        assert_eq!(policy.wait("k", 1, Some(Duration::from_hours(10))), Duration::from_hours(1));
         assert_eq!(policy.wait("k", 3, None), policy.wait("k", 3, None));
     }
 }

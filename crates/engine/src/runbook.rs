@@ -54,9 +54,7 @@ pub async fn plan(runbook: &dyn Runbook, terms: Terms, clock: Arc<dyn Clock>) ->
         // The procedure would stop there; what it would have done by then is the plan.
         Err(halt) => halt.to_string(),
     };
-    let Mode::Planning(planning) = run.mode else {
-        unreachable!("a planning run stays one")
-    };
+    let Mode::Planning(planning) = run.mode else { unreachable!("a planning run stays one") };
     let mut plan = Plan {
         format: PLAN_FORMAT,
         runbook: runbook.id().to_owned(),
@@ -89,15 +87,10 @@ pub async fn execute(
         Err(halt) => Err(halt),
     };
     let finished = match result {
-        Ok(resolution) => Finished {
-            outcome: Outcome::Verified,
-            says: resolution.says,
-        },
+        Ok(resolution) => Finished { outcome: Outcome::Verified, says: resolution.says },
         Err(Halt::Seam(error)) => return Err(error),
         Err(halt) => Finished {
-            outcome: halt
-                .outcome()
-                .expect("only a seam failure has none, and it was returned above"),
+            outcome: halt.outcome().expect("only a seam failure has none, and it was returned above"),
             says: halt.to_string(),
         },
     };
@@ -128,19 +121,12 @@ async fn begin(runbook: &dyn Runbook, run: &mut Run, incarnation: u32) -> Result
         .into());
     }
     if incarnation > 0 {
-        let resumed = Event::Resumed {
-            by: run.terms.operator.clone(),
-            incarnation,
-        };
-        run.record(&format!("~resumed {incarnation}"), async move { resumed })
-            .await?;
+        let resumed = Event::Resumed { by: run.terms.operator.clone(), incarnation };
+        run.record(&format!("~resumed {incarnation}"), async move { resumed }).await?;
     }
     if let (Some(plan), Some(by)) = (&run.terms.plan, &run.terms.approved_by) {
-        let approved = Event::PlanApproved {
-            by: by.clone(),
-            plan: plan.hash.clone(),
-            effects: plan.effects.len(),
-        };
+        let approved =
+            Event::PlanApproved { by: by.clone(), plan: plan.hash.clone(), effects: plan.effects.len() };
         run.record("approved", async move { approved }).await?;
     }
     Ok(())
@@ -148,13 +134,10 @@ async fn begin(runbook: &dyn Runbook, run: &mut Run, incarnation: u32) -> Result
 
 async fn end(run: &mut Run, incarnation: u32, finished: &Finished) -> Result<(), SeamError> {
     let event = match finished.outcome {
-        Outcome::WaitingForHuman | Outcome::InDoubt | Outcome::Detached => Event::Detached {
-            why: finished.says.clone(),
-        },
-        outcome => Event::Concluded {
-            outcome,
-            says: finished.says.clone(),
-        },
+        Outcome::WaitingForHuman | Outcome::InDoubt | Outcome::Detached => {
+            Event::Detached { why: finished.says.clone() }
+        }
+        outcome => Event::Concluded { outcome, says: finished.says.clone() },
     };
     let key = match event {
         Event::Concluded { .. } => "~concluded".to_owned(),

@@ -22,14 +22,8 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Self; 6] = [
-        Self::Detect,
-        Self::Immediate,
-        Self::Mitigate,
-        Self::Escalate,
-        Self::Resolve,
-        Self::Postmortem,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Detect, Self::Immediate, Self::Mitigate, Self::Escalate, Self::Resolve, Self::Postmortem];
 
     /// The phase as a heading.
     pub fn title(self) -> &'static str {

@@ -32,9 +32,7 @@ pub struct Entry {
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Entry").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -65,14 +63,8 @@ pub fn catalogue() -> &'static [Entry] {
         title: "WhatsApp Send Failures",
         steps: WHATSAPP_STEPS,
         scenarios: &[
-            Scenario {
-                name: "rate-limited",
-                says: "WhatsApp answers 130429 for ten minutes",
-            },
-            Scenario {
-                name: "invalid-numbers",
-                says: "a fifth of the numbers cannot receive",
-            },
+            Scenario { name: "rate-limited", says: "WhatsApp answers 130429 for ten minutes" },
+            Scenario { name: "invalid-numbers", says: "a fifth of the numbers cannot receive" },
             Scenario {
                 name: "outage",
                 says: "the send function fails for 25 minutes, long enough to notify the provider",
@@ -81,26 +73,11 @@ pub fn catalogue() -> &'static [Entry] {
                 name: "quiet-hours-misconfigured",
                 says: "quiet hours are swapped and hold everything back",
             },
-            Scenario {
-                name: "throttle-misconfigured",
-                says: "the throttle is 0",
-            },
-            Scenario {
-                name: "auth-expired",
-                says: "the WhatsApp token has expired",
-            },
-            Scenario {
-                name: "policy-blocked",
-                says: "WhatsApp restricts the account",
-            },
-            Scenario {
-                name: "flapping",
-                says: "sends fail again after the resume",
-            },
-            Scenario {
-                name: "healthy",
-                says: "nothing is wrong; nothing must be done",
-            },
+            Scenario { name: "throttle-misconfigured", says: "the throttle is 0" },
+            Scenario { name: "auth-expired", says: "the WhatsApp token has expired" },
+            Scenario { name: "policy-blocked", says: "WhatsApp restricts the account" },
+            Scenario { name: "flapping", says: "sends fail again after the resume" },
+            Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
         ],
         build: |input, on| {
             let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
@@ -113,17 +90,9 @@ pub fn catalogue() -> &'static [Entry] {
 /// Finds a runbook by its name.
 pub fn find(name: &str) -> Result<&'static Entry, UnknownRunbook> {
     catalogue().iter().find(|entry| entry.id == name).ok_or_else(|| {
-        let nearest = catalogue()
-            .iter()
-            .map(|entry| (strsim::levenshtein(name, entry.id), entry.id))
-            .min();
-        let suggestion = nearest
-            .filter(|(distance, id)| *distance <= id.len() / 3)
-            .map(|(_, id)| id);
-        UnknownRunbook {
-            name: name.to_owned(),
-            suggestion,
-        }
+        let nearest = catalogue().iter().map(|entry| (strsim::levenshtein(name, entry.id), entry.id)).min();
+        let suggestion = nearest.filter(|(distance, id)| *distance <= id.len() / 3).map(|(_, id)| id);
+        UnknownRunbook { name: name.to_owned(), suggestion }
     })
 }
 
@@ -134,8 +103,5 @@ fn read<T: serde::de::DeserializeOwned + Default>(
     if input.is_null() {
         return Ok(T::default());
     }
-    serde_json::from_value(input).map_err(|error| InputError {
-        runbook,
-        detail: error.to_string(),
-    })
+    serde_json::from_value(input).map_err(|error| InputError { runbook, detail: error.to_string() })
 }

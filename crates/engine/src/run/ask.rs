@@ -22,11 +22,9 @@ impl Run {
         let name = gate_name(step, &gate.subject);
         match self.ask_whom(step, gate).await? {
             (Approval::Approve, _) => Ok(()),
-            (Approval::Reject, by) => Err(Halt::Rejected {
-                gate: name,
-                choice: Approval::Reject.id().to_owned(),
-                by,
-            }),
+            (Approval::Reject, by) => {
+                Err(Halt::Rejected { gate: name, choice: Approval::Reject.id().to_owned(), by })
+            }
         }
     }
 
@@ -55,10 +53,7 @@ impl Run {
             match self.record(&key, async move { event }).await?.entry.event {
                 Event::Answered { answer, .. } => {
                     given.push(answer.clone());
-                    let agreeing = given
-                        .iter()
-                        .filter(|earlier| earlier.choice == answer.choice)
-                        .count();
+                    let agreeing = given.iter().filter(|earlier| earlier.choice == answer.choice).count();
                     if agreeing >= usize::from(question.approvers.needed) {
                         return Ok((choice_of::<C>(&answer.choice, &name)?, answer.by));
                     }
@@ -86,10 +81,7 @@ impl Run {
             shown: gate.shown.clone(),
             choices: C::ALL
                 .iter()
-                .map(|c| Offered {
-                    id: c.id().to_owned(),
-                    says: c.says().to_owned(),
-                })
+                .map(|c| Offered { id: c.id().to_owned(), says: c.says().to_owned() })
                 .collect(),
             approvers: gate.approvers.clone(),
             requester: self.terms.operator.clone(),
@@ -101,10 +93,7 @@ impl Run {
         let after = gate.expiry.as_ref().map(|expiry| expiry.after);
         let body = async move {
             let deadline = after.map(|after| clock.now() + after);
-            Event::Asked {
-                of,
-                question: Question { deadline, ..question },
-            }
+            Event::Asked { of, question: Question { deadline, ..question } }
         };
         let entry = self.record(&format!("{name}/gate"), body).await?.entry;
         match entry.event {
@@ -131,32 +120,21 @@ impl Run {
                 Attention::Wait => self.seam.signal(&question.gate, question.deadline, true).await?,
                 Attention::Absent => {
                     let gate = question.gate.clone();
-                    return Err(Halt::Waiting {
-                        gate,
-                        question: question.question.clone(),
-                    });
+                    return Err(Halt::Waiting { gate, question: question.question.clone() });
                 }
             },
         };
         match woken {
             Woken::By(Signal::Answer(answer)) => Ok(match question.check(&answer, given) {
                 Ok(()) => Event::Answered { of, answer },
-                Err(why) => Event::AnswerRefused {
-                    of,
-                    by: answer.by,
-                    why,
-                },
+                Err(why) => Event::AnswerRefused { of, by: answer.by, why },
             }),
             Woken::By(signal) => Err(super::halt_of(signal)),
             Woken::Time => match &question.at_deadline {
-                Some(choice) if self.is_past(question.deadline) => Ok(Event::GateExpired {
-                    of,
-                    choice: choice.clone(),
-                }),
-                _ => Err(Halt::Waiting {
-                    gate: question.gate.clone(),
-                    question: question.question.clone(),
-                }),
+                Some(choice) if self.is_past(question.deadline) => {
+                    Ok(Event::GateExpired { of, choice: choice.clone() })
+                }
+                _ => Err(Halt::Waiting { gate: question.gate.clone(), question: question.question.clone() }),
             },
         }
     }
@@ -167,15 +145,11 @@ impl Run {
 }
 
 fn choice_of<C: Choice>(id: &str, gate: &str) -> Result<C, Halt> {
-    C::ALL
-        .iter()
-        .copied()
-        .find(|choice| choice.id() == id)
-        .ok_or_else(|| Halt::Rejected {
-            gate: gate.to_owned(),
-            choice: id.to_owned(),
-            by: "an older version of this procedure".to_owned(),
-        })
+    C::ALL.iter().copied().find(|choice| choice.id() == id).ok_or_else(|| Halt::Rejected {
+        gate: gate.to_owned(),
+        choice: id.to_owned(),
+        by: "an older version of this procedure".to_owned(),
+    })
 }
 
 fn gate_name(step: &Step, subject: &str) -> String {

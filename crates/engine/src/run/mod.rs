@@ -28,6 +28,7 @@ use crate::humans::{Humans, Nobody};
 use crate::journal::{Entry, Event, Note, Of, Waiting};
 use crate::outcome::{Halt, Refusal};
 use crate::plan::{Plan, PlannedEffect, PlannedGate, Seen};
+use crate::replay::BESIDE;
 use crate::retry::RetryPolicy;
 use crate::seam::{Recorded, Seam, SeamError, Signal, Woken};
 use crate::step::Step;
@@ -134,10 +135,7 @@ pub struct Run {
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run")
-            .field("id", &self.terms.run)
-            .field("now", &self.now)
-            .finish_non_exhaustive()
+        f.debug_struct("Run").field("id", &self.terms.run).field("now", &self.now).finish_non_exhaustive()
     }
 }
 
@@ -150,26 +148,15 @@ impl Run {
     pub(crate) fn planning(seam: Box<dyn Seam>, terms: Terms) -> Self {
         Self::new(
             seam,
-            Terms {
-                retry: RetryPolicy::none(),
-                listener: None,
-                ..terms
-            },
+            Terms { retry: RetryPolicy::none(), listener: None, ..terms },
             Mode::Planning(Planning::default()),
         )
     }
 
     fn new(seam: Box<dyn Seam>, terms: Terms, mode: Mode) -> Self {
-        let now = seam.clock().now();
-        Self {
-            seam,
-            terms,
-            mode,
-            now,
-            performed: HashSet::new(),
-            repeats: 0,
-            notes: 0,
-        }
+        // Acting, time comes from entries alone, so that a replay computes what the first execution computed.
+        let now = if matches!(mode, Mode::Acting) { Timestamp::MIN } else { seam.clock().now() };
+        Self { seam, terms, mode, now, performed: HashSet::new(), repeats: 0, notes: 0 }
     }
 
     /// The run's id.
@@ -192,9 +179,7 @@ impl Run {
         self.notes += 1;
         let key = format!("{}/note {}", step.id, self.notes);
         let of = of(step, "");
-        self.record(&key, async move { Event::Noted { of, note } })
-            .await
-            .map(drop)
+        self.record(&key, async move { Event::Noted { of, note } }).await.map(drop)
     }
 
     /// Waits, durably, until `at`. A plan only says so.
@@ -206,24 +191,18 @@ impl Run {
     ) -> Result<(), Halt> {
         let says = says.into();
         if let Mode::Planning(planning) = &mut self.mode {
-            planning.seen.push(Seen {
-                step: step.id.to_owned(),
-                says: format!("then wait until {at}: {says}"),
-            });
+            planning
+                .seen
+                .push(Seen { step: step.id.to_owned(), says: format!("then wait until {at}: {says}") });
             return Ok(());
         }
         let key = format!("{}/wait until {at}", step.id);
-        self.sleep(&key, of(step, ""), at, Waiting::ForTheWorld, says)
-            .await
+        self.sleep(&key, of(step, ""), at, Waiting::ForTheWorld, says).await
     }
 
     /// Stops here, because there is nothing to do, unless `needed`.
     pub fn conclude_unless(&self, needed: bool, says: impl Into<String>) -> Result<(), Halt> {
-        if needed {
-            Ok(())
-        } else {
-            Err(Halt::NothingToDo { says: says.into() })
-        }
+        if needed { Ok(()) } else { Err(Halt::NothingToDo { says: says.into() }) }
     }
 
     /// In a plan, lists what `contingency` would do under a condition that has not come true (yet). A run passes
@@ -262,7 +241,10 @@ impl Run {
         body: impl Future<Output = Event> + Send,
     ) -> Result<Recorded, Halt> {
         let recorded = self.seam.record(key, Box::pin(body)).await?;
-        self.now = self.now.max(recorded.entry.at);
+        // Entries beside the procedure (a resume) are not part of its time.
+        if !key.starts_with(BESIDE) {
+            self.now = self.now.max(recorded.entry.at);
+        }
         if !recorded.replayed {
             self.tell(&recorded.entry);
         }
@@ -274,21 +256,11 @@ impl Run {
 
     async fn order_differs(&mut self, key: &str, recorded: &str) -> Result<(), Halt> {
         if self.terms.strict {
-            return Err(Refusal::OrderDiffers {
-                key: key.to_owned(),
-                recorded: recorded.to_owned(),
-            }
-            .into());
+            return Err(Refusal::OrderDiffers { key: key.to_owned(), recorded: recorded.to_owned() }.into());
         }
-        let warning = Event::OrderDiffers {
-            key: key.to_owned(),
-            recorded: recorded.to_owned(),
-        };
+        let warning = Event::OrderDiffers { key: key.to_owned(), recorded: recorded.to_owned() };
         let beside = format!("~order/{key}");
-        let warned = self
-            .seam
-            .record(&beside, Box::pin(async move { warning }))
-            .await?;
+        let warned = self.seam.record(&beside, Box::pin(async move { warning })).await?;
         if !warned.replayed {
             self.tell(&warned.entry);
         }
@@ -321,16 +293,7 @@ impl Run {
         waiting: Waiting,
         says: String,
     ) -> Result<(), Halt> {
-        let recorded = self
-            .record(key, async move {
-                Event::Slept {
-                    of,
-                    until,
-                    waiting,
-                    says,
-                }
-            })
-            .await?;
+        let recorded = self.record(key, async move { Event::Slept { of, until, waiting, says } }).await?;
         // The recorded time counts, not the one computed now: a replay waits for what was promised.
         let Event::Slept { until, .. } = recorded.entry.event else {
             return Err(self.unreadable(&recorded.entry, "it is no wait"));
@@ -340,11 +303,7 @@ impl Run {
             return Err(halt_of(signal));
         }
         self.now = self.now.max(until);
-        if self.terms.detach.is_requested() {
-            Err(Halt::Detached)
-        } else {
-            Ok(())
-        }
+        if self.terms.detach.is_requested() { Err(Halt::Detached) } else { Ok(()) }
     }
 
     /// After failed try `attempt` of a call: waits and returns, or halts because trying again is of no use.
@@ -370,14 +329,7 @@ impl Run {
         let wait = self.terms.retry.wait(key, attempt, asked);
         let until = self.now + wait;
         let says = format!("try again in {} s", wait.as_secs_f64().round());
-        self.sleep(
-            &format!("{key}, wait {attempt}"),
-            of(step, subject),
-            until,
-            Waiting::ToRetry,
-            says,
-        )
-        .await
+        self.sleep(&format!("{key}, wait {attempt}"), of(step, subject), until, Waiting::ToRetry, says).await
     }
 
     /// Notes that the effect `key` is performed; the same one twice would find the first one's entries.
@@ -395,22 +347,13 @@ impl Run {
 
     #[expect(clippy::unused_self, reason = "reads better at its callers")]
     pub(crate) fn unreadable(&self, entry: &Entry, detail: &str) -> Halt {
-        SeamError::Unreadable {
-            seq: entry.seq,
-            key: entry.key.clone(),
-            detail: detail.to_owned(),
-        }
-        .into()
+        SeamError::Unreadable { seq: entry.seq, key: entry.key.clone(), detail: detail.to_owned() }.into()
     }
 }
 
 /// The step and subject, as entries carry them.
 pub(crate) fn of(step: &Step, subject: &str) -> Of {
-    Of {
-        step: step.id.to_owned(),
-        phase: step.phase,
-        subject: subject.to_owned(),
-    }
+    Of { step: step.id.to_owned(), phase: step.phase, subject: subject.to_owned() }
 }
 
 /// What entries of a step about a subject are found by.
@@ -426,10 +369,7 @@ pub(crate) fn key_of(step: &Step, subject: &str, round: u32) -> String {
 }
 
 pub(crate) fn failed(step: &Step, error: PortError) -> Halt {
-    Halt::Failed {
-        step: step.id.to_owned(),
-        error,
-    }
+    Halt::Failed { step: step.id.to_owned(), error }
 }
 
 fn halt_of(signal: Signal) -> Halt {

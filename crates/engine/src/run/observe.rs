@@ -36,12 +36,7 @@ impl Run {
                         says: seen.says,
                         evidence: seen.evidence,
                     },
-                    Err(error) => Event::Failed {
-                        of,
-                        doing: Doing::Observing,
-                        attempt,
-                        error,
-                    },
+                    Err(error) => Event::Failed { of, doing: Doing::Observing, attempt, error },
                 }
             };
             let entry = self.record(&key, body).await?.entry;
@@ -52,8 +47,7 @@ impl Run {
                 }
                 Event::Failed { error, .. } => {
                     let error = error.clone();
-                    self.wait_to_retry(step, subject, &format!("{base}/observe"), attempt, error)
-                        .await?;
+                    self.wait_to_retry(step, subject, &format!("{base}/observe"), attempt, error).await?;
                 }
                 _ => return Err(self.not_an_observation(&entry)),
             }
@@ -63,10 +57,7 @@ impl Run {
 
     fn list_seen(&mut self, step: &Step, says: &str) {
         if let Mode::Planning(planning) = &mut self.mode {
-            planning.seen.push(Seen {
-                step: step.id.to_owned(),
-                says: says.to_owned(),
-            });
+            planning.seen.push(Seen { step: step.id.to_owned(), says: says.to_owned() });
         }
     }
 

@@ -110,10 +110,7 @@ struct Brought<R> {
 
 /// How the intent came out.
 enum Intended {
-    Go {
-        intent: Intent,
-        earlier_incarnation: bool,
-    },
+    Go { intent: Intent, earlier_incarnation: bool },
     AlreadySo(Value),
     Failed(PortError),
 }
@@ -165,10 +162,7 @@ impl Run {
         }
         for (named, one) in brought {
             let verdict = self.verify(&named, &one).await?;
-            settled.push(Settled {
-                receipt: one.receipt,
-                verdict,
-            });
+            settled.push(Settled { receipt: one.receipt, verdict });
         }
         Ok(settled)
     }
@@ -179,11 +173,7 @@ impl Run {
         step: &Step,
         effects: Vec<E>,
     ) -> Result<Vec<E::Receipt>, Halt> {
-        self.attempt_each(step, effects)
-            .await?
-            .into_iter()
-            .map(|settled| settled.proven(step))
-            .collect()
+        self.attempt_each(step, effects).await?.into_iter().map(|settled| settled.proven(step)).collect()
     }
 
     pub(super) async fn settle<E: Effect>(
@@ -202,10 +192,7 @@ impl Run {
             Err(error) => return Ok(Tried::Failed(error)),
         };
         let verdict = self.verify(&named, &brought).await?;
-        Ok(Tried::Settled(Settled {
-            receipt: brought.receipt,
-            verdict,
-        }))
+        Ok(Tried::Settled(Settled { receipt: brought.receipt, verdict }))
     }
 
     fn name<'a, E: Effect>(
@@ -217,13 +204,7 @@ impl Run {
         let subject = effect.subject();
         let base = format!("{}/{}", key_of(step, &subject, round), effect.name());
         self.once(&base)?;
-        Ok(Named {
-            step,
-            effect,
-            subject,
-            base,
-            round,
-        })
+        Ok(Named { step, effect, subject, base, round })
     }
 
     /// Makes an effect so, without reading it back yet. `Err` inside is a failure that the caller waits out itself.
@@ -237,18 +218,11 @@ impl Run {
         for attempt in 1..=MOST_ATTEMPTS {
             let error = match self.intend(named, attempt).await? {
                 Intended::AlreadySo(value) => {
-                    let intent = Intent {
-                        key: self.key_for(named),
-                        at: self.now,
-                        changes: Vec::new(),
-                    };
+                    let intent = Intent { key: self.key_for(named), at: self.now, changes: Vec::new() };
                     return self.brought(named, intent, &value).map(Ok);
                 }
                 Intended::Failed(error) => error,
-                Intended::Go {
-                    intent,
-                    earlier_incarnation,
-                } => {
+                Intended::Go { intent, earlier_incarnation } => {
                     match self.apply(named, attempt, &intent, earlier_incarnation).await? {
                         Ok(value) => return self.brought(named, intent, &value).map(Ok),
                         // It is settled that it did not happen: by the service, by reading, or by a person.
@@ -260,17 +234,11 @@ impl Run {
             if persistence == Persistence::Once {
                 return Ok(Err(error));
             }
-            self.wait_to_retry(named.step, &named.subject, &named.base, attempt, error)
-                .await?;
+            self.wait_to_retry(named.step, &named.subject, &named.base, attempt, error).await?;
         }
-        let says = format!(
-            "{}: tried {MOST_ATTEMPTS} times, and each time it did not happen",
-            named.effect.title()
-        );
-        Err(Halt::Unverified {
-            step: named.step.id.to_owned(),
-            says,
-        })
+        let says =
+            format!("{}: tried {MOST_ATTEMPTS} times, and each time it did not happen", named.effect.title());
+        Err(Halt::Unverified { step: named.step.id.to_owned(), says })
     }
 
     fn brought<E: Effect>(
@@ -280,29 +248,16 @@ impl Run {
         value: &Value,
     ) -> Result<Brought<E::Receipt>, Halt> {
         let receipt = <E::Receipt as serde::Deserialize>::deserialize(value).map_err(|error| {
-            SeamError::Unreadable {
-                seq: 0,
-                key: named.base.clone(),
-                detail: error.to_string(),
-            }
+            SeamError::Unreadable { seq: 0, key: named.base.clone(), detail: error.to_string() }
         })?;
-        Ok(Brought {
-            intent,
-            receipt,
-            since: self.now,
-        })
+        Ok(Brought { intent, receipt, since: self.now })
     }
 
     /// Planning: predict, list, go on as if it were done.
     async fn foresee<E: Effect>(&mut self, step: &Step, effect: &E) -> Result<Settled<E::Receipt>, Halt> {
         let condition = self.condition();
-        let Mode::Planning(planning) = &mut self.mode else {
-            unreachable!("only plans come here")
-        };
-        let prediction = effect
-            .predict(&planning.foreseen)
-            .await
-            .map_err(|error| failed(step, error))?;
+        let Mode::Planning(planning) = &mut self.mode else { unreachable!("only plans come here") };
+        let prediction = effect.predict(&planning.foreseen).await.map_err(|error| failed(step, error))?;
         let receipt = effect.foresee(&prediction);
         if !prediction.changes.is_empty() {
             planning.foreseen.apply(&prediction.changes);
@@ -318,12 +273,7 @@ impl Run {
                 notes: prediction.notes,
             });
         }
-        Ok(Settled {
-            receipt,
-            verdict: Verdict::Verified {
-                says: "presumed".to_owned(),
-            },
-        })
+        Ok(Settled { receipt, verdict: Verdict::Verified { says: "presumed".to_owned() } })
     }
 
     async fn claim(&mut self, subject: &str) -> Result<(), Halt> {
@@ -341,13 +291,7 @@ impl Run {
 
     /// Predicts and records the intent.
     async fn intend<E: Effect>(&mut self, named: &Named<'_, E>, attempt: u32) -> Result<Intended, Halt> {
-        let Named {
-            step,
-            effect,
-            subject,
-            base,
-            ..
-        } = named;
+        let Named { step, effect, subject, base, .. } = named;
         let incarnation = self.seam.incarnation();
         let key = self.key_for(named);
         let of = of(step, subject);
@@ -356,31 +300,18 @@ impl Run {
             let prediction = match effect.predict(&Foreseen::default()).await {
                 Ok(prediction) => prediction,
                 Err(error) => {
-                    return Event::Failed {
-                        of,
-                        doing: Doing::Predicting,
-                        attempt,
-                        error,
-                    };
+                    return Event::Failed { of, doing: Doing::Predicting, attempt, error };
                 }
             };
             let name = effect.name().to_owned();
             if prediction.changes.is_empty() {
                 let receipt = to_value(&effect.foresee(&prediction));
-                return Event::AlreadySo {
-                    of,
-                    effect: name,
-                    title: effect.title(),
-                    receipt,
-                };
+                return Event::AlreadySo { of, effect: name, title: effect.title(), receipt };
             }
             match planned {
-                Some(planned) if planned != prediction.changes => Event::Drifted {
-                    of,
-                    effect: name,
-                    planned,
-                    found: prediction.changes,
-                },
+                Some(planned) if planned != prediction.changes => {
+                    Event::Drifted { of, effect: name, planned, found: prediction.changes }
+                }
                 _ => Event::Intended {
                     of,
                     effect: name,
@@ -394,10 +325,7 @@ impl Run {
                 },
             }
         };
-        let entry = self
-            .record(&format!("{base}/intent {attempt}"), body)
-            .await?
-            .entry;
+        let entry = self.record(&format!("{base}/intent {attempt}"), body).await?.entry;
         match entry.event.clone() {
             Event::Drifted { planned, found, .. } => {
                 self.ask_about_drift(named, &planned, &found).await?;
@@ -409,17 +337,8 @@ impl Run {
 
     fn read_intent(&self, entry: Entry) -> Result<Intended, Halt> {
         match entry.event {
-            Event::Intended {
-                key,
-                changes,
-                incarnation,
-                ..
-            } => Ok(Intended::Go {
-                intent: Intent {
-                    key,
-                    at: entry.at,
-                    changes,
-                },
+            Event::Intended { key, changes, incarnation, .. } => Ok(Intended::Go {
+                intent: Intent { key, at: entry.at, changes },
                 earlier_incarnation: incarnation != self.seam.incarnation(),
             }),
             Event::AlreadySo { receipt, .. } => Ok(Intended::AlreadySo(receipt)),
@@ -442,10 +361,7 @@ impl Run {
         found: &[Change],
     ) -> Result<(), Halt> {
         let mut gate = Gate::new(
-            format!(
-                "{}: the world has moved since the plan; go on?",
-                named.effect.title()
-            ),
+            format!("{}: the world has moved since the plan; go on?", named.effect.title()),
             Approval::Approve,
         )
         .about(format!("{} drift", named.subject));
@@ -492,13 +408,7 @@ impl Run {
         intent: &Intent,
         earlier_incarnation: bool,
     ) -> Result<Result<Value, Option<PortError>>, Halt> {
-        let Named {
-            step,
-            effect,
-            subject,
-            base,
-            ..
-        } = named;
+        let Named { step, effect, subject, base, .. } = named;
         let of = of(step, subject);
         let name = effect.name().to_owned();
         let body = async move {
@@ -506,12 +416,7 @@ impl Run {
             // may have applied it.
             if earlier_incarnation {
                 let why = "the process ended between the intent and the answer".to_owned();
-                return Event::InDoubt {
-                    of,
-                    effect: name,
-                    attempt,
-                    why,
-                };
+                return Event::InDoubt { of, effect: name, attempt, why };
             }
             match effect.apply(intent).await {
                 Ok(applied) => Event::Applied {
@@ -521,27 +426,16 @@ impl Run {
                     receipt: to_value(&applied.receipt),
                     says: applied.says,
                 },
-                Err(error) => Event::Failed {
-                    of,
-                    doing: Doing::Applying,
-                    attempt,
-                    error,
-                },
+                Err(error) => Event::Failed { of, doing: Doing::Applying, attempt, error },
             }
         };
-        let entry = self
-            .record(&format!("{base}/outcome {attempt}"), body)
-            .await?
-            .entry;
+        let entry = self.record(&format!("{base}/outcome {attempt}"), body).await?.entry;
         match entry.event {
             Event::Applied { receipt, .. } => Ok(Ok(receipt)),
             Event::InDoubt { .. } => self.resolve_doubt(named, attempt, intent).await,
             Event::Failed { error, .. } => match error.class() {
                 Class::AlreadyDone => {
-                    let prediction = Prediction {
-                        changes: intent.changes.clone(),
-                        notes: Vec::new(),
-                    };
+                    let prediction = Prediction { changes: intent.changes.clone(), notes: Vec::new() };
                     Ok(Ok(to_value(&effect.foresee(&prediction))))
                 }
                 Class::OutcomeUnknown => self.resolve_doubt(named, attempt, intent).await,
@@ -579,13 +473,7 @@ impl Run {
         attempt: u32,
         intent: &Intent,
     ) -> Result<(Finding, String, Option<Value>), Halt> {
-        let Named {
-            step,
-            effect,
-            subject,
-            base,
-            ..
-        } = named;
+        let Named { step, effect, subject, base, .. } = named;
         for look in 1.. {
             let of = of(step, subject);
             let name = effect.name().to_owned();
@@ -604,23 +492,13 @@ impl Run {
                     }
                     Ok(Reconciled::DidNot { why }) => reconciled(Finding::DidNot, why, None),
                     Ok(Reconciled::Unknown { why }) => reconciled(Finding::Unknown, why, None),
-                    Err(error) => Event::Failed {
-                        of,
-                        doing: Doing::Reconciling,
-                        attempt: look,
-                        error,
-                    },
+                    Err(error) => Event::Failed { of, doing: Doing::Reconciling, attempt: look, error },
                 }
             };
             let key = format!("{base}/reconcile {attempt}.{look}");
             let entry = self.record(&key, body).await?.entry;
             match entry.event {
-                Event::Reconciled {
-                    finding,
-                    says,
-                    receipt,
-                    ..
-                } => return Ok((finding, says, receipt)),
+                Event::Reconciled { finding, says, receipt, .. } => return Ok((finding, says, receipt)),
                 Event::Failed { error, .. } => {
                     self.wait_to_retry(step, subject, &format!("{base}/reconcile {attempt}"), look, error)
                         .await?;
@@ -645,10 +523,7 @@ impl Run {
         let mut gate = Gate::new(format!("Did this happen: {}?", named.effect.title()), Doubt::Stop)
             .about(about)
             .showing(why)
-            .showing(format!(
-                "it was about to be sent at {} under key {}",
-                intent.at, intent.key
-            ));
+            .showing(format!("it was about to be sent at {} under key {}", intent.at, intent.key));
         for change in &intent.changes {
             gate = gate.showing(change.to_string());
         }
@@ -658,10 +533,7 @@ impl Run {
         };
         match self.ask(named.step, gate).await {
             Ok(Doubt::Happened) => {
-                let prediction = Prediction {
-                    changes: intent.changes.clone(),
-                    notes: Vec::new(),
-                };
+                let prediction = Prediction { changes: intent.changes.clone(), notes: Vec::new() };
                 Ok(Ok(to_value(&named.effect.foresee(&prediction))))
             }
             Ok(Doubt::DidNot) => Ok(Err(None)),
@@ -680,18 +552,8 @@ impl Run {
         named: &Named<'_, E>,
         brought: &Brought<E::Receipt>,
     ) -> Result<Verdict, Halt> {
-        let Named {
-            step,
-            effect,
-            subject,
-            base,
-            ..
-        } = named;
-        let Brought {
-            intent,
-            receipt,
-            since,
-        } = brought;
+        let Named { step, effect, subject, base, .. } = named;
+        let Brought { intent, receipt, since } = brought;
         let patience = effect.patience();
         let expires = *since + patience.within;
         let mut failures = 0;
@@ -707,31 +569,19 @@ impl Run {
                             Verdict::Pending { says } if now >= expires => Verdict::Refuted { says },
                             verdict => verdict,
                         };
-                        Event::Judged {
-                            of: of_entry,
-                            effect: name,
-                            verdict,
-                            evidence: judgement.evidence,
-                        }
+                        Event::Judged { of: of_entry, effect: name, verdict, evidence: judgement.evidence }
                     }
-                    Err(error) => Event::Failed {
-                        of: of_entry,
-                        doing: Doing::Verifying,
-                        attempt: look,
-                        error,
-                    },
+                    Err(error) => {
+                        Event::Failed { of: of_entry, doing: Doing::Verifying, attempt: look, error }
+                    }
                 }
             };
             let entry = self.record(&format!("{base}/verify {look}"), body).await?.entry;
             match entry.event {
-                Event::Judged {
-                    verdict: Verdict::Pending { says },
-                    ..
-                } => {
+                Event::Judged { verdict: Verdict::Pending { says }, .. } => {
                     let next = (self.now + patience.every).min(expires);
                     let key = format!("{base}/look again {look}");
-                    self.sleep(&key, of(step, subject), next, Waiting::ToVerify, says)
-                        .await?;
+                    self.sleep(&key, of(step, subject), next, Waiting::ToVerify, says).await?;
                 }
                 Event::Judged { verdict, .. } => return Ok(verdict),
                 Event::Failed { error, .. } => {
@@ -751,9 +601,9 @@ impl Run {
     #[expect(clippy::unused_self, reason = "reads better at its caller")]
     fn verification_failed(&self, halt: Halt) -> Result<Verdict, Halt> {
         match halt {
-            Halt::Failed { error, .. } => Ok(Verdict::Unverifiable {
-                says: format!("it could not be read back: {error}"),
-            }),
+            Halt::Failed { error, .. } => {
+                Ok(Verdict::Unverifiable { says: format!("it could not be read back: {error}") })
+            }
             other => Err(other),
         }
     }

@@ -60,17 +60,12 @@ impl<P: Probe> Condition for Observing<P> {
 
     async fn check(&self, run: &mut Run, step: &Step, round: u32) -> Result<Check<P::Value>, Halt> {
         let subject = self.probe.subject();
-        let value = run
-            .observe(step, &self.probe, &subject, &key_of(step, &subject, round))
-            .await?;
+        let value = run.observe(step, &self.probe, &subject, &key_of(step, &subject, round)).await?;
         Ok(match (self.satisfied)(&value) {
             Ok(()) => Check::Met(value),
             // A plan presumes that it will hold.
             Err(_) if run.is_plan() => Check::Met(value),
-            Err(says) => Check::NotYet {
-                says,
-                leave_alone: None,
-            },
+            Err(says) => Check::NotYet { says, leave_alone: None },
         })
     }
 }
@@ -92,17 +87,11 @@ impl<E: Effect> Condition for Achieving<E> {
             Tried::Settled(settled) => Ok(match settled.verdict {
                 Verdict::Verified { .. } => Check::Met(settled.receipt),
                 Verdict::Pending { says } | Verdict::Refuted { says } | Verdict::Unverifiable { says } => {
-                    Check::NotYet {
-                        says,
-                        leave_alone: None,
-                    }
+                    Check::NotYet { says, leave_alone: None }
                 }
             }),
             Tried::Failed(error) => match error.class() {
-                Class::RetryAfter(leave_alone) => Ok(Check::NotYet {
-                    says: error.to_string(),
-                    leave_alone,
-                }),
+                Class::RetryAfter(leave_alone) => Ok(Check::NotYet { says: error.to_string(), leave_alone }),
                 _ => Err(failed(step, error)),
             },
         }
@@ -127,11 +116,7 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Looks every so often, at most for `give_up_after`.
     pub fn every(every: Duration, give_up_after: Duration) -> Self {
-        Self {
-            every,
-            give_up_after,
-            escalation: None,
-        }
+        Self { every, give_up_after, escalation: None }
     }
 
     /// Escalates, once, when it has not come about at `deadline`. `says` names the condition, e.g. `the failures
@@ -193,23 +178,11 @@ impl Run {
             if self.now >= give_up_at {
                 let minutes = watch.give_up_after.as_secs() / 60;
                 let says = format!("gave up after {minutes} min: {last_said}");
-                return Err(Halt::Unverified {
-                    step: step.id.to_owned(),
-                    says,
-                });
+                return Err(Halt::Unverified { step: step.id.to_owned(), says });
             }
-            let next = pending
-                .map_or(not_before, |(deadline, ..)| not_before.min(deadline))
-                .min(give_up_at);
+            let next = pending.map_or(not_before, |(deadline, ..)| not_before.min(deadline)).min(give_up_at);
             let key = format!("{base}/wait {round}");
-            self.sleep(
-                &key,
-                of(step, &subject),
-                next,
-                Waiting::ForTheWorld,
-                last_said.clone(),
-            )
-            .await?;
+            self.sleep(&key, of(step, &subject), next, Waiting::ForTheWorld, last_said.clone()).await?;
         }
         unreachable!("the watch gives up in the end")
     }
@@ -221,16 +194,16 @@ impl Run {
         subject: &str,
         watch: Watch<'w>,
     ) -> Result<Option<(Timestamp, &'w str, &'w dyn Escalation)>, Halt> {
-        if let Some((at, says, _)) = watch.escalation {
-            let set = Event::DeadlineSet {
-                of: of(step, subject),
-                at,
-                says: format!("escalate if {says}"),
-            };
-            self.record(&format!("{base}/deadline"), async move { set })
-                .await?;
+        let Some((at, says, escalation)) = watch.escalation else {
+            return Ok(None);
+        };
+        let set = Event::DeadlineSet { of: of(step, subject), at, says: format!("escalate if {says}") };
+        let entry = self.record(&format!("{base}/deadline"), async move { set }).await?.entry;
+        // The recorded deadline counts: it does not move when the run is taken up again.
+        match entry.event {
+            Event::DeadlineSet { at, .. } => Ok(Some((at, says, escalation))),
+            _ => Err(self.unreadable(&entry, "it is no deadline")),
         }
-        Ok(watch.escalation)
     }
 
     /// A plan presumes that the condition comes about, and names what would be done if it does not in time.
@@ -248,10 +221,7 @@ impl Run {
         debug_assert!(matches!(self.mode, Mode::Planning(_)), "only plans come here");
         match condition.check(self, step, 0).await? {
             Check::Met(value) => Ok(value),
-            Check::NotYet { says, .. } => Err(Halt::Unverified {
-                step: step.id.to_owned(),
-                says,
-            }),
+            Check::NotYet { says, .. } => Err(Halt::Unverified { step: step.id.to_owned(), says }),
         }
     }
 }

@@ -48,11 +48,7 @@ impl std::fmt::Debug for Committer {
 
 impl Committer {
     pub(super) fn new(connection: Connection) -> Self {
-        Self {
-            queue: Mutex::default(),
-            connection: Mutex::new(connection),
-            broken: Mutex::new(None),
-        }
+        Self { queue: Mutex::default(), connection: Mutex::new(connection), broken: Mutex::new(None) }
     }
 
     /// Uses the connection for anything but appends.
@@ -128,10 +124,8 @@ fn commit(connection: &Connection, batch: &[Queued]) -> rusqlite::Result<()> {
                 transaction.execute("DELETE FROM signal WHERE number = ?", [signal])?;
             }
             if let Some(outcome) = &append.ends {
-                transaction.execute(
-                    "UPDATE run SET outcome = ? WHERE number = ?",
-                    params![outcome, append.run],
-                )?;
+                transaction
+                    .execute("UPDATE run SET outcome = ? WHERE number = ?", params![outcome, append.run])?;
                 transaction.execute("DELETE FROM claim WHERE run = ?", [append.run])?;
             }
         }
@@ -140,10 +134,7 @@ fn commit(connection: &Connection, batch: &[Queued]) -> rusqlite::Result<()> {
 }
 
 fn lost() -> SeamError {
-    SeamError::Store {
-        doing: "appending to the journal",
-        detail: "the commit was dropped".to_owned(),
-    }
+    SeamError::Store { doing: "appending to the journal", detail: "the commit was dropped".to_owned() }
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

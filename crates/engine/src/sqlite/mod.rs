@@ -140,29 +140,14 @@ impl Store {
         let version = rusqlite::version_number();
         if version < OLDEST_SAFE_SQLITE {
             let detail = format!("SQLite {version} can corrupt its log; build with 3.51.3 or later");
-            return Err(SeamError::Store {
-                doing: "starting",
-                detail,
-            });
+            return Err(SeamError::Store { doing: "starting", detail });
         }
         let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(opening)?;
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(opening)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(opening)?;
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(opening)?;
         let connection = Connection::open(path).map_err(|error| sql("opening the store", &error))?;
         prepare(&connection).map_err(|error| sql("opening the store", &error))?;
-        Ok(Self {
-            folder,
-            committer: Arc::new(Committer::new(connection)),
-        })
+        Ok(Self { folder, committer: Arc::new(Committer::new(connection)) })
     }
 
     /// Begins a run: takes its lock and claims its runbook in its environment.
@@ -188,9 +173,8 @@ impl Store {
         let seam = SqliteSeam::new(Arc::clone(&self.committer), number, lock, Vec::new(), clock, 0);
         if let Err(held) = seam.claim_now(&format!("{}/runbook {}", new.environment, new.runbook)) {
             // A run that could not begin leaves no trace.
-            self.committer.with("forgetting a run", |c| {
-                c.execute("DELETE FROM run WHERE number = ?", [number])
-            })?;
+            self.committer
+                .with("forgetting a run", |c| c.execute("DELETE FROM run WHERE number = ?", [number]))?;
             return Err(held);
         }
         Ok(seam)
@@ -207,14 +191,7 @@ impl Store {
                 |row| Ok((row.get(0)?, row.get::<_, u32>(1)? - 1)),
             )
         })?;
-        Ok(SqliteSeam::new(
-            Arc::clone(&self.committer),
-            number,
-            lock,
-            entries,
-            clock,
-            incarnation,
-        ))
+        Ok(SqliteSeam::new(Arc::clone(&self.committer), number, lock, entries, clock, incarnation))
     }
 
     /// A run's journal, checked.
@@ -230,10 +207,7 @@ impl Store {
             )?;
             // A flipped byte may leave text that is no UTF-8; it must reach the chain's check and not fail here.
             let links = statement.query_map([run], |row| {
-                Ok(Link {
-                    body: lossy(row.get_ref(0)?),
-                    hash: lossy(row.get_ref(1)?),
-                })
+                Ok(Link { body: lossy(row.get_ref(0)?), hash: lossy(row.get_ref(1)?) })
             })?;
             links.collect()
         })
@@ -287,15 +261,10 @@ impl Store {
             runs.into_iter().filter(|run| run.id.starts_with(name)).collect();
         match candidates.len() {
             1 => Ok(candidates.remove(0)),
-            0 => Err(FindError::Unknown {
-                name: name.to_owned(),
-            }),
+            0 => Err(FindError::Unknown { name: name.to_owned() }),
             _ => {
                 let ids: Vec<String> = candidates.into_iter().map(|run| run.id).collect();
-                Err(FindError::Ambiguous {
-                    name: name.to_owned(),
-                    candidates: ids.join(", "),
-                })
+                Err(FindError::Ambiguous { name: name.to_owned(), candidates: ids.join(", ") })
             }
         }
     }
@@ -323,18 +292,9 @@ impl Store {
 
     fn lock(&self, run: &str) -> Result<File, SeamError> {
         let folder = self.folder.join("locks");
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(opening)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(opening)?;
         let path = folder.join(format!("{run}.lock"));
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(opening)?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(opening)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(SeamError::Locked { run: run.to_owned() }),
@@ -348,11 +308,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let ready = connection
-        .query_row(
-            "SELECT 1 FROM sqlite_schema WHERE name = 'signal'",
-            [],
-            |_| Ok(()),
-        )
+        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'signal'", [], |_| Ok(()))
         .optional()?
         .is_some();
     if !ready {
@@ -362,10 +318,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn lossy(value: rusqlite::types::ValueRef<'_>) -> String {
-    value.as_bytes().map_or_else(
-        |_| String::new(),
-        |bytes| String::from_utf8_lossy(bytes).into_owned(),
-    )
+    value.as_bytes().map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn json(text: &str) -> Value {
@@ -373,15 +326,9 @@ fn json(text: &str) -> Value {
 }
 
 fn opening(error: impl std::fmt::Display) -> SeamError {
-    SeamError::Store {
-        doing: "opening the store",
-        detail: error.to_string(),
-    }
+    SeamError::Store { doing: "opening the store", detail: error.to_string() }
 }
 
 fn sql(doing: &'static str, error: &rusqlite::Error) -> SeamError {
-    SeamError::Store {
-        doing,
-        detail: error.to_string(),
-    }
+    SeamError::Store { doing, detail: error.to_string() }
 }

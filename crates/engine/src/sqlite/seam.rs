@@ -72,10 +72,7 @@ impl SqliteSeam {
         if holder.0 == self.run {
             Ok(())
         } else {
-            Err(SeamError::Held {
-                resource: resource.to_owned(),
-                holder: holder.1,
-            })
+            Err(SeamError::Held { resource: resource.to_owned(), holder: holder.1 })
         }
     }
 
@@ -99,10 +96,8 @@ impl SqliteSeam {
             return Ok(Some(Signal::Abort { by: body }));
         }
         self.taken = Some(number);
-        let answer: Answer = serde_json::from_str(&body).map_err(|error| SeamError::Store {
-            doing: "reading an answer",
-            detail: error.to_string(),
-        })?;
+        let answer: Answer = serde_json::from_str(&body)
+            .map_err(|error| SeamError::Store { doing: "reading an answer", detail: error.to_string() })?;
         Ok(Some(Signal::Answer(answer)))
     }
 
@@ -133,48 +128,27 @@ impl Seam for SqliteSeam {
     async fn record(&mut self, key: &str, body: BoxFuture<'_, Event>) -> Result<Recorded, SeamError> {
         let (found, out_of_order) = self.replay.take(key);
         if let Some(entry) = found {
-            return Ok(Recorded {
-                entry,
-                replayed: true,
-                out_of_order,
-            });
+            return Ok(Recorded { entry, replayed: true, out_of_order });
         }
         let event = body.await;
         let entry = new_entry(&self.replay, &*self.clock, key, event);
         let body = encode(&entry)?;
         let hash = link_hash(&self.last_hash, &body);
         let ends = match &entry.event {
-            Event::Concluded { outcome, .. } => serde_json::to_value(outcome)
-                .ok()
-                .as_ref()
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            Event::Concluded { outcome, .. } => {
+                serde_json::to_value(outcome).ok().as_ref().and_then(Value::as_str).map(str::to_owned)
+            }
             _ => None,
         };
         let consumes = match &entry.event {
             Event::Answered { .. } | Event::AnswerRefused { .. } => self.taken.take(),
             _ => None,
         };
-        let link = Link {
-            body,
-            hash: hash.clone(),
-        };
-        self.committer
-            .append(Append {
-                run: self.run,
-                seq: entry.seq,
-                link,
-                consumes,
-                ends,
-            })
-            .await?;
+        let link = Link { body, hash: hash.clone() };
+        self.committer.append(Append { run: self.run, seq: entry.seq, link, consumes, ends }).await?;
         self.last_hash = hash;
         self.replay.push(entry.clone());
-        Ok(Recorded {
-            entry,
-            replayed: false,
-            out_of_order,
-        })
+        Ok(Recorded { entry, replayed: false, out_of_order })
     }
 
     fn recorded(&self, key: &str) -> Option<&Entry> {
@@ -197,11 +171,7 @@ impl Seam for SqliteSeam {
         if let Some(signal) = self.next_signal(gate)? {
             return Ok(Woken::By(signal));
         }
-        if patience {
-            self.wait(gate, until).await
-        } else {
-            Ok(Woken::Time)
-        }
+        if patience { self.wait(gate, until).await } else { Ok(Woken::Time) }
     }
 
     async fn claim(&mut self, resource: &str) -> Result<(), SeamError> {
@@ -221,11 +191,9 @@ fn last_hash(committer: &Committer, run: i64) -> String {
     committer
         .with("reading a journal", |connection| {
             connection
-                .query_row(
-                    "SELECT hash FROM entry WHERE run = ? ORDER BY seq DESC LIMIT 1",
-                    [run],
-                    |row| row.get(0),
-                )
+                .query_row("SELECT hash FROM entry WHERE run = ? ORDER BY seq DESC LIMIT 1", [run], |row| {
+                    row.get(0)
+                })
                 .optional()
         })
         .ok()

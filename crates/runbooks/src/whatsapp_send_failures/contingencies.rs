@@ -16,11 +16,7 @@ pub(super) struct StopTheQueue {
 
 impl StopTheQueue {
     pub(super) fn of(on: &Platform, step: &Step, campaigns: &[Paused]) -> Self {
-        Self {
-            step: *step,
-            on: on.clone(),
-            campaigns: campaigns.to_vec(),
-        }
+        Self { step: *step, on: on.clone(), campaigns: campaigns.to_vec() }
     }
 
     pub(super) async fn stop(&self, run: &mut Run) -> Result<(), Halt> {
@@ -34,11 +30,7 @@ impl StopTheQueue {
             gate = gate.showing(format!("campaign {} ({})", campaign.name, campaign.campaign));
         }
         run.approve(&self.step, gate).await?;
-        let skips = self
-            .campaigns
-            .iter()
-            .map(|campaign| SkipQueue::of(&self.on, campaign))
-            .collect();
+        let skips = self.campaigns.iter().map(|campaign| SkipQueue::of(&self.on, campaign)).collect();
         run.perform_each(&self.step, skips).await.map(drop)
     }
 }
@@ -51,11 +43,7 @@ impl Escalation for StopTheQueue {
         if self.step != WA_I1 {
             return Ok(());
         }
-        let restores = self
-            .campaigns
-            .iter()
-            .map(|campaign| RestoreQueue::of(&self.on, campaign))
-            .collect();
+        let restores = self.campaigns.iter().map(|campaign| RestoreQueue::of(&self.on, campaign)).collect();
         run.perform_each(&WA_R1, restores).await.map(drop)
     }
 }
@@ -68,24 +56,15 @@ pub(super) struct PauseAgain {
 
 impl PauseAgain {
     pub(super) fn of(on: &Platform, resumed: &[Paused]) -> Self {
-        Self {
-            on: on.clone(),
-            campaigns: resumed.to_vec(),
-        }
+        Self { on: on.clone(), campaigns: resumed.to_vec() }
     }
 
     pub(super) async fn pause(&self, run: &mut Run) -> Result<(), Halt> {
-        let pauses = self
-            .campaigns
-            .iter()
-            .map(|c| PauseCampaign::of(&self.on, c.campaign, &c.name))
-            .collect();
+        let pauses =
+            self.campaigns.iter().map(|c| PauseCampaign::of(&self.on, c.campaign, &c.name)).collect();
         let settled = run.attempt_each(&WA_R1, pauses).await?;
-        let still_sending: Vec<Paused> = settled
-            .into_iter()
-            .filter(|one| !one.verdict.is_verified())
-            .map(|one| one.receipt)
-            .collect();
+        let still_sending: Vec<Paused> =
+            settled.into_iter().filter(|one| !one.verdict.is_verified()).map(|one| one.receipt).collect();
         if still_sending.is_empty() {
             return Ok(());
         }
@@ -98,8 +77,6 @@ impl Escalation for PauseAgain {
     /// Only for the plan: at that point the campaigns run again.
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
         self.pause(run).await?;
-        StopTheQueue::of(&self.on, &WA_R1, &self.campaigns)
-            .stop(run)
-            .await
+        StopTheQueue::of(&self.on, &WA_R1, &self.campaigns).stop(run).await
     }
 }

@@ -67,10 +67,7 @@ impl Cause {
         let blocked_sends = faults.get(&SendFault::PolicyBlock).copied().unwrap_or(0);
         let phone_blocked = phone.is_some_and(|phone| {
             phone.can_send == CanSend::Blocked
-                && phone
-                    .error_codes
-                    .iter()
-                    .any(|code| SendFault::from_code(*code) == SendFault::PolicyBlock)
+                && phone.error_codes.iter().any(|code| SendFault::from_code(*code) == SendFault::PolicyBlock)
         });
         if phone_blocked || blocked_sends * 20 > total {
             return Self::PolicyBlock;
@@ -115,10 +112,7 @@ impl Signal {
             "nothing was sent in the last {} minutes, which proves nothing; look at campaign-dispatcher-stalls",
             self.window_minutes
         );
-        Err(Halt::Unverified {
-            step: WA_D1.id.to_owned(),
-            says,
-        })
+        Err(Halt::Unverified { step: WA_D1.id.to_owned(), says })
     }
 
     pub(super) fn failures(&self) -> u64 {
@@ -192,10 +186,7 @@ impl Probe for SendHealth {
         let notifications = self.notifications.tally(since).await?;
         let mut by_campaign = BTreeMap::new();
         for campaign in self.campaigns.running().await? {
-            by_campaign.insert(
-                campaign.id,
-                self.log.tally(Some(campaign.id), since).await?.failures(),
-            );
+            by_campaign.insert(campaign.id, self.log.tally(Some(campaign.id), since).await?.failures());
         }
         let (phone, phone_evidence, unauthorized) = self.phone().await;
 
@@ -204,21 +195,13 @@ impl Probe for SendHealth {
         let percent = all.failure_percent();
         let elevated = all.failures() >= FEWEST_FAILURES
             && percent.is_some_and(|percent| percent >= self.input.elevated_percent);
-        let cause = if unauthorized {
-            Cause::Credential
-        } else {
-            Cause::of(&faults, phone.as_ref())
-        };
+        let cause = if unauthorized { Cause::Credential } else { Cause::of(&faults, phone.as_ref()) };
         let says = format!(
             "{} of {} sends failed in the last {} minutes{}",
             all.failures(),
             all.tries(),
             self.input.window_minutes,
-            if elevated {
-                format!("; {}", cause.title())
-            } else {
-                String::new()
-            },
+            if elevated { format!("; {}", cause.title()) } else { String::new() },
         );
         let evidence = vec![
             Evidence::new("send_logs (PostgREST)", tally_text(&sends)),
@@ -237,11 +220,7 @@ impl Probe for SendHealth {
             phone,
             window_minutes: self.input.window_minutes,
         };
-        Ok(Observation {
-            value: signal,
-            says,
-            evidence,
-        })
+        Ok(Observation { value: signal, says, evidence })
     }
 }
 
@@ -268,16 +247,8 @@ fn by_fault(tally: &SendTally) -> BTreeMap<SendFault, u64> {
 }
 
 pub(super) fn tally_text(tally: &SendTally) -> String {
-    let codes: Vec<String> = tally
-        .failed
-        .iter()
-        .map(|(code, count)| format!("{count} × {code}"))
-        .collect();
-    let codes = if codes.is_empty() {
-        "none".to_owned()
-    } else {
-        codes.join(", ")
-    };
+    let codes: Vec<String> = tally.failed.iter().map(|(code, count)| format!("{count} × {code}")).collect();
+    let codes = if codes.is_empty() { "none".to_owned() } else { codes.join(", ") };
     format!("{} sent, failed: {codes}", tally.sent)
 }
 
@@ -289,10 +260,7 @@ pub(super) struct RunningCampaigns {
 
 impl RunningCampaigns {
     pub(super) fn of(on: &Platform, only: &[CampaignId]) -> Self {
-        Self {
-            campaigns: Arc::clone(&on.campaigns),
-            only: only.to_vec(),
-        }
+        Self { campaigns: Arc::clone(&on.campaigns), only: only.to_vec() }
     }
 }
 
@@ -316,11 +284,7 @@ impl Probe for RunningCampaigns {
         let names: Vec<&str> = running.iter().map(|campaign| campaign.name.as_str()).collect();
         let says = format!("{} campaigns are running: {}", running.len(), names.join(", "));
         let evidence = vec![Evidence::new("campaigns (PostgREST)", says.clone())];
-        Ok(Observation {
-            value: running,
-            says,
-            evidence,
-        })
+        Ok(Observation { value: running, says, evidence })
     }
 }
 
@@ -331,9 +295,7 @@ pub(super) struct StoredSendPolicy {
 
 impl StoredSendPolicy {
     pub(super) fn read(on: &Platform) -> Self {
-        Self {
-            policy: Arc::clone(&on.policy),
-        }
+        Self { policy: Arc::clone(&on.policy) }
     }
 }
 
@@ -356,18 +318,11 @@ impl Probe for StoredSendPolicy {
             "quiet hours {}–{}, throttle {}, {} opted out",
             stored.quiet_start, stored.quiet_end, stored.throttle_per_minute, stored.opted_out
         );
-        Ok(Observation {
-            value: stored,
-            says,
-            evidence: vec![Evidence::new("settings (PostgREST)", shows)],
-        })
+        Ok(Observation { value: stored, says, evidence: vec![Evidence::new("settings (PostgREST)", shows)] })
     }
 }
 
 /// The policy in words.
 pub(super) fn policy_text(policy: &SendPolicy) -> String {
-    format!(
-        "quiet hours {}, {} sends a minute",
-        policy.quiet_hours, policy.throttle_per_minute
-    )
+    format!("quiet hours {}, {} sends a minute", policy.quiet_hours, policy.throttle_per_minute)
 }

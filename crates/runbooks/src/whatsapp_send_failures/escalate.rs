@@ -30,11 +30,7 @@ pub(super) struct NotifyProvider {
 
 impl NotifyProvider {
     pub(super) fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
-        Self {
-            on: on.clone(),
-            signal: signal.clone(),
-            run: run.to_owned(),
-        }
+        Self { on: on.clone(), signal: signal.clone(), run: run.to_owned() }
     }
 
     pub(super) async fn tell(&self, run: &mut Run) -> Result<(), Halt> {
@@ -42,38 +38,22 @@ impl NotifyProvider {
         let told = run.attempt(&WA_E1, ticket).await.map(drop);
         Self::go_on_without(run, "open a ticket at the WhatsApp provider by hand", told).await?;
 
-        let told = run
-            .attempt(&WA_E1, PageSomebody::about(&self.on, &self.signal, &self.run))
-            .await
-            .map(drop);
+        let told =
+            run.attempt(&WA_E1, PageSomebody::about(&self.on, &self.signal, &self.run)).await.map(drop);
         Self::go_on_without(run, "page somebody by hand", told).await?;
 
-        let told = run
-            .attempt(&WA_E1, TellOperations::about(&self.on, &self.signal, &self.run))
-            .await
-            .map(drop);
+        let told =
+            run.attempt(&WA_E1, TellOperations::about(&self.on, &self.signal, &self.run)).await.map(drop);
         Self::go_on_without(run, "tell the operations channel by hand", told).await?;
 
-        run.note(
-            &WA_E1,
-            Note::Mitigation {
-                says: "the WhatsApp provider was notified".to_owned(),
-            },
-        )
-        .await
+        run.note(&WA_E1, Note::Mitigation { says: "the WhatsApp provider was notified".to_owned() }).await
     }
 
     /// A failed telling is noted; everything else that stops a run stops this one too.
     async fn go_on_without(run: &mut Run, by_hand: &str, told: Result<(), Halt>) -> Result<(), Halt> {
         match told {
             Err(Halt::Failed { error, .. }) => {
-                run.note(
-                    &WA_E1,
-                    Note::OpenQuestion {
-                        says: format!("{by_hand}: {error}"),
-                    },
-                )
-                .await
+                run.note(&WA_E1, Note::OpenQuestion { says: format!("{by_hand}: {error}") }).await
             }
             other => other,
         }
@@ -136,21 +116,12 @@ impl Effect for OpenTicket {
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let ticket = messages::ticket(&self.ids, &self.signal, &self.run);
-        let opened = change(
-            "ticket",
-            "provider ticket",
-            &ticket.subject,
-            "state",
-            "not opened",
-            "open",
-        );
+        let opened = change("ticket", "provider ticket", &ticket.subject, "state", "not opened", "open");
         Ok(Prediction::of(opened).note(ticket.body))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Reference {
-        Reference {
-            reference: "not known".to_owned(),
-        }
+        Reference { reference: "not known".to_owned() }
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Reference>, PortError> {
@@ -163,9 +134,7 @@ impl Effect for OpenTicket {
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Reference>, PortError> {
-        Ok(Reconciled::Unknown {
-            why: "the provider's intake cannot be read".to_owned(),
-        })
+        Ok(Reconciled::Unknown { why: "the provider's intake cannot be read".to_owned() })
     }
 
     async fn verify(
@@ -174,10 +143,7 @@ impl Effect for OpenTicket {
         receipt: &Reference,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
-        let says = format!(
-            "the provider gave ticket {}; its intake cannot be read back",
-            receipt.reference
-        );
+        let says = format!("the provider gave ticket {}; its intake cannot be read back", receipt.reference);
         Ok(Judgement::unverifiable(says))
     }
 }
@@ -191,10 +157,7 @@ struct PageSomebody {
 
 impl PageSomebody {
     fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
-        Self {
-            paging: Arc::clone(&on.paging),
-            page: messages::page(signal, run),
-        }
+        Self { paging: Arc::clone(&on.paging), page: messages::page(signal, run) }
     }
 }
 
@@ -224,24 +187,14 @@ impl Effect for PageSomebody {
         if self.paging.find(&self.page.dedup_key).await?.is_some() {
             return Ok(Prediction::default());
         }
-        Ok(Prediction::of(change(
-            "incident",
-            "page",
-            &self.page.summary,
-            "state",
-            "none",
-            "triggered",
-        )))
+        Ok(Prediction::of(change("incident", "page", &self.page.summary, "state", "none", "triggered")))
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
         self.paging.trigger(&self.page).await?;
-        Ok(Applied {
-            receipt: (),
-            says: format!("PagerDuty accepted the alert {}", self.page.dedup_key),
-        })
+        Ok(Applied { receipt: (), says: format!("PagerDuty accepted the alert {}", self.page.dedup_key) })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
@@ -250,9 +203,7 @@ impl Effect for PageSomebody {
                 receipt: (),
                 says: format!("PagerDuty has incident {}", incident.id),
             }),
-            None => Reconciled::DidNot {
-                why: "PagerDuty has no incident for the dedup key".to_owned(),
-            },
+            None => Reconciled::DidNot { why: "PagerDuty has no incident for the dedup key".to_owned() },
         })
     }
 
@@ -281,10 +232,7 @@ struct TellOperations {
 
 impl TellOperations {
     fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
-        Self {
-            chat: Arc::clone(&on.chat),
-            message: messages::chat(&on.limits.ops_channel, signal, run),
-        }
+        Self { chat: Arc::clone(&on.chat), message: messages::chat(&on.limits.ops_channel, signal, run) }
     }
 }
 
@@ -319,47 +267,30 @@ impl Effect for TellOperations {
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
         let posted = self.chat.post(&self.message).await?;
-        Ok(Applied {
-            receipt: (),
-            says: format!("Slack accepted the message as {}", posted.ts),
-        })
+        Ok(Applied { receipt: (), says: format!("Slack accepted the message as {}", posted.ts) })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(
-            match self
-                .chat
-                .find(&self.message.channel, &self.message.marker)
-                .await?
-            {
-                Some(posted) => Reconciled::Happened(Applied {
-                    receipt: (),
-                    says: format!("the channel has it as {}", posted.ts),
-                }),
-                None => Reconciled::DidNot {
-                    why: "the channel does not have it".to_owned(),
-                },
-            },
-        )
+        Ok(match self.chat.find(&self.message.channel, &self.message.marker).await? {
+            Some(posted) => Reconciled::Happened(Applied {
+                receipt: (),
+                says: format!("the channel has it as {}", posted.ts),
+            }),
+            None => Reconciled::DidNot { why: "the channel does not have it".to_owned() },
+        })
     }
 
     async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
         let source = "Slack, conversations.history";
-        Ok(
-            match self
-                .chat
-                .find(&self.message.channel, &self.message.marker)
-                .await?
-            {
-                Some(posted) => Judgement::verified(
-                    "the channel has the message",
-                    vec![Evidence::new(source, format!("message {}", posted.ts))],
-                ),
-                None => Judgement::pending(
-                    "Slack accepted the message and does not show it",
-                    vec![Evidence::new(source, "none")],
-                ),
-            },
-        )
+        Ok(match self.chat.find(&self.message.channel, &self.message.marker).await? {
+            Some(posted) => Judgement::verified(
+                "the channel has the message",
+                vec![Evidence::new(source, format!("message {}", posted.ts))],
+            ),
+            None => Judgement::pending(
+                "Slack accepted the message and does not show it",
+                vec![Evidence::new(source, "none")],
+            ),
+        })
     }
 }

@@ -22,14 +22,7 @@ use super::effects::{Paused, change};
 const PAGE: u32 = 1_000;
 /// WhatsApp's code for a recipient who does not want messages.
 const OPTED_OUT: &str = "131050";
-const HEADER: [&str; 6] = [
-    "target_id",
-    "msisdn_digits",
-    "msisdn",
-    "error_code",
-    "meaning",
-    "last_update_at",
-];
+const HEADER: [&str; 6] = ["target_id", "msisdn_digits", "msisdn", "error_code", "meaning", "last_update_at"];
 
 /// A finished export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +58,8 @@ impl ExportFailedTargets {
         let mut rows = 0;
         loop {
             let page = self.targets.failed(self.campaign.campaign, after, PAGE).await?;
-            let records: Vec<[String; 6]> = page
-                .iter()
-                .filter(|target| !opted_out(target))
-                .map(record)
-                .collect();
+            let records: Vec<[String; 6]> =
+                page.iter().filter(|target| !opted_out(target)).map(record).collect();
             rows += records.len() as u64;
             file.append(&encode(&records)?).await?;
             match page.last() {
@@ -109,10 +99,8 @@ impl Effect for ExportFailedTargets {
             return Ok(Prediction::default());
         }
         let file = self.file();
-        Ok(
-            Prediction::of(change("file", &file, &file, "content", "absent", "written"))
-                .note(format!("{failed} failed targets")),
-        )
+        Ok(Prediction::of(change("file", &file, &file, "content", "absent", "written"))
+            .note(format!("{failed} failed targets")))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Option<Exported> {
@@ -123,20 +111,12 @@ impl Effect for ExportFailedTargets {
         let mut file = self.artifacts.create(&self.file()).await?;
         let rows = self.write_all(file.as_mut()).await?;
         let artifact = file.finish().await?;
-        let says = format!(
-            "{rows} failed targets of {} are in {}",
-            self.campaign.name, artifact.name
-        );
-        Ok(Applied {
-            receipt: Some(Exported { artifact, rows }),
-            says,
-        })
+        let says = format!("{rows} failed targets of {} are in {}", self.campaign.name, artifact.name);
+        Ok(Applied { receipt: Some(Exported { artifact, rows }), says })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Option<Exported>>, PortError> {
-        Ok(Reconciled::DidNot {
-            why: "writing the file again replaces it whole".to_owned(),
-        })
+        Ok(Reconciled::DidNot { why: "writing the file again replaces it whole".to_owned() })
     }
 
     async fn verify(
@@ -146,10 +126,7 @@ impl Effect for ExportFailedTargets {
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
         let Some(exported) = receipt else {
-            return Ok(Judgement::verified(
-                "there are no failed targets to export",
-                Vec::new(),
-            ));
+            return Ok(Judgement::verified("there are no failed targets to export", Vec::new()));
         };
         let found = self.artifacts.find(&exported.artifact.name).await?;
         let source = "the file, read again";
@@ -205,17 +182,11 @@ fn record(target: &Target) -> [String; 6] {
 
 /// Keeps a spreadsheet from taking a cell for a formula.
 fn guard(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    }
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
 }
 
 fn encode(records: &[[String; 6]]) -> Result<Vec<u8>, PortError> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     let failed = |error: &dyn std::fmt::Display| PortError::Rejected {
         service: Service::Artifacts,
         call: "write CSV".to_owned(),
@@ -246,34 +217,17 @@ mod tests {
 
     #[test]
     fn numbers_survive_a_round_trip_and_no_cell_is_a_formula() {
-        let hostile = [
-            "131026",
-            "=cmd|' /C calc'!A0",
-            "@SUM(1)",
-            "+1",
-            "-1",
-            "\tx",
-            "a\"b,c\r\nd",
-        ];
-        let records: Vec<_> = hostile
-            .iter()
-            .map(|code| record(&target("+250788123012", code)))
-            .collect();
+        let hostile = ["131026", "=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1", "\tx", "a\"b,c\r\nd"];
+        let records: Vec<_> = hostile.iter().map(|code| record(&target("+250788123012", code))).collect();
         let bytes = encode(&records).unwrap();
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .from_reader(&bytes[..]);
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);
         let mut count = 0;
         for (row, code) in reader.records().zip(hostile) {
             let row = row.unwrap();
             assert_eq!(&row[1], "250788123012");
             assert_eq!(row[2].trim_start_matches('\''), "+250788123012");
             assert_eq!(row[3].strip_prefix('\'').unwrap_or(&row[3]), code);
-            assert!(
-                row.iter()
-                    .all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r'])),
-                "{row:?}"
-            );
+            assert!(row.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r'])), "{row:?}");
             count += 1;
         }
         assert_eq!(count, hostile.len());

@@ -18,12 +18,7 @@ pub(super) fn ticket(ids: &AccountIds, signal: &Signal, run: &str) -> Ticket {
         time(signal.first_failure_at),
         time(signal.last_failure_at)
     );
-    let _ = writeln!(
-        body,
-        "Sends: {} accepted, {} failed",
-        signal.sent,
-        signal.failures()
-    );
+    let _ = writeln!(body, "Sends: {} accepted, {} failed", signal.sent, signal.failures());
     for (code, count) in &signal.failed {
         let _ = writeln!(body, "Error code {code}: {count} times");
     }
@@ -39,20 +34,14 @@ pub(super) fn ticket(ids: &AccountIds, signal: &Signal, run: &str) -> Ticket {
         "What we did: all sending campaigns are paused. Please tell us the cause and when to resume."
     );
     let _ = write!(body, "Our reference: {run}");
-    Ticket {
-        subject: format!("Sends fail: {}", signal.cause.title()),
-        body,
-    }
+    Ticket { subject: format!("Sends fail: {}", signal.cause.title()), body }
 }
 
 /// The alert for whoever is on call.
 pub(super) fn page(signal: &Signal, run: &str) -> Page {
     Page {
         dedup_key: format!("whatsapp-send-failures/{run}"),
-        summary: format!(
-            "WhatsApp sends have failed for more than 15 minutes: {}",
-            signal.cause.title()
-        ),
+        summary: format!("WhatsApp sends have failed for more than 15 minutes: {}", signal.cause.title()),
         source: "allclear".to_owned(),
         details: format!(
             "{} sends failed; campaigns are paused; the provider was notified. Run {run}.",

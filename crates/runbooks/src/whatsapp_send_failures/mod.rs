@@ -45,11 +45,8 @@ pub const WA_D1: Step = Step {
     title: "Elevated failures in Notifications, toast error `send_failed`, or EF returning 5xx/429",
 };
 /// Pause campaigns, and prove that sending stopped.
-pub const WA_I1: Step = Step {
-    id: "WA-I1",
-    phase: Phase::Immediate,
-    title: "Pause campaigns to prevent further sends",
-};
+pub const WA_I1: Step =
+    Step { id: "WA-I1", phase: Phase::Immediate, title: "Pause campaigns to prevent further sends" };
 /// Check quiet hours and throttle.
 pub const WA_I2: Step = Step {
     id: "WA-I2",
@@ -69,17 +66,11 @@ pub const WA_M2: Step = Step {
     title: "If invalid numbers, export failed targets for data cleanup",
 };
 /// Tell the provider when it lasts.
-pub const WA_E1: Step = Step {
-    id: "WA-E1",
-    phase: Phase::Escalate,
-    title: "Notify WABA provider if issue persists >15 minutes",
-};
+pub const WA_E1: Step =
+    Step { id: "WA-E1", phase: Phase::Escalate, title: "Notify WABA provider if issue persists >15 minutes" };
 /// Resume once sending provably works.
-pub const WA_R1: Step = Step {
-    id: "WA-R1",
-    phase: Phase::Resolve,
-    title: "Resume campaigns once EF returns `202`",
-};
+pub const WA_R1: Step =
+    Step { id: "WA-R1", phase: Phase::Resolve, title: "Resume campaigns once EF returns `202`" };
 /// Put it on the platform's record.
 pub const WA_R2: Step = Step {
     id: "WA-R2",
@@ -112,11 +103,7 @@ pub struct Input {
 impl Default for Input {
     fn default() -> Self {
         // 5 % is the alert threshold of the platform's own monitoring for WhatsApp delivery failures.
-        Self {
-            campaigns: Vec::new(),
-            window_minutes: 30,
-            elevated_percent: 5,
-        }
+        Self { campaigns: Vec::new(), window_minutes: 30, elevated_percent: 5 }
     }
 }
 
@@ -180,10 +167,7 @@ impl WhatsAppSendFailures {
 
         let signal = run.probe(&WA_D1, SendHealth::over(on, &self.input)).await?;
         signal.must_rest_on_samples()?;
-        run.conclude_unless(
-            signal.elevated,
-            "all clear: send failures are within the normal range",
-        )?;
+        run.conclude_unless(signal.elevated, "all clear: send failures are within the normal range")?;
         self.note_impact(run, &signal).await?;
         done.cause = Some(signal.cause.title());
 
@@ -204,16 +188,11 @@ impl WhatsAppSendFailures {
             "the failures last more than 15 minutes",
             &provider,
         );
-        run.until(&WA_R1, watch, Achieving(SendCanary::through(on, run.id())))
-            .await?;
+        run.until(&WA_R1, watch, Achieving(SendCanary::through(on, run.id()))).await?;
 
         let resumed = self.resume_campaigns(run, &done.paused).await?;
         if matches!(signal.cause, Cause::RateLimited | Cause::Outage) {
-            run.perform(
-                &WA_M1,
-                RequeueNotifications::failed_since(on, signal.first_failure_at),
-            )
-            .await?;
+            run.perform(&WA_M1, RequeueNotifications::failed_since(on, signal.first_failure_at)).await?;
         }
         Ok(Resolution::verified(format!(
             "a canary was delivered and {resumed} of the campaigns that this run paused send again"
@@ -222,23 +201,15 @@ impl WhatsAppSendFailures {
 
     async fn note_impact(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
         for (code, count) in &signal.failed {
-            run.note(
-                &WA_D1,
-                Note::Count {
-                    what: format!("failed sends with code {code}"),
-                    count: *count,
-                },
-            )
-            .await?;
+            run.note(&WA_D1, Note::Count { what: format!("failed sends with code {code}"), count: *count })
+                .await?;
         }
         Ok(())
     }
 
     async fn pause_campaigns(&self, run: &mut Run, signal: &Signal, done: &mut Done) -> Result<(), Halt> {
         let on = &self.on;
-        let running = run
-            .probe(&WA_I1, RunningCampaigns::of(on, &self.input.campaigns))
-            .await?;
+        let running = run.probe(&WA_I1, RunningCampaigns::of(on, &self.input.campaigns)).await?;
         for campaign in &running {
             let failed = signal.failed_of(campaign.id);
             let note = Note::Affected {
@@ -249,10 +220,7 @@ impl WhatsAppSendFailures {
             };
             run.note(&WA_I1, note).await?;
         }
-        let pauses: Vec<_> = running
-            .iter()
-            .map(|campaign| PauseCampaign::named(on, campaign))
-            .collect();
+        let pauses: Vec<_> = running.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
         let mut paused = Vec::new();
         let mut still_sending = Vec::new();
         for one in run.attempt_each(&WA_I1, pauses).await? {
@@ -269,14 +237,12 @@ impl WhatsAppSendFailures {
         }
         done.paused = paused;
         let everything = StopTheQueue::of(on, &WA_I1, &done.paused);
-        run.in_case("sending goes on although the campaigns are paused", &everything)
-            .await?;
+        run.in_case("sending goes on although the campaigns are paused", &everything).await?;
         if !still_sending.is_empty() {
             StopTheQueue::of(on, &WA_I1, &still_sending).stop(run).await?;
             for receipt in &mut done.paused {
-                receipt.queue_stopped = still_sending
-                    .iter()
-                    .any(|sending| sending.campaign == receipt.campaign);
+                receipt.queue_stopped =
+                    still_sending.iter().any(|sending| sending.campaign == receipt.campaign);
             }
         }
         if !done.paused.is_empty() {
@@ -296,10 +262,7 @@ impl WhatsAppSendFailures {
             return Ok(());
         }
         let repair = RepairPolicy::of(&self.on, &stored);
-        let mut gate = Gate::new(
-            "The sending policy is misconfigured. Repair it?",
-            Approval::Approve,
-        );
+        let mut gate = Gate::new("The sending policy is misconfigured. Repair it?", Approval::Approve);
         for fault in &faults {
             gate = gate.showing(fault.to_string());
         }
@@ -308,22 +271,16 @@ impl WhatsAppSendFailures {
         run.perform(&WA_I2, repair).await?;
         run.note(
             &WA_I2,
-            Note::Mitigation {
-                says: "the misconfigured sending policy was repaired".to_owned(),
-            },
+            Note::Mitigation { says: "the misconfigured sending policy was repaired".to_owned() },
         )
         .await
     }
 
     async fn reschedule(&self, run: &mut Run, signal: &Signal, paused: &[Paused]) -> Result<(), Halt> {
         let until = signal.rate_limit_ends(run.now());
-        let postpone = paused
-            .iter()
-            .map(|campaign| PostponeSends::of(&self.on, campaign, until))
-            .collect();
+        let postpone = paused.iter().map(|campaign| PostponeSends::of(&self.on, campaign, until)).collect();
         run.perform_each(&WA_M1, postpone).await?;
-        run.wait_until(&WA_M1, until, "the rate limit ends then; nothing is sent before")
-            .await?;
+        run.wait_until(&WA_M1, until, "the rate limit ends then; nothing is sent before").await?;
         let says = format!(
             "the rate limit was honoured: nothing was sent before {until}, and queued sends were moved there"
         );
@@ -331,29 +288,15 @@ impl WhatsAppSendFailures {
     }
 
     async fn export_failed_targets(&self, run: &mut Run, paused: &[Paused]) -> Result<(), Halt> {
-        let exports = paused
-            .iter()
-            .map(|campaign| ExportFailedTargets::of(&self.on, campaign))
-            .collect();
+        let exports = paused.iter().map(|campaign| ExportFailedTargets::of(&self.on, campaign)).collect();
         for file in run.perform_each(&WA_M2, exports).await?.into_iter().flatten() {
-            let says = format!(
-                "{} failed targets for data cleanup, SHA-256 {}",
-                file.rows, file.artifact.sha256
-            );
-            run.note(
-                &WA_M2,
-                Note::Artifact {
-                    name: file.artifact.name,
-                    says,
-                },
-            )
-            .await?;
+            let says =
+                format!("{} failed targets for data cleanup, SHA-256 {}", file.rows, file.artifact.sha256);
+            run.note(&WA_M2, Note::Artifact { name: file.artifact.name, says }).await?;
         }
         run.note(
             &WA_M2,
-            Note::Mitigation {
-                says: "failed targets were exported for data cleanup".to_owned(),
-            },
+            Note::Mitigation { says: "failed targets were exported for data cleanup".to_owned() },
         )
         .await
     }
@@ -362,9 +305,7 @@ impl WhatsAppSendFailures {
     /// worse. The provider is told at once.
     async fn wait_for_people(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
         if signal.cause == Cause::PolicyBlock {
-            NotifyProvider::about(&self.on, signal, run.id())
-                .tell(run)
-                .await?;
+            NotifyProvider::about(&self.on, signal, run.id()).tell(run).await?;
         }
         let gate = Gate::new(signal.cause.question(), Approval::Approve).showing(signal.cause.title());
         run.approve(&WA_E1, gate).await
@@ -388,11 +329,7 @@ impl WhatsAppSendFailures {
 
 impl Done {
     fn facts(&self, says: &str) -> serde_json::Value {
-        let campaigns: Vec<String> = self
-            .paused
-            .iter()
-            .map(|paused| paused.campaign.to_string())
-            .collect();
+        let campaigns: Vec<String> = self.paused.iter().map(|paused| paused.campaign.to_string()).collect();
         serde_json::json!({ "runbook": "whatsapp-send-failures", "cause": self.cause, "paused": campaigns, "says": says })
     }
 }

@@ -32,8 +32,7 @@ impl WhatsAppSendFailures {
         }
         let unsent = run.probe(&WA_R1, UnsentMessages::of(on, &ours)).await?;
         self.wait_for_allowed_hours(run, &unsent).await?;
-        run.in_case("sends fail again after the resume", &PauseAgain::of(on, &ours))
-            .await?;
+        run.in_case("sends fail again after the resume", &PauseAgain::of(on, &ours)).await?;
         let mut resumed: Vec<Paused> = Vec::new();
         for stage in unsent.smallest_first() {
             let Some(campaign) = ours.iter().find(|campaign| campaign.campaign == stage.campaign) else {
@@ -143,9 +142,8 @@ impl Unsent {
         let total: u64 = self.stages.iter().map(|stage| stage.unsent).sum();
         let by_throttle = Duration::from_mins(total.div_ceil(u64::from(throttle_per_minute.max(1))));
         let intervals = total.div_ceil(u64::from(limits.dispatcher_batch.max(1)));
-        let by_dispatcher = limits
-            .dispatcher_interval
-            .saturating_mul(u32::try_from(intervals).unwrap_or(u32::MAX));
+        let by_dispatcher =
+            limits.dispatcher_interval.saturating_mul(u32::try_from(intervals).unwrap_or(u32::MAX));
         by_throttle.max(by_dispatcher)
     }
 }
@@ -158,10 +156,7 @@ struct UnsentMessages {
 
 impl UnsentMessages {
     fn of(on: &Platform, campaigns: &[Paused]) -> Self {
-        Self {
-            queue: Arc::clone(&on.send_queue),
-            of: campaigns.to_vec(),
-        }
+        Self { queue: Arc::clone(&on.send_queue), of: campaigns.to_vec() }
     }
 }
 
@@ -181,21 +176,11 @@ impl Probe for UnsentMessages {
             let skipped = self.queue.skipped(campaign.campaign).await?;
             let shows = format!("{}: {waiting} waiting, {skipped} skipped", campaign.name);
             evidence.push(Evidence::new("send_queue (PostgREST)", shows));
-            stages.push(Stage {
-                campaign: campaign.campaign,
-                unsent: waiting + skipped,
-            });
+            stages.push(Stage { campaign: campaign.campaign, unsent: waiting + skipped });
         }
         let total: u64 = stages.iter().map(|stage| stage.unsent).sum();
-        let says = format!(
-            "{total} messages of {} campaigns are still to be sent",
-            stages.len()
-        );
-        Ok(Observation {
-            value: Unsent { stages },
-            says,
-            evidence,
-        })
+        let says = format!("{total} messages of {} campaigns are still to be sent", stages.len());
+        Ok(Observation { value: Unsent { stages }, says, evidence })
     }
 }
 
@@ -212,11 +197,7 @@ impl Sends {
         if self.intervals < 2 {
             return Err("watch two runs of the dispatcher after the resume".to_owned());
         }
-        if self.tries == 0 {
-            Err("nothing was sent yet after the resume".to_owned())
-        } else {
-            Ok(())
-        }
+        if self.tries == 0 { Err("nothing was sent yet after the resume".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -230,12 +211,7 @@ struct SendsAfterResume {
 impl SendsAfterResume {
     fn of(on: &Platform, campaign: &Paused, since: Timestamp) -> Self {
         let interval = on.limits.dispatcher_interval;
-        Self {
-            log: Arc::clone(&on.send_log),
-            campaign: campaign.clone(),
-            since,
-            interval,
-        }
+        Self { log: Arc::clone(&on.send_log), campaign: campaign.clone(), since, interval }
     }
 }
 
@@ -257,10 +233,6 @@ impl Probe for SendsAfterResume {
         };
         let says = format!("{} since its resume: {}", self.campaign.name, tally_text(&tally));
         let evidence = vec![Evidence::new("send_logs (PostgREST)", says.clone())];
-        Ok(Observation {
-            value,
-            says,
-            evidence,
-        })
+        Ok(Observation { value, says, evidence })
     }
 }

@@ -25,19 +25,13 @@ impl AuditNote {
     /// The row that the runbook asks for.
     pub(in super::super) fn incident_resolution(on: &Platform, run: &str, facts: &Value) -> Self {
         let row = AuditRow {
-            id: Uuid::new_v5(
-                &Uuid::NAMESPACE_OID,
-                format!("allclear incident_resolution {run}").as_bytes(),
-            ),
+            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("allclear incident_resolution {run}").as_bytes()),
             action: "incident_resolution".to_owned(),
             target_table: "campaigns".to_owned(),
             target_id: run.to_owned(),
             diff: facts.clone(),
         };
-        Self {
-            log: Arc::clone(&on.audit),
-            row,
-        }
+        Self { log: Arc::clone(&on.audit), row }
     }
 }
 
@@ -81,16 +75,11 @@ impl Effect for AuditNote {
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
         self.log.insert(&self.row).await?;
-        Ok(Applied {
-            receipt: (),
-            says: format!("audit row {} was written", self.row.id),
-        })
+        Ok(Applied { receipt: (), says: format!("audit row {} was written", self.row.id) })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(Reconciled::DidNot {
-            why: "inserting the same id again is no second row".to_owned(),
-        })
+        Ok(Reconciled::DidNot { why: "inserting the same id again is no second row".to_owned() })
     }
 
     async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {

@@ -60,12 +60,7 @@ impl PauseCampaign {
     }
 
     fn receipt(&self, by_us: bool) -> Paused {
-        Paused {
-            campaign: self.id,
-            name: self.name.clone(),
-            by_us,
-            queue_stopped: false,
-        }
+        Paused { campaign: self.id, name: self.name.clone(), by_us, queue_stopped: false }
     }
 
     /// Two dispatcher runs without a single send: one could be missed by chance.
@@ -97,18 +92,11 @@ impl Effect for PauseCampaign {
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let campaign = self.campaigns.find(self.id).await?;
-        let status = foreseen.or(
-            "campaign",
-            &self.id.to_string(),
-            "status",
-            campaign.status.as_str(),
-        );
+        let status = foreseen.or("campaign", &self.id.to_string(), "status", campaign.status.as_str());
         if status != CampaignStatus::Running.as_str() {
             return Ok(Prediction::default());
         }
-        Ok(Prediction::of(change(
-            "campaign", self.id, &self.name, "status", &status, "paused",
-        )))
+        Ok(Prediction::of(change("campaign", self.id, &self.name, "status", &status, "paused")))
     }
 
     fn foresee(&self, prediction: &Prediction) -> Paused {
@@ -117,18 +105,13 @@ impl Effect for PauseCampaign {
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Paused>, PortError> {
         self.campaigns.pause(self.id).await?;
-        Ok(Applied {
-            receipt: self.receipt(true),
-            says: format!("campaign {} was paused", self.name),
-        })
+        Ok(Applied { receipt: self.receipt(true), says: format!("campaign {} was paused", self.name) })
     }
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Paused>, PortError> {
         let campaign = self.campaigns.find(self.id).await?;
         if campaign.status != CampaignStatus::Paused {
-            return Ok(Reconciled::DidNot {
-                why: format!("the campaign is {}", campaign.status),
-            });
+            return Ok(Reconciled::DidNot { why: format!("the campaign is {}", campaign.status) });
         }
         let changes = self.campaigns.changes_since(self.id, intent.at).await?;
         match changes.iter().rfind(|change| change.action == "campaign_pause") {
@@ -173,17 +156,11 @@ impl Effect for PauseCampaign {
         let sends = self.log.tally(Some(self.id), since).await?;
         let evidence = vec![
             status,
-            Evidence::new(
-                "send_logs (PostgREST)",
-                format!("since {since}: {}", tally_text(&sends)),
-            ),
+            Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", tally_text(&sends))),
         ];
         if sends.tries() > 0 {
-            let says = format!(
-                "campaign {} is paused in data only: {} sends since",
-                self.name,
-                sends.tries()
-            );
+            let says =
+                format!("campaign {} is paused in data only: {} sends since", self.name, sends.tries());
             return Ok(Judgement::refuted(says, evidence));
         }
         if now < intent.at + self.observation_window() {
@@ -192,10 +169,7 @@ impl Effect for PauseCampaign {
                 evidence,
             ));
         }
-        Ok(Judgement::verified(
-            format!("campaign {} is paused and sends nothing", self.name),
-            evidence,
-        ))
+        Ok(Judgement::verified(format!("campaign {} is paused and sends nothing", self.name), evidence))
     }
 
     fn undo(&self, receipt: &Paused) -> Option<ResumeCampaign> {
@@ -241,29 +215,15 @@ impl Effect for ResumeCampaign {
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
-        let status = foreseen.or(
-            "campaign",
-            &self.pause.id.to_string(),
-            "status",
-            campaign.status.as_str(),
-        );
+        let status = foreseen.or("campaign", &self.pause.id.to_string(), "status", campaign.status.as_str());
         if status != CampaignStatus::Paused.as_str() {
             return Ok(Prediction::default().note(format!("it is {status}, and not paused by us any more")));
         }
-        Ok(Prediction::of(change(
-            "campaign",
-            self.pause.id,
-            &self.pause.name,
-            "status",
-            &status,
-            "running",
-        )))
+        Ok(Prediction::of(change("campaign", self.pause.id, &self.pause.name, "status", &status, "running")))
     }
 
     fn foresee(&self, prediction: &Prediction) -> Resumed {
-        Resumed {
-            by_us: !prediction.changes.is_empty(),
-        }
+        Resumed { by_us: !prediction.changes.is_empty() }
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Resumed>, PortError> {
@@ -279,14 +239,9 @@ impl Effect for ResumeCampaign {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
         if campaign.status == CampaignStatus::Running {
             let says = "the campaign is running".to_owned();
-            return Ok(Reconciled::Happened(Applied {
-                receipt: Resumed { by_us: true },
-                says,
-            }));
+            return Ok(Reconciled::Happened(Applied { receipt: Resumed { by_us: true }, says }));
         }
-        Ok(Reconciled::DidNot {
-            why: format!("the campaign is {}", campaign.status),
-        })
+        Ok(Reconciled::DidNot { why: format!("the campaign is {}", campaign.status) })
     }
 
     async fn verify(
@@ -296,10 +251,7 @@ impl Effect for ResumeCampaign {
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
-        let evidence = vec![Evidence::new(
-            "campaigns (PostgREST)",
-            format!("status {}", campaign.status),
-        )];
+        let evidence = vec![Evidence::new("campaigns (PostgREST)", format!("status {}", campaign.status))];
         let name = &self.pause.name;
         Ok(match campaign.status {
             CampaignStatus::Running => Judgement::verified(format!("campaign {name} is running"), evidence),
@@ -307,10 +259,9 @@ impl Effect for ResumeCampaign {
             status if !receipt.by_us => {
                 Judgement::verified(format!("campaign {name} is {status}, left alone"), evidence)
             }
-            status => Judgement::refuted(
-                format!("campaign {name} is {status} after it was resumed"),
-                evidence,
-            ),
+            status => {
+                Judgement::refuted(format!("campaign {name} is {status} after it was resumed"), evidence)
+            }
         })
     }
 

@@ -32,11 +32,7 @@ pub(in super::super) struct Canary {
 
 impl SendCanary {
     pub(in super::super) fn through(on: &Platform, run: &str) -> Self {
-        Self {
-            sender: Arc::clone(&on.sender),
-            log: Arc::clone(&on.send_log),
-            run: run.to_owned(),
-        }
+        Self { sender: Arc::clone(&on.sender), log: Arc::clone(&on.send_log), run: run.to_owned() }
     }
 }
 
@@ -54,10 +50,7 @@ impl Effect for SendCanary {
     }
 
     fn title(&self) -> String {
-        format!(
-            "send a canary message to our own number {}",
-            self.sender.canary_number()
-        )
+        format!("send a canary message to our own number {}", self.sender.canary_number())
     }
 
     fn repeat(&self) -> Repeat {
@@ -66,61 +59,36 @@ impl Effect for SendCanary {
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let number = self.sender.canary_number();
-        let sent = change(
-            "message",
-            "canary",
-            "canary",
-            &format!("to {number}"),
-            "not sent",
-            "delivered",
-        );
+        let sent = change("message", "canary", "canary", &format!("to {number}"), "not sent", "delivered");
         Ok(Prediction::of(sent).note("tried every 30 s until one is delivered; none goes to a customer"))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Canary {
-        Canary {
-            message_id: String::new(),
-        }
+        Canary { message_id: String::new() }
     }
 
     async fn apply(&self, intent: &Intent) -> Result<Applied<Canary>, PortError> {
-        let accepted = self
-            .sender
-            .send_canary(&format!("{} {}", self.run, intent.key))
-            .await?;
+        let accepted = self.sender.send_canary(&format!("{} {}", self.run, intent.key)).await?;
         let says = format!("the function accepted the canary as {}", accepted.message_id);
-        Ok(Applied {
-            receipt: Canary {
-                message_id: accepted.message_id,
-            },
-            says,
-        })
+        Ok(Applied { receipt: Canary { message_id: accepted.message_id }, says })
     }
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Canary>, PortError> {
         // Nothing but canaries goes to this number, so any message since the intent is the one.
-        let sent = self
-            .log
-            .to_number(&self.sender.canary_number(), intent.at)
-            .await?;
+        let sent = self.log.to_number(&self.sender.canary_number(), intent.at).await?;
         Ok(match sent.into_iter().next_back() {
-            Some(Delivery {
-                message_id, sent_at, ..
-            }) => Reconciled::Happened(Applied {
+            Some(Delivery { message_id, sent_at, .. }) => Reconciled::Happened(Applied {
                 receipt: Canary { message_id },
                 says: format!("the send log has a message to the canary's number at {sent_at}"),
             }),
-            None => Reconciled::DidNot {
-                why: "the send log has no message to the canary's number".to_owned(),
-            },
+            None => {
+                Reconciled::DidNot { why: "the send log has no message to the canary's number".to_owned() }
+            }
         })
     }
 
     fn patience(&self) -> Patience {
-        Patience {
-            every: Duration::from_secs(5),
-            within: Duration::from_mins(1),
-        }
+        Patience { every: Duration::from_secs(5), within: Duration::from_mins(1) }
     }
 
     async fn verify(
@@ -129,10 +97,7 @@ impl Effect for SendCanary {
         canary: &Canary,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
-        let sent = self
-            .log
-            .to_number(&self.sender.canary_number(), intent.at)
-            .await?;
+        let sent = self.log.to_number(&self.sender.canary_number(), intent.at).await?;
         let source = "send_logs (PostgREST)";
         // Where a person vouched for the send, its id is not known, and any message since the intent counts.
         let ours = sent
@@ -146,14 +111,8 @@ impl Effect for SendCanary {
             ));
         };
         let status = message.status.as_deref().unwrap_or("none yet");
-        let code = message
-            .error_code
-            .as_deref()
-            .map_or_else(String::new, |code| format!(", code {code}"));
-        let evidence = vec![Evidence::new(
-            source,
-            format!("{}: {status}{code}", message.message_id),
-        )];
+        let code = message.error_code.as_deref().map_or_else(String::new, |code| format!(", code {code}"));
+        let evidence = vec![Evidence::new(source, format!("{}: {status}{code}", message.message_id))];
         Ok(match status {
             "delivered" | "read" => Judgement::verified("the canary was delivered", evidence),
             "failed" => Judgement::refuted("the canary failed", evidence),

@@ -39,10 +39,7 @@ pub(in super::super) struct Requeued {
 
 impl RequeueNotifications {
     pub(in super::super) fn failed_since(on: &Platform, since: Option<Timestamp>) -> Self {
-        Self {
-            notifications: Arc::clone(&on.notifications),
-            since: since.unwrap_or(Timestamp::UNIX_EPOCH),
-        }
+        Self { notifications: Arc::clone(&on.notifications), since: since.unwrap_or(Timestamp::UNIX_EPOCH) }
     }
 
     async fn to_retry(&self) -> Result<Vec<NotificationId>, PortError> {
@@ -52,11 +49,7 @@ impl RequeueNotifications {
                 .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
                 .any(|word| SendFault::from_text(word).may_be_retried())
         };
-        Ok(failed
-            .iter()
-            .filter(|one| may_be_retried(&one.error))
-            .map(|one| one.id)
-            .collect())
+        Ok(failed.iter().filter(|one| may_be_retried(&one.error)).map(|one| one.id).collect())
     }
 }
 
@@ -98,17 +91,11 @@ impl Effect for RequeueNotifications {
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Requeued {
-        Requeued {
-            queued: Vec::new(),
-            blocked: 0,
-        }
+        Requeued { queued: Vec::new(), blocked: 0 }
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Requeued>, PortError> {
-        let mut done = Requeued {
-            queued: Vec::new(),
-            blocked: 0,
-        };
+        let mut done = Requeued { queued: Vec::new(), blocked: 0 };
         for batch in self.to_retry().await?.chunks(BATCH as usize) {
             let answer = self.notifications.retry(batch).await?;
             done.queued.extend(answer.queued);
@@ -129,14 +116,8 @@ impl Effect for RequeueNotifications {
                 why: format!("{left} are still failed; queueing the rest repeats none"),
             });
         }
-        let receipt = Requeued {
-            queued: Vec::new(),
-            blocked: 0,
-        };
-        Ok(Reconciled::Happened(Applied {
-            receipt,
-            says: "none are failed any more".to_owned(),
-        }))
+        let receipt = Requeued { queued: Vec::new(), blocked: 0 };
+        Ok(Reconciled::Happened(Applied { receipt, says: "none are failed any more".to_owned() }))
     }
 
     async fn verify(

@@ -25,10 +25,7 @@ pub(in super::super) struct RepairPolicy {
 impl RepairPolicy {
     /// Keeps what is sound in `stored` and takes the rest from the environment's default.
     pub(in super::super) fn of(on: &Platform, stored: &StoredPolicy) -> Self {
-        Self {
-            store: Arc::clone(&on.policy),
-            wanted: stored.repaired(&on.limits.default_policy),
-        }
+        Self { store: Arc::clone(&on.policy), wanted: stored.repaired(&on.limits.default_policy) }
     }
 
     pub(in super::super) fn wanted_text(&self) -> String {
@@ -63,40 +60,23 @@ impl Effect for RepairPolicy {
         let throttle = stored.throttle_per_minute.to_string();
         let fields = [
             ("quiet hours", hours, self.wanted.quiet_hours.to_string()),
-            (
-                "throttle per minute",
-                throttle,
-                self.wanted.throttle_per_minute.to_string(),
-            ),
+            ("throttle per minute", throttle, self.wanted.throttle_per_minute.to_string()),
         ];
         let changes = fields
             .iter()
             .filter(|(_, before, after)| before != after)
             .map(|(field, before, after)| {
-                change(
-                    "settings",
-                    "sending policy",
-                    "sending policy",
-                    field,
-                    before,
-                    after,
-                )
+                change("settings", "sending policy", "sending policy", field, before, after)
             })
             .collect();
-        Ok(Prediction {
-            changes,
-            notes: Vec::new(),
-        })
+        Ok(Prediction { changes, notes: Vec::new() })
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
         self.store.write(&self.wanted).await?;
-        Ok(Applied {
-            receipt: (),
-            says: format!("the sending policy was set to {}", self.wanted_text()),
-        })
+        Ok(Applied { receipt: (), says: format!("the sending policy was set to {}", self.wanted_text()) })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
@@ -107,9 +87,7 @@ impl Effect for RepairPolicy {
                 says: "the stored policy is the wanted one".to_owned(),
             }));
         }
-        Ok(Reconciled::DidNot {
-            why: "the stored policy is still another one".to_owned(),
-        })
+        Ok(Reconciled::DidNot { why: "the stored policy is still another one".to_owned() })
     }
 
     async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
@@ -122,10 +100,7 @@ impl Effect for RepairPolicy {
         Ok(if stored.says(&self.wanted) {
             Judgement::verified("the stored policy is the wanted one", evidence)
         } else {
-            Judgement::refuted(
-                "the platform said that the settings were saved, and they were not",
-                evidence,
-            )
+            Judgement::refuted("the platform said that the settings were saved, and they were not", evidence)
         })
     }
 }

@@ -61,10 +61,7 @@ impl Effect for SkipQueue {
     }
 
     fn title(&self) -> String {
-        format!(
-            "mark the unsent messages of campaign {} as skipped",
-            self.paused.name
-        )
+        format!("mark the unsent messages of campaign {} as skipped", self.paused.name)
     }
 
     fn repeat(&self) -> Repeat {
@@ -97,9 +94,7 @@ impl Effect for SkipQueue {
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
         let waiting = self.queue.pending(self.paused.campaign).await?;
         if waiting > 0 {
-            return Ok(Reconciled::DidNot {
-                why: format!("{waiting} messages still wait"),
-            });
+            return Ok(Reconciled::DidNot { why: format!("{waiting} messages still wait") });
         }
         let rows = self.queue.skipped(self.paused.campaign).await?;
         Ok(Reconciled::Happened(Applied {
@@ -110,10 +105,7 @@ impl Effect for SkipQueue {
 
     fn patience(&self) -> Patience {
         let interval = self.limits.dispatcher_interval;
-        Patience {
-            every: interval / 2,
-            within: interval * 3,
-        }
+        Patience { every: interval / 2, within: interval * 3 }
     }
 
     async fn verify(&self, intent: &Intent, _receipt: &Rows, now: Timestamp) -> Result<Judgement, PortError> {
@@ -128,16 +120,10 @@ impl Effect for SkipQueue {
         // A batch that the dispatcher had claimed just before may still go out.
         let since = intent.at + self.limits.dispatcher_interval;
         let sends = self.log.tally(Some(self.paused.campaign), since).await?;
-        let log = Evidence::new(
-            "send_logs (PostgREST)",
-            format!("since {since}: {}", tally_text(&sends)),
-        );
+        let log = Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", tally_text(&sends)));
         let evidence = vec![queue, log];
         if sends.tries() > 0 {
-            return Ok(Judgement::refuted(
-                format!("{} still sends", self.paused.name),
-                evidence,
-            ));
+            return Ok(Judgement::refuted(format!("{} still sends", self.paused.name), evidence));
         }
         if now < intent.at + self.limits.dispatcher_interval * 2 {
             return Ok(Judgement::pending(
@@ -145,17 +131,11 @@ impl Effect for SkipQueue {
                 evidence,
             ));
         }
-        Ok(Judgement::verified(
-            format!("{} sends nothing any more", self.paused.name),
-            evidence,
-        ))
+        Ok(Judgement::verified(format!("{} sends nothing any more", self.paused.name), evidence))
     }
 
     fn undo(&self, _receipt: &Rows) -> Option<RestoreQueue> {
-        Some(RestoreQueue {
-            queue: Arc::clone(&self.queue),
-            paused: self.paused.clone(),
-        })
+        Some(RestoreQueue { queue: Arc::clone(&self.queue), paused: self.paused.clone() })
     }
 }
 
@@ -168,10 +148,7 @@ pub(in super::super) struct RestoreQueue {
 
 impl RestoreQueue {
     pub(in super::super) fn of(on: &Platform, paused: &Paused) -> Self {
-        Self {
-            queue: Arc::clone(&on.send_queue),
-            paused: paused.clone(),
-        }
+        Self { queue: Arc::clone(&on.send_queue), paused: paused.clone() }
     }
 }
 
@@ -189,10 +166,7 @@ impl Effect for RestoreQueue {
     }
 
     fn title(&self) -> String {
-        format!(
-            "give the skipped messages of campaign {} back to the queue",
-            self.paused.name
-        )
+        format!("give the skipped messages of campaign {} back to the queue", self.paused.name)
     }
 
     fn repeat(&self) -> Repeat {
@@ -225,9 +199,7 @@ impl Effect for RestoreQueue {
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
         let skipped = self.queue.skipped(self.paused.campaign).await?;
         if skipped > 0 {
-            return Ok(Reconciled::DidNot {
-                why: format!("{skipped} messages are still skipped"),
-            });
+            return Ok(Reconciled::DidNot { why: format!("{skipped} messages are still skipped") });
         }
         let rows = self.queue.pending(self.paused.campaign).await?;
         Ok(Reconciled::Happened(Applied {
@@ -243,10 +215,7 @@ impl Effect for RestoreQueue {
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
         let skipped = self.queue.skipped(self.paused.campaign).await?;
-        let evidence = vec![Evidence::new(
-            "send_queue (PostgREST)",
-            format!("{skipped} skipped"),
-        )];
+        let evidence = vec![Evidence::new("send_queue (PostgREST)", format!("{skipped} skipped"))];
         Ok(if skipped == 0 {
             Judgement::verified(
                 format!("all messages of {} are in the queue again", self.paused.name),
@@ -272,11 +241,7 @@ pub(in super::super) struct PostponeSends {
 
 impl PostponeSends {
     pub(in super::super) fn of(on: &Platform, paused: &Paused, until: Timestamp) -> Self {
-        Self {
-            queue: Arc::clone(&on.send_queue),
-            paused: paused.clone(),
-            until,
-        }
+        Self { queue: Arc::clone(&on.send_queue), paused: paused.clone(), until }
     }
 }
 
@@ -308,14 +273,8 @@ impl Effect for PostponeSends {
         }
         // The moment itself moves with every look at the limit, so it is a remark and not part of the plan's hash.
         let id = self.paused.campaign;
-        let later = change(
-            "queue",
-            id,
-            &self.paused.name,
-            "earliest send",
-            "as queued",
-            "after the rate limit",
-        );
+        let later =
+            change("queue", id, &self.paused.name, "earliest send", "as queued", "after the rate limit");
         Ok(Prediction::of(later).note(format!("{due} messages, not before {}", self.until)))
     }
 
@@ -325,22 +284,14 @@ impl Effect for PostponeSends {
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
         let rows = self.queue.postpone(self.paused.campaign, self.until).await?;
-        let says = format!(
-            "{rows} messages of {} wait until {}",
-            self.paused.name, self.until
-        );
-        Ok(Applied {
-            receipt: Rows { rows },
-            says,
-        })
+        let says = format!("{rows} messages of {} wait until {}", self.paused.name, self.until);
+        Ok(Applied { receipt: Rows { rows }, says })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
         let due = self.queue.due_before(self.paused.campaign, self.until).await?;
         if due > 0 {
-            return Ok(Reconciled::DidNot {
-                why: format!("{due} messages are due earlier"),
-            });
+            return Ok(Reconciled::DidNot { why: format!("{due} messages are due earlier") });
         }
         Ok(Reconciled::Happened(Applied {
             receipt: Rows { rows: 0 },
@@ -355,10 +306,8 @@ impl Effect for PostponeSends {
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
         let due = self.queue.due_before(self.paused.campaign, self.until).await?;
-        let evidence = vec![Evidence::new(
-            "send_queue (PostgREST)",
-            format!("{due} due before {}", self.until),
-        )];
+        let evidence =
+            vec![Evidence::new("send_queue (PostgREST)", format!("{due} due before {}", self.until))];
         Ok(if due == 0 {
             Judgement::verified(
                 format!("no message of {} is due before {}", self.paused.name, self.until),
@@ -366,10 +315,7 @@ impl Effect for PostponeSends {
             )
         } else {
             Judgement::refuted(
-                format!(
-                    "{due} messages of {} are due before {}",
-                    self.paused.name, self.until
-                ),
+                format!("{due} messages of {} are due before {}", self.paused.name, self.until),
                 evidence,
             )
         })

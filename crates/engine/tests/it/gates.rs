@@ -1,0 +1,134 @@
+//! Who may answer, what counts, and what happens when nobody does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_engine::*;
+use async_trait::async_trait;
+
+use crate::crash::open_question;
+use crate::toy::*;
+
+const ASK: Step = Step { id: "TOY-I2", phase: Phase::Immediate, title: "Ask" };
+
+struct Asking(Gate<Approval>);
+
+#[async_trait]
+impl Runbook for Asking {
+    fn id(&self) -> &'static str {
+        "asking"
+    }
+    fn title(&self) -> &'static str {
+        "Asking"
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn steps(&self) -> &'static [Step] {
+        &[ASK]
+    }
+    async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
+        run.approve(&ASK, self.0.clone()).await?;
+        Ok(Resolution::verified("approved"))
+    }
+}
+
+fn gate() -> Gate<Approval> {
+    Gate::new("Go on?", Approval::Approve)
+}
+
+fn answer(question: &Question, choice: &str, by: &str) -> Answer {
+    Answer { choice: choice.into(), by: by.into(), binding: question.binding.clone(), comment: None }
+}
+
+#[tokio::test]
+async fn a_gate_waits_across_processes_and_a_no_ends_the_run() {
+    for (choice, outcome) in [("approve", Outcome::Verified), ("reject", Outcome::Rejected)] {
+        let journal = MemoryJournal::new();
+        let first = run_on(&journal, &Asking(gate()), clock(), terms()).await;
+        assert_eq!(first.outcome, Outcome::WaitingForHuman);
+        let question = open_question(&journal);
+        journal.answer(&question.gate, answer(&question, choice, "alex"));
+        assert_eq!(run_on(&journal, &Asking(gate()), clock(), terms()).await.outcome, outcome);
+    }
+}
+
+#[tokio::test]
+async fn answers_that_do_not_count_are_recorded_and_change_nothing() {
+    let four_eyes = Approvers {
+        needed: 2,
+        among: vec!["alex".into(), "kim".into(), "robin".into()],
+        not_the_requester: true,
+    };
+    let runbook = Asking(gate().answered_by(four_eyes));
+    let journal = MemoryJournal::new();
+    run_on(&journal, &runbook, clock(), terms()).await;
+    let question = open_question(&journal);
+    let foreign = Answer { binding: "of-another-plan".into(), ..answer(&question, "approve", "alex") };
+    let bad = [
+        foreign,
+        answer(&question, "maybe", "alex"),
+        answer(&question, "approve", "kim"),
+        answer(&question, "approve", "a stranger"),
+    ];
+    for one in bad {
+        journal.answer(&question.gate, one);
+    }
+    let finished = run_on(&journal, &runbook, clock(), terms()).await;
+    assert_eq!(finished.outcome, Outcome::WaitingForHuman);
+    let refused =
+        journal.entries().unwrap().iter().filter(|e| matches!(e.event, Event::AnswerRefused { .. })).count();
+    assert_eq!(refused, 4);
+
+    journal.answer(&question.gate, answer(&question, "approve", "alex"));
+    journal.answer(&question.gate, answer(&question, "approve", "alex"));
+    assert_eq!(
+        run_on(&journal, &runbook, clock(), terms()).await.outcome,
+        Outcome::WaitingForHuman,
+        "one person is not two"
+    );
+    journal.answer(&question.gate, answer(&question, "approve", "robin"));
+    assert_eq!(run_on(&journal, &runbook, clock(), terms()).await.outcome, Outcome::Verified);
+}
+
+#[tokio::test]
+async fn at_the_deadline_the_declared_answer_counts() {
+    for (declared, outcome) in [(Approval::Approve, Outcome::Verified), (Approval::Reject, Outcome::Rejected)]
+    {
+        let runbook = Asking(gate().expires(Duration::from_mins(10), declared));
+        let journal = MemoryJournal::new();
+        let clock = clock();
+        let waiting = Terms { humans: Arc::new(Elsewhere), ..terms() };
+        let finished = run_on(&journal, &runbook, clock.clone(), waiting).await;
+        assert_eq!(finished.outcome, outcome);
+        let expired = journal
+            .entries()
+            .unwrap()
+            .into_iter()
+            .find(|e| matches!(e.event, Event::GateExpired { .. }))
+            .unwrap();
+        assert_eq!(expired.at, "2026-11-23T09:10:00Z".parse().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_abort_ends_the_run_before_the_next_effect() {
+    let shared = world(&["a", "b"]);
+    let journal = MemoryJournal::new();
+    journal.abort("alex");
+    let finished = run_on(&journal, &FlipAll::of(&shared), clock(), terms()).await;
+    assert_eq!(finished.outcome, Outcome::Rejected);
+    assert!(shared.lock().unwrap().ledger.is_empty());
+}
+
+#[tokio::test]
+async fn a_detached_run_goes_on_where_it_was() {
+    let shared = world(&["a", "b"]);
+    let journal = MemoryJournal::new();
+    let detach = Detach::default();
+    detach.request();
+    let finished = run_on(&journal, &FlipAll::of(&shared), clock(), Terms { detach, ..terms() }).await;
+    assert_eq!(finished.outcome, Outcome::Detached);
+    assert!(shared.lock().unwrap().ledger.is_empty());
+    assert_eq!(run_on(&journal, &FlipAll::of(&shared), clock(), terms()).await.outcome, Outcome::Verified);
+}

@@ -1,0 +1,115 @@
+//! Waiting for the world, in virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_engine::*;
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::toy::*;
+
+const WAIT: Step = Step { id: "TOY-R1", phase: Phase::Resolve, title: "Wait for the lamp" };
+
+/// Waits until a switch can be flipped; flips another as the escalation.
+struct WaitForLamp {
+    world: Shared,
+}
+
+#[async_trait]
+impl Escalation for WaitForLamp {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        run.perform(&FLIP, Flip::new(&self.world, "alarm")).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Runbook for WaitForLamp {
+    fn id(&self) -> &'static str {
+        "wait"
+    }
+    fn title(&self) -> &'static str {
+        "Wait"
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn steps(&self) -> &'static [Step] {
+        &[FLIP, WAIT]
+    }
+    async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
+        let deadline = run.now() + Duration::from_mins(15);
+        let watch = Watch::every(Duration::from_secs(30), Duration::from_hours(4));
+        let watch = watch.escalate_at(deadline, "it lasts more than 15 minutes", self);
+        run.until(&WAIT, watch, Achieving(Flip::new(&self.world, "lamp"))).await?;
+        Ok(Resolution::verified("the lamp is on"))
+    }
+}
+
+fn busy_for(rounds: usize) -> Shared {
+    let shared = world(&["lamp", "alarm"]);
+    let mut moods = vec![Mood::Busy; rounds];
+    if rounds > 31 {
+        // The alarm is flipped at the deadline, after the looks at 0, 30, ... 900 s.
+        moods.insert(rounds - 31, Mood::Works);
+    }
+    shared.lock().unwrap().moods = moods;
+    shared
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_comes_about_in_time_escalates_nothing() {
+    let shared = busy_for(5);
+    let clock = clock();
+    let finished =
+        run_on(&MemoryJournal::new(), &WaitForLamp { world: shared.clone() }, clock, terms()).await;
+    assert_eq!(finished.outcome, Outcome::Verified);
+    assert_eq!(shared.lock().unwrap().ledger, ["lamp"]);
+}
+
+#[tokio::test]
+async fn the_escalation_fires_once_at_the_deadline_and_a_crash_does_not_repeat_it() {
+    let shared = busy_for(40);
+    let journal = MemoryJournal::new();
+    let finished = run_on(&journal, &WaitForLamp { world: shared.clone() }, clock(), terms()).await;
+    assert_eq!(finished.outcome, Outcome::Verified);
+    assert_eq!(shared.lock().unwrap().ledger, ["alarm", "lamp"]);
+    let entries = journal.entries().unwrap();
+    let passed: Vec<_> = entries.iter().filter(|e| matches!(e.event, Event::DeadlinePassed { .. })).collect();
+    assert_eq!(passed.len(), 1);
+    assert_eq!(passed[0].at, at("2026-11-23T09:15:00Z"));
+
+    let length = entries.len();
+    for cut in (0..length).step_by(7) {
+        let again = MemoryJournal::new();
+        let shared = busy_for(40);
+        run_on(&again, &WaitForLamp { world: shared.clone() }, clock(), terms()).await;
+        again.cut(cut);
+        let later = clock();
+        later.advance(Duration::from_hours(1));
+        let finished = run_on(&again, &WaitForLamp { world: shared.clone() }, later, terms()).await;
+        assert_eq!(finished.outcome, Outcome::Verified);
+        let ledger = shared.lock().unwrap().ledger.clone();
+        assert_eq!(ledger.len(), 2, "cut after {cut}: {ledger:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_never_comes_about_ends_unverified() {
+    let shared = busy_for(2_000);
+    let finished = run_on(&MemoryJournal::new(), &WaitForLamp { world: shared }, clock(), terms()).await;
+    assert_eq!(finished.outcome, Outcome::Unverified);
+    assert!(finished.says.contains("gave up after 240 min"), "{}", finished.says);
+}
+
+#[tokio::test]
+async fn a_plan_names_the_escalation_with_its_condition() {
+    let shared = world(&["lamp", "alarm"]);
+    let plan = plan(&WaitForLamp { world: Arc::clone(&shared) }, terms(), clock()).await.unwrap();
+    let named: Vec<_> = plan.effects.iter().map(|e| (e.subject.as_str(), e.condition.as_deref())).collect();
+    assert_eq!(named, [("alarm", Some("it lasts more than 15 minutes")), ("lamp", None)]);
+}
