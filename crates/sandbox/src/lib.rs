@@ -1,1 +1,62 @@
-//! Placeholder.
+//! The platform in a box: an HTTP server that behaves as the voucher and WhatsApp platform really does, warts and lies
+//! included, with a seeded world, its own clock and a ledger that knows how often each thing really happened.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use std::sync::Arc;
+//! use allclear_core::VirtualClock;
+//! use allclear_sandbox::{Sandbox, WorldSpec};
+//!
+//! let clock = Arc::new(VirtualClock::at("2026-11-23T07:00:00Z".parse().unwrap()));
+//! let sandbox = Sandbox::start_virtual(WorldSpec::default(), clock).await?;
+//! println!("{} has {} effects so far", sandbox.base_url(), sandbox.ledger().len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`scenario`], [`fault`] | which world to make, and what is wrong in it |
+//! | [`ledger`] | what really happened |
+//! | `world` | the tables, and how they change with time |
+//! | `rest`, `services` | PostgREST and the other services over HTTP |
+//! | `control` | `/_sandbox/...`: ledger, state, clock, faults |
+//!
+//! What it deliberately does not do: share wire types with the clients (each has its own, and contract tests compare
+//! both with the vendors), run anything in the background, or listen anywhere but on loopback.
+
+pub mod clock;
+mod control;
+pub mod fault;
+pub mod ledger;
+mod rest;
+pub mod scenario;
+mod server;
+mod services;
+mod world;
+
+pub use clock::ScaledClock;
+pub use fault::{Fault, FaultSet, Profile, UnknownFault};
+pub use ledger::LedgerEntry;
+pub use scenario::{Scenario, WorldSpec};
+pub use server::{Sandbox, Time};
+pub use world::World;
+
+/// The admin API's login token.
+pub const ADMIN_TOKEN: &str = "sandbox-admin-token";
+/// Supabase's service key.
+pub const SERVICE_KEY: &str = "sandbox-service-key";
+/// WhatsApp's token.
+pub const GRAPH_TOKEN: &str = "sandbox-graph-token";
+/// PagerDuty's REST key.
+pub const PAGERDUTY_KEY: &str = "sandbox-pd-key";
+/// PagerDuty's routing key.
+pub const PAGERDUTY_ROUTING_KEY: &str = "sandboxroutingkey00000000000000ab";
+/// Slack's bot token.
+pub const SLACK_TOKEN: &str = "xoxb-sandbox";
+/// The provider's token.
+pub const PROVIDER_TOKEN: &str = "sandbox-provider-token";
+/// The WhatsApp phone number's id.
+pub const PHONE_ID: &str = "100000000000001";
+/// The WhatsApp business account's id.
+pub const BUSINESS_ACCOUNT_ID: &str = "200000000000002";

@@ -1,0 +1,240 @@
+//! The query language of PostgREST, the slice that is used: filters, select, order, limit and offset.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A value in a row's column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell<'a> {
+    Null,
+    Text(Cow<'a, str>),
+    Int(i64),
+    Time(Timestamp),
+    Id(Uuid),
+    Json(&'a Value),
+}
+
+impl<'a> Cell<'a> {
+    pub(crate) fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    pub(crate) fn maybe(cell: Option<Self>) -> Self {
+        cell.unwrap_or(Self::Null)
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Text(text) => json!(text),
+            Self::Int(number) => json!(number),
+            Self::Time(at) => json!(format!("{at:.6}")),
+            Self::Id(id) => json!(id),
+            Self::Json(value) => (*value).clone(),
+        }
+    }
+
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Null, Self::Null) => Ordering::Equal,
+            // As in Postgres: nulls last.
+            (Self::Null, _) => Ordering::Greater,
+            (_, Self::Null) => Ordering::Less,
+            (Self::Int(a), Self::Int(b)) => a.cmp(b),
+            (Self::Time(a), Self::Time(b)) => a.cmp(b),
+            (Self::Id(a), Self::Id(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            _ => self.to_json().to_string().cmp(&other.to_json().to_string()),
+        }
+    }
+}
+
+/// A table's row.
+pub(crate) trait Row {
+    const COLUMNS: &'static [&'static str];
+    fn cell(&self, column: &str) -> Option<Cell<'_>>;
+}
+
+/// An error as PostgREST words it.
+#[derive(Debug, Clone)]
+pub(crate) struct RestError {
+    pub(crate) http: u16,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+impl RestError {
+    pub(crate) fn new(http: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { http, code, message: message.into() }
+    }
+}
+
+/// A literal of a filter, read as every type that it could be.
+#[derive(Debug, Clone)]
+struct Literal {
+    text: String,
+    int: Option<i64>,
+    time: Option<Timestamp>,
+    id: Option<Uuid>,
+}
+
+impl Literal {
+    fn of(text: &str) -> Self {
+        let text = text.trim_matches('"').to_owned();
+        Self { int: text.parse().ok(), time: text.parse().ok(), id: text.parse().ok(), text }
+    }
+
+    fn compare(&self, cell: &Cell<'_>) -> Option<Ordering> {
+        match cell {
+            Cell::Null => None,
+            Cell::Text(text) => Some(text.as_ref().cmp(&self.text)),
+            Cell::Int(number) => Some(number.cmp(&self.int?)),
+            Cell::Time(at) => Some(at.cmp(&self.time?)),
+            Cell::Id(id) => Some(id.cmp(&self.id?)),
+            Cell::Json(value) => (value.as_str() == Some(&self.text)).then_some(Ordering::Equal),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    Is(Ordering),
+    Not(Ordering),
+    In(Vec<Literal>),
+    IsNull,
+}
+
+/// One filter of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter {
+    pub(crate) column: String,
+    negated: bool,
+    test: Test,
+    literal: Literal,
+}
+
+impl Filter {
+    fn parse(column: &str, text: &str) -> Result<Self, RestError> {
+        let bad = || RestError::new(400, "PGRST100", format!("failed to parse filter ({column}={text})"));
+        let (negated, rest) = text.strip_prefix("not.").map_or((false, text), |rest| (true, rest));
+        let (operator, value) = rest.split_once('.').ok_or_else(bad)?;
+        let check = match operator {
+            "eq" => Test::Is(Ordering::Equal),
+            "neq" => Test::Not(Ordering::Equal),
+            "gt" => Test::Is(Ordering::Greater),
+            "lt" => Test::Is(Ordering::Less),
+            "gte" => Test::Not(Ordering::Less),
+            "lte" => Test::Not(Ordering::Greater),
+            "is" if value == "null" => Test::IsNull,
+            "in" => {
+                let list = value.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(bad)?;
+                Test::In(list.split(',').filter(|item| !item.is_empty()).map(Literal::of).collect())
+            }
+            _ => return Err(bad()),
+        };
+        Ok(Self { column: column.to_owned(), negated, test: check, literal: Literal::of(value) })
+    }
+
+    pub(crate) fn holds(&self, row: &impl Row) -> bool {
+        let cell = row.cell(&self.column).unwrap_or(Cell::Null);
+        let holds = match &self.test {
+            Test::Is(wanted) => self.literal.compare(&cell) == Some(*wanted),
+            Test::Not(unwanted) => self.literal.compare(&cell).is_some_and(|found| found != *unwanted),
+            Test::In(list) => list.iter().any(|literal| literal.compare(&cell) == Some(Ordering::Equal)),
+            Test::IsNull => cell == Cell::Null,
+        };
+        holds != self.negated
+    }
+
+    /// The value of an equality filter.
+    pub(crate) fn equals(&self) -> Option<&str> {
+        matches!(self.test, Test::Is(Ordering::Equal)).then_some(self.literal.text.as_str())
+    }
+}
+
+/// A parsed query string.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Query {
+    pub(crate) filters: Vec<Filter>,
+    pub(crate) select: Option<Vec<String>>,
+    order: Vec<(String, bool)>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) offset: usize,
+    pub(crate) on_conflict: Option<String>,
+}
+
+impl Query {
+    pub(crate) fn parse(text: &str) -> Result<Self, RestError> {
+        let mut query = Self::default();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            match name.as_ref() {
+                "select" if value != "*" => {
+                    query.select = Some(value.split(',').map(str::to_owned).collect());
+                }
+                "select" | "columns" => {}
+                "order" => {
+                    for part in value.split(',') {
+                        let (column, direction) = part.split_once('.').unwrap_or((part, "asc"));
+                        query.order.push((column.to_owned(), direction.starts_with("desc")));
+                    }
+                }
+                "limit" => query.limit = value.parse().ok(),
+                "offset" => query.offset = value.parse().unwrap_or(0),
+                "on_conflict" => query.on_conflict = Some(value.into_owned()),
+                column => query.filters.push(Filter::parse(column, &value)?),
+            }
+        }
+        Ok(query)
+    }
+
+    pub(crate) fn check_columns<R: Row>(&self) -> Result<(), RestError> {
+        let selected = self.select.iter().flatten().map(String::as_str);
+        let named = self
+            .filters
+            .iter()
+            .map(|f| f.column.as_str())
+            .chain(self.order.iter().map(|(c, _)| c.as_str()))
+            .chain(selected);
+        for column in named {
+            if !R::COLUMNS.contains(&column) {
+                return Err(RestError::new(400, "42703", format!("column {column} does not exist")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The places of the rows that pass, in the order asked for.
+    pub(crate) fn places<R: Row>(&self, rows: &[R]) -> Vec<usize> {
+        let passes = |row: &R| self.filters.iter().all(|filter| filter.holds(row));
+        let mut places: Vec<usize> =
+            rows.iter().enumerate().filter(|(_, row)| passes(row)).map(|(place, _)| place).collect();
+        if !self.order.is_empty() {
+            places.sort_by(|&a, &b| {
+                self.order.iter().fold(Ordering::Equal, |so_far, (column, descending)| {
+                    so_far.then_with(|| {
+                        let cell = |place: usize| rows[place].cell(column).unwrap_or(Cell::Null);
+                        let ordering = cell(a).compare(&cell(b));
+                        if *descending { ordering.reverse() } else { ordering }
+                    })
+                })
+            });
+        }
+        places
+    }
+
+    pub(crate) fn render<R: Row>(&self, row: &R) -> Value {
+        let mut object = serde_json::Map::new();
+        let columns: Vec<&str> = match &self.select {
+            Some(columns) => columns.iter().map(String::as_str).collect(),
+            None => R::COLUMNS.to_vec(),
+        };
+        for column in columns {
+            object.insert(column.to_owned(), row.cell(column).unwrap_or(Cell::Null).to_json());
+        }
+        Value::Object(object)
+    }
+}

@@ -1,0 +1,207 @@
+//! The tables' columns.
+
+use super::query::{Cell, Row};
+use crate::world::rows::{
+    Audit, Campaign, Notification, Queued, SendLog, Setting, Station, Target, Voucher, e164, wamid,
+};
+
+impl Row for Campaign {
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "type",
+        "status",
+        "template_id",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "metadata",
+    ];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "name" => Cell::text(&self.name),
+            "type" => Cell::text(self.kind),
+            "status" => Cell::text(&self.status),
+            "template_id" => Cell::text("custom_text"),
+            "created_at" => Cell::Time(self.created_at),
+            "started_at" => Cell::maybe(self.started_at.map(Cell::Time)),
+            "finished_at" => Cell::maybe(self.finished_at.map(Cell::Time)),
+            "metadata" => Cell::Null,
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Target {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "campaign_id", "msisdn", "user_id", "status", "error_code", "message_id", "last_update_at"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "campaign_id" => Cell::Id(self.campaign),
+            "msisdn" => Cell::text(e164(self.msisdn)),
+            "user_id" => Cell::Null,
+            "status" => Cell::text(self.status),
+            "error_code" => Cell::maybe(self.error_code.as_deref().map(Cell::text)),
+            "message_id" => Cell::maybe(self.message_id.map(|id| Cell::text(wamid(id)))),
+            "last_update_at" => Cell::Time(self.last_update_at),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Queued {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "campaign_id", "msisdn_e164", "payload", "attempt", "next_attempt_at", "status"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Int(self.id),
+            "campaign_id" => Cell::Id(self.campaign),
+            "msisdn_e164" => Cell::text(e164(self.msisdn)),
+            "payload" => Cell::Null,
+            "attempt" => Cell::Int(i64::from(self.attempt)),
+            "next_attempt_at" => Cell::Time(self.next_attempt_at),
+            "status" => Cell::text(self.status.as_str()),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for SendLog {
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "queue_id",
+        "campaign_id",
+        "msisdn_e164",
+        "sent_at",
+        "provider_msg_id",
+        "delivery_status",
+        "error",
+    ];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Int(self.id),
+            "queue_id" => Cell::maybe(self.queue.map(Cell::Int)),
+            "campaign_id" => Cell::maybe(self.campaign.map(Cell::Id)),
+            "msisdn_e164" => Cell::text(e164(self.msisdn)),
+            "sent_at" => Cell::Time(self.sent_at),
+            "provider_msg_id" => Cell::maybe(self.message_id.map(|id| Cell::text(wamid(id)))),
+            "delivery_status" => Cell::text(self.delivery_status),
+            "error" => Cell::maybe(self.error.as_deref().map(Cell::text)),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Notification {
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "msisdn",
+        "status",
+        "error_message",
+        "retry_count",
+        "created_at",
+        "sent_at",
+        "type",
+        "to_role",
+        "next_attempt_at",
+    ];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "msisdn" => Cell::text(e164(self.msisdn)),
+            "status" => Cell::text(self.status),
+            "error_message" => Cell::maybe(self.error_message.as_deref().map(Cell::text)),
+            "retry_count" => Cell::Int(0),
+            "created_at" => Cell::Time(self.created_at),
+            "sent_at" => Cell::maybe(self.sent_at.map(Cell::Time)),
+            "type" => Cell::text("order_update"),
+            "to_role" => Cell::text("customer"),
+            "next_attempt_at" => Cell::Null,
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Setting {
+    const COLUMNS: &'static [&'static str] = &["key", "value", "updated_at"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "key" => Cell::text(self.key),
+            "value" => Cell::Json(&self.value),
+            "updated_at" => Cell::Time(self.updated_at),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Audit {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "actor_id", "action", "target_table", "target_id", "diff", "created_at"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "actor_id" => Cell::Id(self.actor_id),
+            "action" => Cell::text(&self.action),
+            "target_table" => Cell::text(&self.target_table),
+            "target_id" => Cell::text(&self.target_id),
+            "diff" => Cell::Json(&self.diff),
+            "created_at" => Cell::Time(self.created_at),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Voucher {
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "code5",
+        "amount_minor",
+        "currency",
+        "status",
+        "whatsapp_e164",
+        "station_scope",
+        "issued_at",
+        "redeemed_at",
+    ];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "code5" => Cell::text(&self.code),
+            "amount_minor" => Cell::Int(self.amount_minor),
+            "currency" => Cell::text("RWF"),
+            "status" => Cell::text(self.status),
+            "whatsapp_e164" => Cell::text(e164(self.msisdn)),
+            "station_scope" => Cell::maybe(self.station_scope.map(Cell::Id)),
+            "issued_at" => Cell::Time(self.issued_at),
+            "redeemed_at" => Cell::maybe(self.redeemed_at.map(Cell::Time)),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Station {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "name", "engencode", "owner_contact", "status", "created_at"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "name" => Cell::text(&self.name),
+            "engencode" => Cell::text(&self.code),
+            "owner_contact" => Cell::Null,
+            "status" => Cell::text("active"),
+            "created_at" => Cell::Time(self.created_at),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! What world to make, and what is wrong in it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{FaultSet, Profile};
+
+/// What is wrong. `minutes` count from the world's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "scenario", rename_all = "kebab-case")]
+pub enum Scenario {
+    /// Nothing.
+    Healthy,
+    /// WhatsApp answers 130429.
+    RateLimited {
+        /// How long.
+        minutes: u64,
+    },
+    /// Some numbers cannot receive (131026).
+    InvalidNumbers {
+        /// How many of a hundred.
+        percent: u64,
+    },
+    /// Quiet hours are swapped and hold everything back.
+    QuietHoursMisconfigured,
+    /// The throttle is 0, so everything goes out at once and WhatsApp limits it.
+    ThrottleMisconfigured,
+    /// The WhatsApp token has expired (190).
+    AuthExpired {
+        /// Until somebody replaced it.
+        minutes: u64,
+    },
+    /// WhatsApp restricts the account (131048).
+    PolicyBlocked {
+        /// Until it lifts that.
+        minutes: u64,
+    },
+    /// The send function answers 503.
+    Outage {
+        /// How long.
+        minutes: u64,
+    },
+    /// As an outage, and campaign sends fail again as soon as one is resumed.
+    Flapping {
+        /// How long the outage lasts.
+        minutes: u64,
+    },
+}
+
+impl Scenario {
+    /// The scenario of a drill, by its name on the command line.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "healthy" => Self::Healthy,
+            "rate-limited" => Self::RateLimited { minutes: 10 },
+            "invalid-numbers" => Self::InvalidNumbers { percent: 20 },
+            "quiet-hours-misconfigured" => Self::QuietHoursMisconfigured,
+            "throttle-misconfigured" => Self::ThrottleMisconfigured,
+            "auth-expired" => Self::AuthExpired { minutes: 2 },
+            "policy-blocked" => Self::PolicyBlocked { minutes: 2 },
+            "outage" => Self::Outage { minutes: 25 },
+            "flapping" => Self::Flapping { minutes: 8 },
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn minutes(self) -> Option<u64> {
+        match self {
+            Self::RateLimited { minutes }
+            | Self::AuthExpired { minutes }
+            | Self::PolicyBlocked { minutes }
+            | Self::Outage { minutes }
+            | Self::Flapping { minutes } => Some(minutes),
+            _ => None,
+        }
+    }
+}
+
+/// A world to make. The same spec and the same requests at the same times give the same answers, byte for byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorldSpec {
+    /// What everything random is derived from.
+    pub seed: u64,
+    /// What the world's clock shows at the start.
+    pub start: Timestamp,
+    /// How many campaigns; the first four run, the fifth was paused by somebody else, the others are drafts.
+    pub campaigns: u32,
+    /// How many targets each has.
+    pub targets_per_campaign: u32,
+    /// How many vouchers.
+    pub vouchers: u32,
+    /// How many stations.
+    pub stations: u32,
+    /// How many notifications.
+    pub notifications: u32,
+    /// Which contract the admin API follows.
+    pub profile: Profile,
+    /// What is wrong.
+    pub scenario: Scenario,
+    /// The faults that are on; those of the profile when `None`.
+    pub faults: Option<FaultSet>,
+}
+
+impl Default for WorldSpec {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            // 09:00 in Kigali: a whole day of allowed hours ahead.
+            start: "2026-11-23T07:00:00Z".parse().unwrap_or(Timestamp::UNIX_EPOCH),
+            campaigns: 6,
+            targets_per_campaign: 4_000,
+            vouchers: 500,
+            stations: 20,
+            notifications: 2_000,
+            profile: Profile::AsIs,
+            scenario: Scenario::RateLimited { minutes: 10 },
+            faults: None,
+        }
+    }
+}
+
+impl WorldSpec {
+    /// The faults that are on.
+    pub fn faults(&self) -> FaultSet {
+        self.faults.clone().unwrap_or_else(|| FaultSet::of(self.profile))
+    }
+
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        self.scenario.minutes().map(|minutes| self.start + Duration::from_secs(minutes * 60))
+    }
+}

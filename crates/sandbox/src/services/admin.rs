@@ -1,0 +1,279 @@
+//! The admin API: sessions, campaign actions, notifications, settings.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse as _, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{admin_pages, answer, header_text};
+use crate::fault::{Fault, Profile};
+use crate::server::Shared;
+use crate::world::rows::QueueStatus;
+use crate::world::{OPT_OUT, OUR_ACTOR, QUIET_HOURS, THROTTLE, World};
+
+/// Sessions last twelve hours.
+const SESSION_SECONDS: i64 = 43_200;
+
+pub(crate) fn routes(shared: Shared) -> Router<Shared> {
+    let guarded = Router::new()
+        .route("/admin/api/integrations/status", get(admin_pages::integrations))
+        .route("/admin/api/campaigns", get(admin_pages::campaigns))
+        .route("/admin/api/campaigns/{action}", post(act_by_body))
+        .route("/admin/api/campaigns/{id}/{action}", post(act_by_path).get(of_campaign))
+        .route("/admin/api/notifications", get(admin_pages::notifications))
+        .route("/admin/api/notifications/retry", post(retry))
+        .route("/admin/api/notifications/{id}", post(one_notification))
+        .route("/admin/api/settings", get(read_settings).post(write_settings))
+        .route("/admin/api/wa/send", post(wa_send))
+        .route("/admin/api/logs", get(admin_pages::logs))
+        .route("/admin/api/vouchers", get(admin_pages::vouchers))
+        .route("/admin/api/audit-log", post(audit))
+        .route_layer(middleware::from_fn_with_state(shared, require_session));
+    Router::new()
+        .route("/admin/api/auth/login", post(login))
+        .route("/admin/api/auth/logout", post(logout))
+        .merge(guarded)
+}
+
+/// What an unknown admin route answers: a page, not JSON.
+pub(crate) async fn not_found() -> Response {
+    page_not_found()
+}
+
+fn page_not_found() -> Response {
+    (
+        StatusCode::NOT_FOUND,
+        Html("<!DOCTYPE html><html><body><h1>404</h1><p>This page could not be found.</p></body></html>"),
+    )
+        .into_response()
+}
+
+async fn login(State(shared): State<Shared>, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match body["token"].as_str() {
+        None => answer(400, json!({ "error": "invalid_payload" })),
+        Some(token) if token.len() < 8 => answer(400, json!({ "error": "invalid_payload" })),
+        Some(token) if token != crate::ADMIN_TOKEN => answer(401, json!({ "error": "invalid_token" })),
+        Some(_) => {
+            let mut world = shared.world();
+            let session = format!("session-{}", world.new_uuid());
+            world.sessions.insert(session.clone(), OUR_ACTOR);
+            let expires = world.now().as_second() + SESSION_SECONDS;
+            let body = json!({ "ok": true, "actorId": OUR_ACTOR, "label": "sandbox operator", "expiresAt": expires });
+            let cookie = format!(
+                "admin_session={session}; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=strict; Path=/; Priority=high"
+            );
+            ([(header::SET_COOKIE, cookie)], axum::Json(body)).into_response()
+        }
+    }
+}
+
+async fn logout() -> Response {
+    answer(200, json!({ "ok": true }))
+}
+
+async fn require_session(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let cookies = header_text(request.headers(), "cookie");
+    let session = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("admin_session="));
+    let known = session.is_some_and(|session| shared.world().sessions.contains_key(session));
+    if known {
+        next.run(request).await
+    } else {
+        answer(401, json!({ "error": "unauthorized", "message": "Sign in to continue." }))
+    }
+}
+
+async fn act_by_body(State(shared): State<Shared>, Path(action): Path<String>, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let Some(id) = body["campaignId"].as_str().and_then(|id| id.parse().ok()) else {
+        return answer(
+            400,
+            json!({ "error": "invalid_payload", "message": { "fieldErrors": { "campaignId": ["Invalid uuid"] } } }),
+        );
+    };
+    act(&mut shared.world(), id, &action)
+}
+
+async fn act_by_path(State(shared): State<Shared>, Path((id, action)): Path<(String, String)>) -> Response {
+    match id.parse() {
+        Ok(id) => act(&mut shared.world(), id, &action),
+        Err(_) => answer(400, json!({ "error": "invalid_campaign_id" })),
+    }
+}
+
+fn act(world: &mut World, id: Uuid, action: &str) -> Response {
+    if !matches!(action, "start" | "pause" | "stop") {
+        return answer(404, json!({ "error": "not_found" }));
+    }
+    if !world.act_on_campaign(id, action, OUR_ACTOR) {
+        return answer(500, json!({ "error": "campaign_update_failed" }));
+    }
+    if action == "pause" && world.has(Fault::Pause5xxAfterWrite) {
+        let integration = json!({ "target": "campaignDispatch", "status": "degraded", "reason": "network_error", "message": "This operation was aborted" });
+        return answer(503, json!({ "id": id, "state": "paused", "integration": integration }));
+    }
+    let state = match action {
+        "start" => "running",
+        "pause" => "paused",
+        _ => "done",
+    };
+    let integration = json!({ "target": "campaignDispatch", "status": "ok" });
+    answer(
+        200,
+        json!({ "id": id, "state": state, "message": format!("Campaign {state}."), "integration": integration }),
+    )
+}
+
+async fn of_campaign(
+    State(shared): State<Shared>,
+    Path((id, what)): Path<(String, String)>,
+    axum::extract::RawQuery(query): axum::extract::RawQuery,
+) -> Response {
+    let mut world = shared.world();
+    let Ok(id) = id.parse::<Uuid>() else { return answer(400, json!({ "error": "invalid_campaign_id" })) };
+    match what.as_str() {
+        "targets" => admin_pages::targets(&mut world, id, &query.unwrap_or_default()),
+        "status" if world.spec.profile == Profile::Target => campaign_status(&mut world, id),
+        _ => page_not_found(),
+    }
+}
+
+/// The target profile's status endpoint, which the real platform lacks.
+fn campaign_status(world: &mut World, id: Uuid) -> Response {
+    let Some(state) = world.campaign(id).map(|campaign| campaign.status.clone()) else {
+        return answer(404, json!({ "error": "not_found" }));
+    };
+    let of = |status: &str| world.targets.iter().filter(|t| t.campaign == id && t.status == status).count();
+    let last = world.targets.iter().filter(|t| t.campaign == id).map(|t| t.last_update_at).max();
+    let queue = json!({
+        "queued": of("queued"), "queued_throttled": of("queued_throttled"), "sent": of("sent"), "delivered": of("delivered"),
+        "read": of("read"), "failed": of("failed"), "opted_out": of("opted_out"),
+        "pending": world.count(id, QueueStatus::Pending),
+    });
+    answer(
+        200,
+        json!({ "id": id, "state": state, "queue": queue, "lastProgressAt": last.map(|at| at.to_string()) }),
+    )
+}
+
+async fn retry(State(shared): State<Shared>, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let ids: Vec<Uuid> =
+        body["ids"].as_array().into_iter().flatten().filter_map(|id| id.as_str()?.parse().ok()).collect();
+    if ids.is_empty() || ids.len() > 50 {
+        return answer(
+            400,
+            json!({ "error": "invalid_payload", "message": { "fieldErrors": { "ids": ["between 1 and 50"] } } }),
+        );
+    }
+    let mut world = shared.world();
+    let lost = world.has(Fault::RetryNotEffective);
+    let (mut queued, mut blocked, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for id in ids {
+        match world.notifications.iter_mut().find(|one| one.id == id) {
+            None => missing.push(id),
+            Some(one) if one.status == "failed" => {
+                if !lost {
+                    one.status = "queued";
+                }
+                queued.push(id);
+            }
+            Some(one) => blocked.push(json!({ "id": id, "reason": format!("already_{}", one.status) })),
+        }
+    }
+    let now = world.now();
+    for id in &queued {
+        world.ledger.note(now, "notification.retry", id, !lost);
+    }
+    let diff = json!({ "queued": queued.len() });
+    world.note_audit(OUR_ACTOR, "notification_retry", "notifications", "batch", diff);
+    answer(200, json!({ "queued": queued, "blocked": blocked, "missing": missing }))
+}
+
+async fn one_notification(State(shared): State<Shared>, Path(id): Path<String>, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut world = shared.world();
+    let now = world.now();
+    let (cancel_fails, double) =
+        (world.has(Fault::NotificationCancelEnum), world.has(Fault::ResendDoubleSend));
+    let found =
+        id.parse::<Uuid>().ok().and_then(|id| world.notifications.iter_mut().find(|one| one.id == id));
+    let Some(one) = found else { return answer(404, json!({ "error": "not_found" })) };
+    match body["action"].as_str() {
+        Some("cancel") if one.status != "queued" => answer(409, json!({ "error": "invalid_status" })),
+        Some("cancel") if cancel_fails => answer(500, json!({ "error": "cancel_failed" })),
+        Some("cancel") => {
+            one.status = "cancelled";
+            answer(200, json!({ "status": "cancelled" }))
+        }
+        Some("resend") => {
+            one.status = "queued";
+            let (msisdn, sends) = (one.msisdn, if double { 2 } else { 1 });
+            for _ in 0..sends {
+                world.log_send(None, None, msisdn, now);
+                world.ledger.note(now, "message.send", &id, true);
+            }
+            answer(200, json!({ "status": "sent" }))
+        }
+        _ => answer(400, json!({ "error": "invalid_payload" })),
+    }
+}
+
+async fn read_settings(State(shared): State<Shared>) -> Response {
+    let world = shared.world();
+    answer(
+        200,
+        json!({
+            "quietHours": world.setting(QUIET_HOURS)["value"],
+            "throttlePerMinute": world.throttle(),
+            "optOutList": world.setting(OPT_OUT)["value"],
+        }),
+    )
+}
+
+async fn write_settings(State(shared): State<Shared>, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let (hours, throttle, opt_out) = (&body["quietHours"], &body["throttlePerMinute"], &body["optOutList"]);
+    if !hours.is_object() || throttle.as_u64().is_none() || !opt_out.is_array() {
+        return answer(400, json!({ "error": "invalid_payload" }));
+    }
+    let mut world = shared.world();
+    let now = world.now();
+    let lost = world.has(Fault::SettingsWriteLost);
+    if !lost {
+        world.set(QUIET_HOURS, hours.clone());
+        world.set(THROTTLE, throttle.clone());
+        world.set(OPT_OUT, opt_out.clone());
+    }
+    world.ledger.note(now, "settings.write", "sending policy", !lost);
+    world.note_audit(OUR_ACTOR, "settings_update", "settings", "settings", json!({}));
+    answer(
+        200,
+        json!({ "message": "Settings saved.", "integration": { "target": "settings_store", "status": "ok" } }),
+    )
+}
+
+async fn wa_send() -> Response {
+    // No endpoint is configured behind it in either profile: 202 here means that nothing was sent.
+    answer(202, json!({ "status": "skipped", "reason": "endpoint_not_configured" }))
+}
+
+async fn audit(State(shared): State<Shared>, body: Bytes) -> Response {
+    let mut world = shared.world();
+    if world.spec.profile != Profile::Target {
+        return page_not_found();
+    }
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+    let (action, now) = (text("action"), world.now());
+    let lost = world.has(Fault::AuditWriteLost);
+    world.ledger.note(now, "audit.insert", &action, !lost);
+    world.note_audit(OUR_ACTOR, &action, &text("targetTable"), &text("targetId"), body["diff"].clone());
+    let id = world.audit.last().map(|row| row.id);
+    answer(201, json!({ "id": id }))
+}

@@ -1,0 +1,145 @@
+//! What happens by itself: the dispatcher's runs, and deliveries.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::rows::{QueueStatus, SendLog};
+use super::{BATCH, SendError, World};
+use crate::fault::Fault;
+
+/// How long a message is on its way.
+const DELIVERY: Duration = Duration::from_secs(5);
+/// Waits between attempts, as the platform's dispatcher has them.
+const BACKOFF: [u64; 5] = [15, 30, 60, 120, 300];
+
+impl World {
+    /// One run of the dispatcher: claims up to [`BATCH`] due rows, a fair share from each campaign.
+    pub(super) fn dispatch(&mut self, at: Timestamp) {
+        for index in self.claim(at) {
+            self.send_row(index, at);
+        }
+    }
+
+    fn claim(&self, at: Timestamp) -> Vec<usize> {
+        let eligible = self.sending_campaigns();
+        if eligible.is_empty() {
+            return Vec::new();
+        }
+        let share = BATCH.div_ceil(eligible.len());
+        let mut left: Vec<(Uuid, usize)> = eligible.into_iter().map(|id| (id, share)).collect();
+        let mut claimed = Vec::with_capacity(BATCH);
+        for (index, row) in self.queue.iter().enumerate() {
+            if claimed.len() == BATCH {
+                break;
+            }
+            if row.status != QueueStatus::Pending || row.next_attempt_at > at {
+                continue;
+            }
+            if let Some((_, left)) = left.iter_mut().find(|(id, left)| *id == row.campaign && *left > 0) {
+                *left -= 1;
+                claimed.push(index);
+            }
+        }
+        claimed
+    }
+
+    /// Campaigns whose rows the dispatcher takes: with a pause that is not effective, all that were ever started.
+    fn sending_campaigns(&self) -> Vec<Uuid> {
+        let ignores_status = self.has(Fault::PauseNotEffective);
+        let sends = |campaign: &&super::rows::Campaign| {
+            campaign.status == "running" || (ignores_status && campaign.started_at.is_some())
+        };
+        let with_rows = |id: &Uuid| {
+            self.queue.iter().any(|row| row.campaign == *id && row.status == QueueStatus::Pending)
+        };
+        self.campaigns.iter().filter(sends).map(|campaign| campaign.id).filter(with_rows).collect()
+    }
+
+    fn send_row(&mut self, index: usize, at: Timestamp) {
+        let target = self.queue[index].target;
+        let failure = if self.targets[target].bad {
+            Some(SendError { code: "131026".to_owned(), http: 400, retry_after: None })
+        } else {
+            self.send_error(at, true)
+        };
+        let (id, campaign, msisdn) =
+            (self.queue[index].id, self.queue[index].campaign, self.queue[index].msisdn);
+        match failure {
+            None => {
+                let message = self.log_send(Some(id), Some(campaign), msisdn, at);
+                if !self.has(Fault::SendRowStaysPending) {
+                    self.queue[index].status = QueueStatus::Sent;
+                }
+                let target = &mut self.targets[target];
+                target.status = "sent";
+                target.message_id = Some(message);
+                target.last_update_at = at;
+            }
+            Some(error) => self.fail_row(index, at, &error),
+        }
+    }
+
+    pub(super) fn fail_row(&mut self, index: usize, at: Timestamp, error: &SendError) {
+        let row = &mut self.queue[index];
+        let attempt = row.attempt as usize;
+        row.attempt += 1;
+        // A number that cannot receive is not tried again.
+        if attempt + 1 >= BACKOFF.len() || error.code == "131026" {
+            row.status = QueueStatus::Failed;
+        } else {
+            row.next_attempt_at = at + Duration::from_secs(BACKOFF[attempt]);
+        }
+        let (queue, campaign, msisdn, target) = (row.id, row.campaign, row.msisdn, row.target);
+        self.sent.push(SendLog {
+            id: self.sent.len() as i64 + 1,
+            queue: Some(queue),
+            campaign: Some(campaign),
+            msisdn,
+            sent_at: at,
+            message_id: None,
+            delivery_status: "failed",
+            error: Some(error.to_log()),
+        });
+        let target = &mut self.targets[target];
+        target.status = "failed";
+        target.error_code = Some(error.code.clone());
+        target.last_update_at = at;
+    }
+
+    /// Records a message that went out; it is delivered a little later.
+    pub(crate) fn log_send(
+        &mut self,
+        queue: Option<i64>,
+        campaign: Option<Uuid>,
+        msisdn: u64,
+        at: Timestamp,
+    ) -> u64 {
+        let message = self.new_number();
+        self.deliveries.push_back((at + DELIVERY, self.sent.len()));
+        self.sent.push(SendLog {
+            id: self.sent.len() as i64 + 1,
+            queue,
+            campaign,
+            msisdn,
+            sent_at: at,
+            message_id: Some(message),
+            delivery_status: "sent",
+            error: None,
+        });
+        message
+    }
+
+    pub(super) fn deliver_until(&mut self, now: Timestamp) {
+        while self.deliveries.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((at, place)) = self.deliveries.pop_front() else { return };
+            self.sent[place].delivery_status = "delivered";
+            let Some(queue) = self.sent[place].queue else { continue };
+            // Queue ids are places plus one.
+            let target = self.queue[(queue - 1) as usize].target;
+            self.targets[target].status = "delivered";
+            self.targets[target].last_update_at = at;
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The world: all tables and services of the simulated platform, and how they change with time.
+//!
+//! Nothing runs in the background. Each request first calls [`World::advance_to`] with the clock's time, and whatever
+//! would have happened since (dispatcher runs, deliveries) happens then, in order. So the same requests at the same
+//! times always meet the same world.
+
+mod dispatcher;
+pub(crate) mod rows;
+mod seed;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::fault::{Fault, FaultSet};
+use crate::ledger::Ledger;
+use crate::scenario::{Scenario, WorldSpec};
+use rows::{
+    Audit, Campaign, Incident, Notification, QueueStatus, Queued, SendLog, Setting, SlackMessage, Station,
+    Target, Voucher,
+};
+
+/// How often the dispatcher runs.
+pub(crate) const TICK: Duration = Duration::from_mins(1);
+/// How many rows it claims each time.
+pub(crate) const BATCH: usize = 40;
+/// The admin actor that the sandbox's credential belongs to.
+pub(crate) const OUR_ACTOR: Uuid = Uuid::from_u128(0xa11c_1ea2_0000_4000_8000_0000_0000_0001);
+/// Somebody else.
+pub(crate) const OTHER_ACTOR: Uuid = Uuid::from_u128(0xa11c_1ea2_0000_4000_8000_0000_0000_0002);
+
+pub(crate) const QUIET_HOURS: &str = "quiet_hours.rw";
+pub(crate) const THROTTLE: &str = "send_throttle.whatsapp.per_minute";
+pub(crate) const OPT_OUT: &str = "opt_out.list";
+
+/// The whole platform.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) spec: WorldSpec,
+    pub(crate) faults: FaultSet,
+    pub(crate) now: Timestamp,
+    pub(crate) campaigns: Vec<Campaign>,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) queue: Vec<Queued>,
+    pub(crate) sent: Vec<SendLog>,
+    pub(crate) notifications: Vec<Notification>,
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) audit: Vec<Audit>,
+    pub(crate) vouchers: Vec<Voucher>,
+    pub(crate) stations: Vec<Station>,
+    pub(crate) slack: Vec<SlackMessage>,
+    pub(crate) incidents: Vec<Incident>,
+    pub(crate) tickets: Vec<Value>,
+    pub(crate) ledger: Ledger,
+    /// Frozen answers of GET-only admin routes, by URL.
+    pub(crate) frozen: HashMap<String, Value>,
+    /// Admin sessions, by cookie.
+    pub(crate) sessions: HashMap<String, Uuid>,
+    /// Paths whose next answer is lost after the request was acted upon.
+    pub(crate) lose_answers: Vec<String>,
+    /// How many requests there were, by method and path.
+    pub(crate) requests: BTreeMap<String, u64>,
+    next_tick: Timestamp,
+    /// Messages on their way: when they are delivered, and their place in `sent`.
+    deliveries: VecDeque<(Timestamp, usize)>,
+    /// Whether a campaign was started since the world began: what flapping waits for.
+    started: bool,
+    counter: u64,
+}
+
+/// Why a send fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SendError {
+    /// The code for `error_code`.
+    pub(crate) code: String,
+    /// What the function answers.
+    pub(crate) http: u16,
+    /// Seconds to wait.
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl SendError {
+    fn of(code: &str, http: u16, retry_after: Option<u64>) -> Self {
+        Self { code: code.to_owned(), http, retry_after }
+    }
+
+    /// As it stands in `send_logs.error`.
+    pub(crate) fn to_log(&self) -> String {
+        let mut error = json!({ "code": self.code, "message": "send failed" });
+        if let Some(seconds) = self.retry_after {
+            error["retry_after"] = json!(seconds);
+        }
+        error.to_string()
+    }
+}
+
+impl World {
+    /// Makes a world.
+    pub fn new(spec: WorldSpec) -> Self {
+        seed::world(spec)
+    }
+
+    /// What the world's own clock shows: the time of the latest request.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.faults.has(fault)
+    }
+
+    /// A new id, the same in every world of this seed after the same requests.
+    pub(crate) fn new_uuid(&mut self) -> Uuid {
+        self.counter += 1;
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{} {}", self.spec.seed, self.counter).as_bytes())
+    }
+
+    pub(crate) fn new_number(&mut self) -> u64 {
+        self.counter += 1;
+        self.spec.seed.wrapping_mul(1_000_000_007).wrapping_add(self.counter)
+    }
+
+    /// Why a message that is sent now would fail; `to_customer` tells campaign sends from a canary.
+    pub(crate) fn send_error(&self, at: Timestamp, to_customer: bool) -> Option<SendError> {
+        let left = self.spec.ends_at().map(|end| end.duration_since(at).as_secs()).filter(|left| *left > 0);
+        let lasting = left.map(i64::unsigned_abs);
+        match self.spec.scenario {
+            Scenario::Healthy | Scenario::InvalidNumbers { .. } => None,
+            Scenario::RateLimited { .. } => lasting.map(|left| SendError::of("130429", 429, Some(left))),
+            Scenario::AuthExpired { .. } => lasting.map(|_| SendError::of("190", 401, None)),
+            Scenario::PolicyBlocked { .. } => lasting.map(|_| SendError::of("131048", 429, None)),
+            Scenario::Outage { .. } => lasting.map(|_| SendError::of("http_503", 503, None)),
+            Scenario::Flapping { .. } => {
+                let relapsed = to_customer && self.started;
+                (lasting.is_some() || relapsed).then(|| SendError::of("http_503", 503, None))
+            }
+            // These last as long as the setting does, and hold back customers' messages only.
+            Scenario::QuietHoursMisconfigured => {
+                (to_customer && self.is_quiet_at(at)).then(|| SendError::of("quiet_hours", 409, None))
+            }
+            Scenario::ThrottleMisconfigured => {
+                (to_customer && self.throttle() == 0).then(|| SendError::of("130429", 429, Some(60)))
+            }
+        }
+    }
+
+    fn is_quiet_at(&self, at: Timestamp) -> bool {
+        let hours = &self.setting(QUIET_HOURS)["value"];
+        let parse = |name: &str| {
+            hours[name].as_str().and_then(|text| jiff::civil::Time::strptime("%H:%M", text).ok())
+        };
+        let (Some(start), Some(end)) = (parse("start"), parse("end")) else { return false };
+        let zone = jiff::tz::TimeZone::get("Africa/Kigali").unwrap_or(jiff::tz::TimeZone::UTC);
+        let now = at.to_zoned_datetime(zone).time();
+        if start < end { start <= now && now < end } else { now >= start || now < end }
+    }
+
+    pub(crate) fn throttle(&self) -> u64 {
+        self.setting(THROTTLE)["value"].as_u64().unwrap_or(60)
+    }
+
+    pub(crate) fn setting(&self, key: &str) -> Value {
+        let found = self.settings.iter().find(|setting| setting.key == key);
+        found.map_or(Value::Null, |setting| json!({ "value": setting.value }))
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: Value) {
+        let now = self.now;
+        if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
+            setting.value = value;
+            setting.updated_at = now;
+        }
+    }
+
+    pub(crate) fn campaign(&mut self, id: Uuid) -> Option<&mut Campaign> {
+        self.campaigns.iter_mut().find(|campaign| campaign.id == id)
+    }
+
+    /// Appends an audit row, unless audit rows are lost today.
+    pub(crate) fn note_audit(&mut self, actor: Uuid, action: &str, table: &str, id: &str, diff: Value) {
+        if self.has(Fault::AuditWriteLost) {
+            return;
+        }
+        let row = Audit {
+            id: self.new_uuid(),
+            actor_id: actor,
+            action: action.to_owned(),
+            target_table: table.to_owned(),
+            target_id: id.to_owned(),
+            diff,
+            created_at: self.now,
+        };
+        self.audit.push(row);
+    }
+
+    /// Starts, pauses or stops a campaign, as the admin API does: the row first.
+    pub(crate) fn act_on_campaign(&mut self, id: Uuid, action: &str, actor: Uuid) -> bool {
+        let (now, keep) = (self.now, action == "start" && self.has(Fault::StartNotEffective));
+        let Some(campaign) = self.campaign(id) else { return false };
+        let before = campaign.status.clone();
+        if !keep {
+            match action {
+                "start" => {
+                    "running".clone_into(&mut campaign.status);
+                    campaign.started_at = Some(now);
+                }
+                "pause" => "paused".clone_into(&mut campaign.status),
+                _ => {
+                    "done".clone_into(&mut campaign.status);
+                    campaign.finished_at = Some(now);
+                }
+            }
+        }
+        let changed = campaign.status != before;
+        self.started |= action == "start" && changed;
+        if actor == OUR_ACTOR {
+            self.ledger.note(now, &format!("campaign.{action}"), id, changed);
+        }
+        let diff = json!({ "action": action, "state": action });
+        self.note_audit(actor, &format!("campaign_{action}"), "campaigns", &id.to_string(), diff);
+        true
+    }
+
+    /// Plays everything that happens up to `now`.
+    pub fn advance_to(&mut self, now: Timestamp) {
+        while self.next_tick <= now {
+            let tick = self.next_tick;
+            self.deliver_until(tick);
+            self.dispatch(tick);
+            self.next_tick = tick + TICK;
+        }
+        self.deliver_until(now);
+        self.now = self.now.max(now);
+    }
+
+    /// A summary for people and tests: what matters of the state, without times and ids that follow from them.
+    pub fn summary(&self) -> Value {
+        let campaigns: Vec<Value> = self
+            .campaigns
+            .iter()
+            .map(|campaign| {
+                let skipped = self.count(campaign.id, QueueStatus::Skipped);
+                json!({ "id": campaign.id, "name": campaign.name, "status": campaign.status, "skipped": skipped })
+            })
+            .collect();
+        let mut audit: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in self.audit.iter().filter(|row| row.actor_id == OUR_ACTOR) {
+            *audit.entry(&row.action).or_default() += 1;
+        }
+        let settings: BTreeMap<&str, &Value> = self.settings.iter().map(|s| (s.key, &s.value)).collect();
+        let triggered = self.incidents.iter().filter(|incident| incident.dedup_key.contains('/')).count();
+        json!({
+            "campaigns": campaigns,
+            "audit_by_us": audit,
+            "settings": settings,
+            "slack_messages": self.slack.len(),
+            "incidents_by_us": triggered,
+            "tickets": self.tickets.len(),
+            "canaries": self.sent.iter().filter(|sent| sent.campaign.is_none()).count(),
+        })
+    }
+
+    /// SHA-256 over [`summary`](Self::summary).
+    pub fn digest(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(64);
+        for byte in Sha256::digest(self.summary().to_string().as_bytes()) {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    pub(crate) fn count(&self, campaign: Uuid, status: QueueStatus) -> u64 {
+        self.queue.iter().filter(|row| row.campaign == campaign && row.status == status).count() as u64
+    }
+}

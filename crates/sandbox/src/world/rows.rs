@@ -1,0 +1,168 @@
+//! Rows of the platform's tables, typed and small: there are tens of thousands of some.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// `campaigns`.
+#[derive(Debug, Clone)]
+pub(crate) struct Campaign {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) status: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// `campaign_targets`. The number is kept as digits.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) id: Uuid,
+    pub(crate) campaign: Uuid,
+    pub(crate) msisdn: u64,
+    pub(crate) status: &'static str,
+    pub(crate) error_code: Option<String>,
+    pub(crate) message_id: Option<u64>,
+    pub(crate) last_update_at: Timestamp,
+    /// The number cannot receive; not a column.
+    pub(crate) bad: bool,
+}
+
+/// `send_queue`.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    pub(crate) id: i64,
+    pub(crate) campaign: Uuid,
+    pub(crate) msisdn: u64,
+    pub(crate) attempt: u32,
+    pub(crate) next_attempt_at: Timestamp,
+    pub(crate) status: QueueStatus,
+    /// Its target's place in the targets; not a column.
+    pub(crate) target: usize,
+}
+
+/// What may stand in `send_queue.status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum QueueStatus {
+    Pending,
+    Sent,
+    Failed,
+    Skipped,
+}
+
+impl QueueStatus {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Sent => "SENT",
+            Self::Failed => "FAILED",
+            Self::Skipped => "SKIPPED",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Sent, Self::Failed, Self::Skipped]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
+/// `send_logs`.
+#[derive(Debug, Clone)]
+pub(crate) struct SendLog {
+    pub(crate) id: i64,
+    pub(crate) queue: Option<i64>,
+    pub(crate) campaign: Option<Uuid>,
+    pub(crate) msisdn: u64,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) message_id: Option<u64>,
+    pub(crate) delivery_status: &'static str,
+    pub(crate) error: Option<String>,
+}
+
+/// `notifications`.
+#[derive(Debug, Clone)]
+pub(crate) struct Notification {
+    pub(crate) id: Uuid,
+    pub(crate) msisdn: u64,
+    pub(crate) status: &'static str,
+    pub(crate) error_message: Option<String>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) sent_at: Option<Timestamp>,
+}
+
+/// `settings`.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    pub(crate) value: Value,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// `audit_log`.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit {
+    pub(crate) id: Uuid,
+    pub(crate) actor_id: Uuid,
+    pub(crate) action: String,
+    pub(crate) target_table: String,
+    pub(crate) target_id: String,
+    pub(crate) diff: Value,
+    pub(crate) created_at: Timestamp,
+}
+
+/// `vouchers`, what is needed of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Voucher {
+    pub(crate) id: Uuid,
+    pub(crate) code: String,
+    pub(crate) amount_minor: i64,
+    pub(crate) status: &'static str,
+    pub(crate) msisdn: u64,
+    pub(crate) station_scope: Option<Uuid>,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) redeemed_at: Option<Timestamp>,
+}
+
+/// `stations`.
+#[derive(Debug, Clone)]
+pub(crate) struct Station {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) code: String,
+    pub(crate) created_at: Timestamp,
+}
+
+/// A Slack message.
+#[derive(Debug, Clone)]
+pub(crate) struct SlackMessage {
+    pub(crate) channel: String,
+    pub(crate) ts: String,
+    pub(crate) text: String,
+    pub(crate) thread_ts: Option<String>,
+    pub(crate) metadata: Option<Value>,
+}
+
+/// A PagerDuty incident with its alert.
+#[derive(Debug, Clone)]
+pub(crate) struct Incident {
+    pub(crate) id: String,
+    pub(crate) dedup_key: String,
+    pub(crate) title: String,
+    pub(crate) status: &'static str,
+    pub(crate) created_at: Timestamp,
+    pub(crate) notes: Vec<String>,
+    pub(crate) log: Vec<Value>,
+}
+
+/// A message id as WhatsApp writes it.
+pub(crate) fn wamid(id: u64) -> String {
+    format!("wamid.SBX{id:016X}")
+}
+
+/// A number as the database writes it.
+pub(crate) fn e164(digits: u64) -> String {
+    format!("+{digits}")
+}
