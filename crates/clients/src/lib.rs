@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The clients: HTTP and file adapters that implement the ports of `allclear_core`.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use allclear_core::VirtualClock;
+//!
+//! // A sandbox needs no configuration; a real environment fills in [`Settings`] itself.
+//! let settings = allclear_clients::sandbox::settings("http://127.0.0.1:4020", "artifacts".into()).unwrap();
+//! let clock = Arc::new(VirtualClock::at("2026-11-23T09:00:00Z".parse().unwrap()));
+//! let platform = allclear_clients::connect(settings, clock).unwrap();
+//! assert_eq!(platform.limits.ops_channel, "#ops");
+//! ```
+//!
+//! | module | service |
+//! |---|---|
+//! | [`admin_api`] | the admin API: sessions, campaign actions, notifications, settings |
+//! | [`supabase`] | PostgREST: every read of a written state, the send queue, the audit log |
+//! | [`edge_functions`] | the function that sends through WhatsApp |
+//! | [`whatsapp`] | WhatsApp's Graph API |
+//! | [`pagerduty`], [`slack`], [`provider`] | telling people |
+//! | [`artifacts`] | files that a run leaves |
+//! | [`sandbox`] | the sandbox's clock and controls |
+//!
+//! What it deliberately does not do: retry. A retry must know whether the effect may be repeated, and that is known
+//! above, where it is also recorded. Every error says what it means instead ([`PortError::class`]).
+//!
+//! [`PortError::class`]: allclear_core::PortError::class
+
+pub mod admin_api;
+pub mod artifacts;
+mod config;
+pub mod edge_functions;
+mod http;
+pub mod pagerduty;
+pub mod provider;
+pub mod sandbox;
+pub mod slack;
+pub mod supabase;
+pub mod whatsapp;
+
+pub use config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber, connect};

@@ -230,6 +230,11 @@ impl World {
         true
     }
 
+    /// Lets somebody else start, pause or stop a campaign. False where there is no such campaign.
+    pub fn let_somebody_else(&mut self, action: &str, campaign: Uuid) -> bool {
+        self.act_on_campaign(campaign, action, OTHER_ACTOR)
+    }
+
     /// Plays everything that happens up to `now`.
     pub fn advance_to(&mut self, now: Timestamp) {
         while self.next_tick <= now {

@@ -1,0 +1,134 @@
+//! Files that a run leaves, in a folder of its own: readable by their owner only, since an export holds phone numbers.
+//!
+//! A file is written under a temporary name, synced, and renamed: under its own name it is whole or not there.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use allclear_core::ports::{Artifact, ArtifactWriter, Artifacts};
+use allclear_core::{PortError, Service};
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct ArtifactFolder {
+    folder: PathBuf,
+}
+
+impl ArtifactFolder {
+    /// Files go here; the folder is made when the first one is.
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+}
+
+#[async_trait]
+impl Artifacts for ArtifactFolder {
+    async fn create(&self, name: &str) -> Result<Box<dyn ArtifactWriter>, PortError> {
+        check_name(name)?;
+        let open = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            let part = self.folder.join(format!(".{name}.part"));
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+            Ok((part, file))
+        };
+        let (part, file) = open().map_err(|error| failed(name, &error))?;
+        Ok(Box::new(Writer {
+            folder: self.folder.clone(),
+            name: name.to_owned(),
+            part,
+            file,
+            digest: Sha256::new(),
+            bytes: 0,
+        }))
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Artifact>, PortError> {
+        check_name(name)?;
+        match read_back(&self.folder.join(name)) {
+            Ok((bytes, sha256)) => Ok(Some(Artifact { name: name.to_owned(), bytes, sha256 })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(name, &error)),
+        }
+    }
+}
+
+struct Writer {
+    folder: PathBuf,
+    name: String,
+    part: PathBuf,
+    file: File,
+    digest: Sha256,
+    bytes: u64,
+}
+
+#[async_trait]
+impl ArtifactWriter for Writer {
+    async fn append(&mut self, bytes: &[u8]) -> Result<(), PortError> {
+        self.file.write_all(bytes).map_err(|error| failed(&self.name, &error))?;
+        self.digest.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<Artifact, PortError> {
+        let publish = || {
+            self.file.sync_all()?;
+            fs::rename(&self.part, self.folder.join(&self.name))?;
+            // The name itself must survive a power cut too.
+            File::open(&self.folder)?.sync_all()
+        };
+        publish().map_err(|error| failed(&self.name, &error))?;
+        let sha256 = hex(&std::mem::take(&mut self.digest).finalize());
+        Ok(Artifact { name: self.name.clone(), bytes: self.bytes, sha256 })
+    }
+}
+
+fn read_back(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((bytes, hex(&digest.finalize())));
+        }
+        digest.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A name is a name and no path.
+fn check_name(name: &str) -> Result<(), PortError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.is_empty() && !name.starts_with('.') && name.chars().all(plain) {
+        return Ok(());
+    }
+    let detail = format!("`{name}` is no file name; use letters, digits, `-`, `_` and `.`");
+    Err(PortError::Rejected {
+        service: Service::Artifacts,
+        call: "name a file".to_owned(),
+        code: None,
+        detail,
+    })
+}
+
+fn failed(name: &str, error: &io::Error) -> PortError {
+    let detail = format!("{error}; free space or check the folder's permissions");
+    PortError::Rejected { service: Service::Artifacts, call: format!("write {name}"), code: None, detail }
+}

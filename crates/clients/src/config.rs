@@ -1,0 +1,233 @@
+//! What the clients must be told, and how they are wired into a platform.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_core::ports::Limits;
+use allclear_core::{Clock, Msisdn, Platform, Service};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::admin_api::AdminApi;
+use crate::artifacts::ArtifactFolder;
+use crate::edge_functions::SendFunction;
+use crate::http::{Http, Rules};
+use crate::pagerduty::PagerDuty;
+use crate::provider::TicketIntake;
+use crate::slack::Slack;
+use crate::supabase::Supabase;
+use crate::whatsapp::GraphApi;
+
+/// Base URLs of all services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The admin API, without `/api`.
+    pub admin: String,
+    /// The Supabase project, e.g. `https://<ref>.supabase.co`.
+    pub supabase: String,
+    /// WhatsApp's Graph API with its version, e.g. `https://graph.facebook.com/v23.0`.
+    pub graph: String,
+    /// PagerDuty's Events API, in the account's region.
+    pub pagerduty_events: String,
+    /// PagerDuty's REST API, in the account's region.
+    pub pagerduty_rest: String,
+    /// Slack's Web API, e.g. `https://slack.com/api`.
+    pub slack: String,
+    /// The WhatsApp provider's ticket intake.
+    pub provider: String,
+}
+
+/// Secrets of all services. `Debug` shows none.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The admin API's access token.
+    pub admin_token: SecretString,
+    /// Supabase's service key.
+    pub service_key: SecretString,
+    /// WhatsApp's system-user token.
+    pub graph_token: SecretString,
+    /// PagerDuty's REST key.
+    pub pagerduty_rest_key: SecretString,
+    /// PagerDuty's routing key.
+    pub pagerduty_routing_key: SecretString,
+    /// Slack's bot token.
+    pub slack_token: SecretString,
+    /// The provider's token.
+    pub provider_token: SecretString,
+}
+
+/// The WhatsApp number that messages are sent from, and the one that canaries go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhatsAppNumber {
+    /// The sending number's id at WhatsApp.
+    pub phone_id: String,
+    /// Its business account.
+    pub business_account: String,
+    /// Where canaries go: a number of our own.
+    pub canary: Msisdn,
+    /// The template that a canary uses.
+    pub canary_template: String,
+}
+
+/// All that the clients must be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the services are.
+    pub endpoints: Endpoints,
+    /// How they know us.
+    pub credentials: Credentials,
+    /// The WhatsApp number.
+    pub whatsapp: WhatsAppNumber,
+    /// E-mail of the PagerDuty user in whose name we act.
+    pub pagerduty_from: String,
+    /// The edge function that sends, e.g. `wa-send-media`.
+    pub send_function: String,
+    /// How long one call may take, connecting included.
+    pub timeout: Duration,
+    /// The longest body that is read, in bytes.
+    pub max_body: usize,
+    /// The shortest time between two calls to one service.
+    pub pace: Duration,
+    /// What the environment allows.
+    pub limits: Limits,
+    /// Where a run's files go.
+    pub artifacts: PathBuf,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A base URL that is none.
+    #[error("endpoints.{field} `{value}` is no URL; give one such as https://host/path")]
+    NotAUrl {
+        /// Which field.
+        field: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// A secret would travel in clear text.
+    #[error(
+        "endpoints.{field} `{value}` would send a credential in clear text; use https (http is for loopback only)"
+    )]
+    ClearText {
+        /// Which field.
+        field: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// A credential that cannot be sent.
+    #[error("credentials.{field} is empty or holds characters that no header may hold; set it again")]
+    BadCredential {
+        /// Which field.
+        field: &'static str,
+    },
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made: {detail}")]
+    Http {
+        /// Why.
+        detail: String,
+    },
+}
+
+/// Wires all clients into a platform. Talks to nobody yet: the admin API is signed in to by the first call that needs it.
+pub fn connect(settings: Settings, clock: Arc<dyn Clock>) -> Result<Platform, ConfigError> {
+    let rules = Rules { timeout: settings.timeout, max_body: settings.max_body, pace: settings.pace };
+    let client = crate::http::client(settings.timeout)?;
+    let http = |service: Service, field: &'static str, base: &str| {
+        check_url(field, base)?;
+        Ok::<_, ConfigError>(Http::new(client.clone(), service, base, rules, Arc::clone(&clock)))
+    };
+    let Settings { endpoints, credentials, whatsapp, .. } = &settings;
+    check_credentials(credentials)?;
+
+    let supabase = http(Service::Supabase, "supabase", &endpoints.supabase)?
+        .header("apikey", &credentials.service_key)
+        .bearer(&credentials.service_key);
+    let admin = http(Service::AdminApi, "admin", &endpoints.admin)?;
+    let admin = Arc::new(AdminApi::new(admin, credentials.admin_token.clone()));
+    let supabase = Arc::new(Supabase::new(supabase, Arc::clone(&admin)));
+    let functions =
+        http(Service::EdgeFunctions, "supabase", &endpoints.supabase)?.bearer(&credentials.service_key);
+    let graph = http(Service::WhatsApp, "graph", &endpoints.graph)?.bearer(&credentials.graph_token);
+    let events = http(Service::PagerDuty, "pagerduty_events", &endpoints.pagerduty_events)?;
+    let rest = http(Service::PagerDuty, "pagerduty_rest", &endpoints.pagerduty_rest)?
+        .token("Token token=", &credentials.pagerduty_rest_key);
+    let slack = http(Service::Slack, "slack", &endpoints.slack)?.bearer(&credentials.slack_token);
+    let intake =
+        http(Service::Provider, "provider", &endpoints.provider)?.bearer(&credentials.provider_token);
+    let pagerduty =
+        PagerDuty::new(events, rest, credentials.pagerduty_routing_key.clone(), &settings.pagerduty_from);
+
+    Ok(Platform {
+        campaigns: supabase.clone(),
+        targets: supabase.clone(),
+        send_queue: supabase.clone(),
+        send_log: supabase.clone(),
+        notifications: supabase.clone(),
+        policy: supabase.clone(),
+        audit: supabase,
+        status_page: admin,
+        sender: Arc::new(SendFunction::new(functions, &settings.send_function, whatsapp.clone())),
+        whatsapp: Arc::new(GraphApi::new(graph, whatsapp.clone())),
+        provider: Arc::new(TicketIntake::new(intake)),
+        chat: Arc::new(Slack::new(slack)),
+        paging: Arc::new(pagerduty),
+        artifacts: Arc::new(ArtifactFolder::at(settings.artifacts.clone())),
+        limits: settings.limits,
+    })
+}
+
+fn check_url(field: &'static str, value: &str) -> Result<(), ConfigError> {
+    let not_a_url = || ConfigError::NotAUrl { field, value: value.to_owned() };
+    let url = reqwest::Url::parse(value).map_err(|_| not_a_url())?;
+    let host = url.host_str().ok_or_else(not_a_url)?;
+    let is_loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_loopback => Ok(()),
+        "http" => Err(ConfigError::ClearText { field, value: value.to_owned() }),
+        _ => Err(not_a_url()),
+    }
+}
+
+fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
+    let all = [
+        ("admin_token", &credentials.admin_token),
+        ("service_key", &credentials.service_key),
+        ("graph_token", &credentials.graph_token),
+        ("pagerduty_rest_key", &credentials.pagerduty_rest_key),
+        ("pagerduty_routing_key", &credentials.pagerduty_routing_key),
+        ("slack_token", &credentials.slack_token),
+        ("provider_token", &credentials.provider_token),
+    ];
+    for (field, secret) in all {
+        let text = secret.expose_secret();
+        if text.trim().is_empty() || reqwest::header::HeaderValue::from_str(text).is_err() {
+            return Err(ConfigError::BadCredential { field });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_never_travels_in_clear_text() {
+        let error = check_url("slack", "http://slack.com/api").unwrap_err();
+        assert!(
+            error.to_string().contains("endpoints.slack") && error.to_string().contains("https"),
+            "{error}"
+        );
+        assert!(check_url("slack", "http://127.0.0.1:1/slack").is_ok());
+        assert!(matches!(check_url("graph", "graph.facebook.com"), Err(ConfigError::NotAUrl { .. })));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug() {
+        let settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("sandbox-service-key") && !shown.contains("xoxb"), "{shown}");
+    }
+}

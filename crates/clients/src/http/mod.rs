@@ -1,0 +1,282 @@
+//! One way to call a service: timeouts, no redirects, bounded bodies, paced, and errors that say whether it may have
+//! happened.
+//!
+//! The difference that matters is between reads and writes. A read that fails may simply be made again. A write that was
+//! sent and got no usable answer *may have happened*, whatever the status code says.
+
+mod reply;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use allclear_core::phone::mask_numbers_in;
+use allclear_core::{Clock, PortError, Service};
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, redirect};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+pub(crate) use reply::Reply;
+
+use crate::ConfigError;
+
+/// Foreign words in an error are cut to this many characters.
+const DETAIL: usize = 300;
+
+/// Bounds of every call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) timeout: Duration,
+    pub(crate) max_body: usize,
+    pub(crate) pace: Duration,
+}
+
+/// Makes the client that all services share.
+pub(crate) fn client(timeout: Duration) -> Result<Client, ConfigError> {
+    // A second installation fails and changes nothing: whoever embeds us may have chosen a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        // A redirect would carry the credential to another place.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(timeout.min(Duration::from_secs(5)))
+        .timeout(timeout)
+        .user_agent(concat!("allclear/", env!("CARGO_PKG_VERSION")))
+        .no_proxy()
+        .build()
+        .map_err(|error| ConfigError::Http { detail: error.to_string() })
+}
+
+/// A request to make.
+#[derive(Debug)]
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    query: Vec<(String, String)>,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    writes: bool,
+}
+
+impl Call {
+    /// A request that changes nothing.
+    pub(crate) fn read(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            writes: false,
+        }
+    }
+
+    /// A request that may change something.
+    pub(crate) fn write(method: Method, path: impl Into<String>, body: Value) -> Self {
+        Self { method, body: Some(body), writes: true, ..Self::read(path) }
+    }
+
+    /// A POST that changes nothing which matters, such as signing in.
+    pub(crate) fn posting(self, body: Value) -> Self {
+        Self { method: Method::POST, body: Some(body), ..self }
+    }
+
+    /// Asks for the headers only.
+    pub(crate) fn head(mut self) -> Self {
+        self.method = Method::HEAD;
+        self
+    }
+
+    pub(crate) fn query(mut self, name: &str, value: impl ToString) -> Self {
+        self.query.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The call as errors name it. Query values stay out: they may hold numbers.
+    fn title(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// One service at one place.
+#[derive(Clone)]
+pub(crate) struct Http {
+    client: Client,
+    service: Service,
+    base: String,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    headers: HeaderMap,
+    last_call: Arc<Mutex<Option<Timestamp>>>,
+}
+
+impl Http {
+    pub(crate) fn new(
+        client: Client,
+        service: Service,
+        base: &str,
+        rules: Rules,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self { client, service, base, rules, clock, headers: HeaderMap::new(), last_call: Arc::default() }
+    }
+
+    /// Sends a secret header with every call.
+    pub(crate) fn header(mut self, name: &'static str, secret: &SecretString) -> Self {
+        self.insert(name, secret.expose_secret());
+        self
+    }
+
+    /// Sends `Authorization: Bearer` with every call.
+    pub(crate) fn bearer(self, secret: &SecretString) -> Self {
+        self.token("Bearer ", secret)
+    }
+
+    /// Sends `Authorization` with another scheme.
+    pub(crate) fn token(mut self, scheme: &str, secret: &SecretString) -> Self {
+        let value = format!("{scheme}{}", secret.expose_secret());
+        self.insert("authorization", &value);
+        self
+    }
+
+    fn insert(&mut self, name: &'static str, value: &str) {
+        // The configuration checked that every credential fits a header.
+        if let Ok(mut value) = HeaderValue::from_str(value) {
+            value.set_sensitive(true);
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+
+    pub(crate) fn service(&self) -> Service {
+        self.service
+    }
+
+    /// Makes the call. Any HTTP status is a reply; what it means is said by [`Reply::expect`].
+    pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
+        self.keep_pace().await;
+        let title = call.title();
+        let mut url = reqwest::Url::parse(&format!("{}{}", self.base, call.path))
+            .map_err(|error| self.rejected(&title, &error.to_string()))?;
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        let mut request = self.client.request(call.method.clone(), url).headers(self.headers.clone());
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let response =
+            request.send().await.map_err(|error| self.transport_error(&title, call.writes, &error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let body = self.read_body(&title, call.writes, response).await?;
+        Ok(Reply {
+            service: self.service,
+            call: title,
+            writes: call.writes,
+            status,
+            headers,
+            body,
+            now: self.clock.now(),
+        })
+    }
+
+    /// Reads the body piece by piece and stops at the limit: a body may be a gigabyte.
+    async fn read_body(
+        &self,
+        title: &str,
+        writes: bool,
+        mut response: reqwest::Response,
+    ) -> Result<Vec<u8>, PortError> {
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(piece)) => {
+                    if body.len() + piece.len() > self.rules.max_body {
+                        let detail = format!("the body is longer than {} bytes", self.rules.max_body);
+                        return Err(self.no_usable_answer(title, writes, detail));
+                    }
+                    body.extend_from_slice(&piece);
+                }
+                Ok(None) => return Ok(body),
+                Err(error) => return Err(self.transport_error(title, writes, &error)),
+            }
+        }
+    }
+
+    fn transport_error(&self, title: &str, writes: bool, error: &reqwest::Error) -> PortError {
+        let detail = clean(&root_cause(error));
+        // Only a connection that was never made proves that nothing was sent.
+        if writes && !error.is_connect() {
+            let detail = if error.is_timeout() { "no answer in time".to_owned() } else { detail };
+            return PortError::OutcomeUnknown { service: self.service, call: title.to_owned(), detail };
+        }
+        PortError::Unavailable { service: self.service, call: title.to_owned(), detail }
+    }
+
+    fn no_usable_answer(&self, title: &str, writes: bool, detail: String) -> PortError {
+        let (service, call) = (self.service, title.to_owned());
+        if writes {
+            PortError::OutcomeUnknown { service, call, detail }
+        } else {
+            PortError::Malformed { service, call, detail }
+        }
+    }
+
+    fn rejected(&self, title: &str, detail: &str) -> PortError {
+        PortError::Rejected {
+            service: self.service,
+            call: title.to_owned(),
+            code: None,
+            detail: clean(detail),
+        }
+    }
+
+    /// Keeps a shortest distance between calls.
+    async fn keep_pace(&self) {
+        if self.rules.pace.is_zero() {
+            return;
+        }
+        let wait_until = {
+            let mut last = self.last_call.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = last.map_or(self.clock.now(), |last| (last + self.rules.pace).max(self.clock.now()));
+            *last = Some(at);
+            at
+        };
+        self.clock.sleep_until(wait_until).await;
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http")
+            .field("service", &self.service)
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The innermost error: the outer ones repeat the URL and say little.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Foreign words, fit for a journal and a terminal: no numbers, no control characters, not too long.
+pub(crate) fn clean(text: &str) -> String {
+    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL).collect();
+    mask_numbers_in(visible.trim())
+}

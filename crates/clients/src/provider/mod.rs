@@ -1,0 +1,37 @@
+//! The WhatsApp provider's ticket intake: `POST /tickets {subject, body}` gives a number. It is neither keyed nor
+//! readable, so after a lost answer only a person can tell whether there is a ticket.
+
+use allclear_core::PortError;
+use allclear_core::ports::{Provider, Ticket};
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::http::{Call, Http, clean};
+
+/// The client.
+#[derive(Debug)]
+pub struct TicketIntake {
+    http: Http,
+}
+
+#[derive(Deserialize)]
+struct Opened {
+    ticket: String,
+}
+
+impl TicketIntake {
+    pub(crate) fn new(http: Http) -> Self {
+        Self { http }
+    }
+}
+
+#[async_trait]
+impl Provider for TicketIntake {
+    async fn open_ticket(&self, ticket: &Ticket) -> Result<String, PortError> {
+        let body = json!({ "subject": ticket.subject, "body": ticket.body, "severity": "high" });
+        let opened: Opened = self.http.send(Call::write(Method::POST, "/tickets", body)).await?.expect()?;
+        Ok(clean(&opened.ticket))
+    }
+}

@@ -1,0 +1,105 @@
+//! Campaigns and targets.
+
+use allclear_core::campaign::CampaignChange;
+use allclear_core::ports::{Campaigns, Targets};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, PortError, Target, TargetId, TargetStatus};
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::wire::{AuditRow, CampaignRow, TargetRow};
+use super::{PAGE, Result, Supabase, read};
+
+const CAMPAIGN: &str = "id,name,status,started_at,finished_at";
+
+impl From<CampaignRow> for Campaign {
+    fn from(row: CampaignRow) -> Self {
+        let CampaignRow { id, name, status, started_at, finished_at } = row;
+        Self { id, name: crate::http::clean(&name), status, started_at, finished_at }
+    }
+}
+
+#[async_trait]
+impl Campaigns for Supabase {
+    /// `GET /campaigns?status=eq.running`.
+    async fn running(&self) -> Result<Vec<Campaign>> {
+        let status = format!("eq.{}", CampaignStatus::Running);
+        let call = read("campaigns")
+            .query("select", CAMPAIGN)
+            .query("status", status)
+            .query("order", "id")
+            .query("limit", PAGE);
+        Ok(self.rows::<CampaignRow>(call).await?.into_iter().map(Campaign::from).collect())
+    }
+
+    /// `GET /campaigns?id=eq.X`.
+    async fn find(&self, id: CampaignId) -> Result<Campaign> {
+        let call = read("campaigns").query("select", CAMPAIGN).query("id", format!("eq.{id}"));
+        let found = self.rows::<CampaignRow>(call).await?.pop();
+        let service = self.http.service();
+        found
+            .map(Campaign::from)
+            .ok_or_else(|| PortError::NotFound { service, what: format!("campaign {id}") })
+    }
+
+    /// `POST /api/campaigns/pause` of the admin API.
+    async fn pause(&self, id: CampaignId) -> Result<()> {
+        self.admin.act(id, "pause").await
+    }
+
+    /// `POST /api/campaigns/start` of the admin API.
+    async fn start(&self, id: CampaignId) -> Result<()> {
+        self.admin.act(id, "start").await
+    }
+
+    /// `GET /audit_log?target_id=eq.X&action=in.(...)&created_at=gte.T`.
+    async fn changes_since(&self, id: CampaignId, since: Timestamp) -> Result<Vec<CampaignChange>> {
+        let us = self.admin.actor().await?;
+        let call = read("audit_log")
+            .query("select", "id,actor_id,action,target_table,target_id,created_at")
+            .query("target_id", format!("eq.{id}"))
+            .query("action", "in.(campaign_pause,campaign_start,campaign_stop)")
+            .query("created_at", format!("gte.{since}"))
+            .query("order", "created_at")
+            .query("limit", PAGE);
+        let rows: Vec<AuditRow> = self.rows(call).await?;
+        let change = |row: AuditRow| CampaignChange {
+            ours: row.actor_id.as_deref() == Some(us.as_str()),
+            action: row.action,
+            at: row.created_at,
+        };
+        Ok(rows.into_iter().map(change).collect())
+    }
+}
+
+#[async_trait]
+impl Targets for Supabase {
+    /// `GET /campaign_targets?campaign_id=eq.X&status=eq.failed&id=gt.Y&order=id`.
+    async fn failed(&self, campaign: CampaignId, after: Option<TargetId>, limit: u32) -> Result<Vec<Target>> {
+        let mut call = read("campaign_targets")
+            .query("select", "id,campaign_id,msisdn,status,error_code,last_update_at")
+            .query("campaign_id", format!("eq.{campaign}"))
+            .query("status", format!("eq.{}", TargetStatus::Failed))
+            .query("order", "id")
+            .query("limit", limit);
+        if let Some(after) = after {
+            call = call.query("id", format!("gt.{after}"));
+        }
+        let target = |row: TargetRow| Target {
+            id: row.id,
+            campaign: row.campaign_id,
+            msisdn: row.msisdn,
+            status: row.status,
+            error_code: row.error_code,
+            last_update_at: row.last_update_at,
+        };
+        Ok(self.rows(call).await?.into_iter().map(target).collect())
+    }
+
+    /// `HEAD /campaign_targets?campaign_id=eq.X&status=eq.failed` with an exact count.
+    async fn count_failed(&self, campaign: CampaignId) -> Result<u64> {
+        let call = read("campaign_targets")
+            .query("campaign_id", format!("eq.{campaign}"))
+            .query("status", format!("eq.{}", TargetStatus::Failed));
+        self.count(call).await
+    }
+}

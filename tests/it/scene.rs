@@ -1,0 +1,122 @@
+//! A sandbox, a platform that speaks to it, and a clock that both share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear::core::{Platform, VirtualClock};
+use allclear::engine::{
+    AutoApprove, Entry, Event, Finished, Humans, MemoryJournal, Plan, Runbook, Terms, execute, plan,
+};
+use allclear::runbooks;
+use allclear::sandbox::{LedgerEntry, Sandbox, Scenario, WorldSpec};
+
+pub(crate) struct Scene {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) clock: Arc<VirtualClock>,
+    pub(crate) platform: Platform,
+    pub(crate) journal: MemoryJournal,
+    _folder: tempfile::TempDir,
+}
+
+/// A world small enough to be made a thousand times.
+pub(crate) fn small(scenario: Scenario) -> WorldSpec {
+    WorldSpec {
+        scenario,
+        targets_per_campaign: 400,
+        vouchers: 0,
+        stations: 0,
+        notifications: 200,
+        ..WorldSpec::default()
+    }
+}
+
+pub(crate) fn drill() -> Arc<dyn Humans> {
+    Arc::new(AutoApprove { role: "incident-commander".to_owned() })
+}
+
+impl Scene {
+    pub(crate) async fn of(spec: WorldSpec) -> Self {
+        let clock = Arc::new(VirtualClock::at(spec.start));
+        let sandbox = Sandbox::start_virtual(spec, Arc::clone(&clock)).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts: PathBuf = folder.path().join("artifacts");
+        let mut settings = allclear::clients::sandbox::settings(&sandbox.base_url(), artifacts).unwrap();
+        settings.timeout = Duration::from_secs(20);
+        let platform = allclear::clients::connect(settings, clock.clone()).unwrap();
+        Self { sandbox, clock, platform, journal: MemoryJournal::new(), _folder: folder }
+    }
+
+    pub(crate) fn runbook(&self) -> Box<dyn Runbook> {
+        let entry = runbooks::find("whatsapp-send-failures").unwrap();
+        (entry.build)(serde_json::Value::Null, self.platform.clone()).unwrap()
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        Terms { humans: drill(), ..Terms::new("wa-drill", "kim", "sandbox") }
+    }
+
+    pub(crate) async fn plan(&self) -> Plan {
+        plan(&*self.runbook(), self.terms(), self.clock.clone()).await.unwrap()
+    }
+
+    pub(crate) async fn run(&self, terms: Terms) -> Finished {
+        let seam = self.journal.seam(self.clock.clone()).unwrap();
+        execute(&*self.runbook(), Box::new(seam), terms).await.unwrap()
+    }
+
+    /// Plans, approves what is shown, and runs.
+    pub(crate) async fn plan_and_run(&self) -> (Plan, Finished) {
+        let plan = self.plan().await;
+        let terms = Terms { plan: Some(plan.clone()), approved_by: Some("kim".to_owned()), ..self.terms() };
+        let finished = self.run(terms).await;
+        (plan, finished)
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.journal.entries().unwrap()
+    }
+
+    /// What we really changed, each with how often.
+    pub(crate) fn effects(&self) -> BTreeMap<(String, String), usize> {
+        count_effects(&self.sandbox.ledger())
+    }
+
+    /// Every effect that the journal says was applied, named as the ledger names it.
+    pub(crate) fn applied(&self) -> BTreeMap<(String, String), usize> {
+        let mut applied = BTreeMap::new();
+        for entry in self.entries() {
+            let (effect, subject) = match entry.event {
+                Event::Applied { of, effect, .. } => (effect, of.subject),
+                _ => continue,
+            };
+            *applied.entry(name(&effect, &subject)).or_default() += 1;
+        }
+        applied
+    }
+}
+
+/// An effect of a plan or a journal, named as the ledger names it: the ledger knows ids, rows and channels.
+pub(crate) fn name(effect: &str, subject: &str) -> (String, String) {
+    let subject = match effect {
+        "slack.post" => "C0OPS",
+        "pagerduty.trigger" => "whatsapp-send-failures/wa-drill",
+        "notification.retry" => "notifications",
+        _ => subject.strip_prefix("campaign ").unwrap_or(subject),
+    };
+    (effect.to_owned(), subject.to_owned())
+}
+
+pub(crate) fn count_effects(ledger: &[LedgerEntry]) -> BTreeMap<(String, String), usize> {
+    let mut effects: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for entry in ledger.iter().filter(|entry| entry.changed) {
+        // Notifications are retried in batches; the batch is the effect.
+        if entry.effect == "notification.retry" {
+            effects.insert(("notification.retry".to_owned(), "notifications".to_owned()), 1);
+            continue;
+        }
+        *effects.entry((entry.effect.clone(), entry.subject.clone())).or_default() += 1;
+    }
+    effects
+}
