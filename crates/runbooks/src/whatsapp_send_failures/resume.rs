@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::ports::{Limits, SendLog, SendQueue};
+use allclear_core::send_fault::SendFault;
+use allclear_core::target::SendTally;
 use allclear_core::{CampaignId, Platform, PortError};
 use allclear_engine::{Evidence, Halt, Note, Observation, Observing, Probe, Run, Watch};
 use async_trait::async_trait;
@@ -215,6 +217,15 @@ impl SendsAfterResume {
     }
 }
 
+/// Failures that are not the recipient's: numbers that cannot receive are a matter of data, and pausing for them again
+/// would never end.
+fn percent_of_our_failures(tally: &SendTally) -> u64 {
+    let is_theirs =
+        |code: &str| matches!(SendFault::from_text(code), SendFault::InvalidNumber | SendFault::Recipient);
+    let ours: u64 = tally.failed.iter().filter(|(code, _)| !is_theirs(code)).map(|(_, count)| count).sum();
+    if tally.tries() == 0 { 0 } else { ours * 100 / tally.tries() }
+}
+
 #[async_trait]
 impl Probe for SendsAfterResume {
     type Value = Sends;
@@ -228,7 +239,7 @@ impl Probe for SendsAfterResume {
         let elapsed = now.duration_since(self.since).as_secs().unsigned_abs();
         let value = Sends {
             tries: tally.tries(),
-            percent: tally.failure_percent().unwrap_or(0),
+            percent: percent_of_our_failures(&tally),
             intervals: elapsed / self.interval.as_secs().max(1),
         };
         let says = format!("{} since its resume: {}", self.campaign.name, tally_text(&tally));

@@ -185,10 +185,13 @@ fn history(world: &mut World, dice: &mut Dice) {
     let start = world.spec.start;
     let incident = world.spec.scenario != Scenario::Healthy;
     let mut places: VecDeque<usize> = spread(world).into();
-    for minute in (1..=HISTORY).rev() {
+    // A small world has a short history, but always the minutes that failed.
+    let per_minute = (places.len() / HISTORY as usize).clamp(1, BATCH);
+    let minutes = HISTORY.min((places.len() / per_minute) as u64);
+    for minute in (1..=minutes).rev() {
         let at = start - Duration::from_mins(minute);
         let failing = incident && minute <= FAILING_FOR;
-        for _ in 0..BATCH {
+        for _ in 0..per_minute {
             let Some(index) = places.pop_front() else { return };
             let bad = world.targets[world.queue[index].target].bad;
             let error = match world.spec.scenario {
