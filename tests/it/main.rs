@@ -1,5 +1,7 @@
 //! Procedures end to end: real HTTP between clients and sandbox, in virtual time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod drills;
 mod lies;
 mod plan_equals_run;

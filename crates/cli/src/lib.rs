@@ -1,1 +1,68 @@
-//! Placeholder.
+//! The command line `allclear`: parse, wire, call, render.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `args` | what may be typed |
+//! | `exit` | exit codes and the one error message |
+//! | `config`, `environment` | `allclear.toml`, and what it is wired into |
+//! | `commands` | one file for each group of commands |
+//! | `view`, `output` | what people see: made from journal entries only |
+//! | `sandbox` | the sandbox as a process of its own |
+
+mod args;
+mod clock;
+mod commands;
+mod config;
+mod environment;
+mod exit;
+mod humans;
+mod output;
+mod sandbox;
+mod view;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use allclear_engine::Seam;
+use clap::Parser as _;
+
+pub use exit::Exit;
+
+/// Decorates the seam of every run: how tests kill a process at a chosen boundary.
+pub type WrapSeam = Arc<dyn Fn(Box<dyn Seam>) -> Box<dyn Seam> + Send + Sync>;
+
+/// What a program that embeds the command line may change.
+#[derive(Clone, Default)]
+pub struct Hooks {
+    /// Decorates the seam of every run.
+    pub wrap_seam: Option<WrapSeam>,
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
+
+/// Runs the command line. Nothing is opened before the arguments are understood, so `--version` answers at once.
+pub fn main_with(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> ExitCode {
+    let parsed = match args::Cli::try_parse_from(args) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Verified };
+            // A closed terminal is no reason to panic.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&exit::CliError::internal(error.to_string()), parsed.global.json),
+    };
+    let json = parsed.global.json;
+    match runtime.block_on(commands::dispatch(parsed, hooks)) {
+        Ok(code) => code.into(),
+        Err(error) => exit::report(&error, json),
+    }
+}

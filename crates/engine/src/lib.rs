@@ -74,6 +74,7 @@ pub mod outcome;
 pub mod plan;
 pub mod probe;
 mod replay;
+pub mod report;
 pub mod retry;
 pub mod run;
 pub mod runbook;

@@ -1,0 +1,262 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use allclear_core::CampaignId;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Executable incident runbooks: exactly once, verified, and told from evidence.
+#[derive(Debug, Parser)]
+#[command(name = "allclear", version, about, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 verified · 1 internal error · 2 usage · 10 finished unverified · 11 waiting for a human · \
+12 rejected or aborted · 13 refuted · 14 undone · 15 in doubt · 16 refused · 20 plan has changes (--detailed-exitcode) · \
+124 timed out · 130 detached\n\nExample: allclear drill whatsapp-send-failures --auto-approve";
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print one JSON document on stdout; everything else goes to stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Ask nobody: gates stay open, and the exit code says so
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// Approve the plan that is shown
+    #[arg(long, short = 'y', global = true)]
+    pub(crate) yes: bool,
+    /// Who you are
+    #[arg(long = "as", value_name = "NAME", global = true, env = "ALLCLEAR_OPERATOR")]
+    pub(crate) operator: Option<String>,
+    /// Where runs are kept
+    #[arg(long, value_name = "DIR", global = true, env = "ALLCLEAR_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE", global = true, env = "ALLCLEAR_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Which environment of the configuration; production must be named
+    #[arg(long, value_name = "NAME", global = true, env = "ALLCLEAR_ENV")]
+    pub(crate) env: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the runbooks
+    #[command(after_help = "Example: allclear list")]
+    List,
+    /// Show a runbook, bullet by bullet
+    #[command(after_help = "Example: allclear show whatsapp-send-failures")]
+    Show { runbook: String },
+    /// Show what a run would change, object by object; changes nothing
+    #[command(after_help = "Example: allclear plan whatsapp-send-failures -o plan.json")]
+    Plan(PlanArgs),
+    /// Run a runbook: plan, show, ask, do, prove
+    #[command(after_help = "Example: allclear run whatsapp-send-failures --env staging --plan plan.json")]
+    Run(RunArgs),
+    /// Follow a run of another process
+    #[command(after_help = "Example: allclear watch @last")]
+    Watch {
+        #[arg(default_value = "@last")]
+        run: String,
+    },
+    /// Say yes at a gate
+    #[command(after_help = "Example: allclear approve @last")]
+    Approve(GateArgs),
+    /// Say no at a gate
+    #[command(after_help = "Example: allclear reject @last --comment 'not now'")]
+    Reject(GateArgs),
+    /// Answer a gate with one of its choices
+    #[command(after_help = "Example: allclear answer @last happened")]
+    Answer {
+        run: String,
+        /// One of the offered words
+        choice: String,
+        #[command(flatten)]
+        more: AnswerArgs,
+    },
+    /// Take an interrupted run up again; what is done is not done twice
+    #[command(after_help = "Example: allclear resume @last")]
+    Resume {
+        #[arg(default_value = "@last")]
+        run: String,
+        #[command(flatten)]
+        gates: GatePolicy,
+    },
+    /// End a run after its current effect is settled
+    #[command(after_help = "Example: allclear abort @last")]
+    Abort { run: String },
+    /// List runs, or show one
+    #[command(after_help = "Example: allclear status")]
+    Status { run: Option<String> },
+    /// Write the postmortem of a run, as far as it got
+    #[command(after_help = "Example: allclear report @last -o postmortem.md")]
+    Report {
+        #[arg(default_value = "@last")]
+        run: String,
+        #[arg(long, value_enum, default_value_t = Format::Md)]
+        format: Format,
+        /// Write to a file instead of stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Practise on a sandbox of the platform
+    #[command(after_help = "Example: allclear drill whatsapp-send-failures --scenario outage --auto-approve")]
+    Drill(DrillArgs),
+    /// Say what is missing or unreachable
+    #[command(after_help = "Example: allclear doctor --env staging")]
+    Doctor,
+    /// Print completions for a shell
+    #[command(after_help = "Example: allclear completions bash > /etc/bash_completion.d/allclear")]
+    Completions { shell: clap_complete::Shell },
+    /// Serve a sandbox until it is told to stop
+    #[command(hide = true)]
+    Sandbox(SandboxArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Md,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlanArgs {
+    pub(crate) runbook: String,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    /// Save the plan
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Exit with 20 when the plan has changes
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct InputArgs {
+    /// Only this campaign; may be repeated
+    #[arg(long = "campaign", value_name = "UUID", value_parser = campaign)]
+    pub(crate) campaigns: Vec<CampaignId>,
+}
+
+fn campaign(text: &str) -> Result<CampaignId, String> {
+    text.parse().map_err(|error: allclear_core::error::InvalidValue| error.to_string())
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    pub(crate) runbook: String,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    /// Do what this saved plan says, or refuse if the world has moved
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Approve the plan with this hash, and no other
+    #[arg(long, value_name = "HASH")]
+    pub(crate) approve_plan: Option<String>,
+    #[command(flatten)]
+    pub(crate) gates: GatePolicy,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct GatePolicy {
+    /// At a gate, wait for an answer from elsewhere
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Play the approver at every gate (drills only)
+    #[arg(long)]
+    pub(crate) auto_approve: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GateArgs {
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) more: AnswerArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AnswerArgs {
+    /// Which gate, when it should be a certain one
+    #[arg(long, value_name = "GATE")]
+    pub(crate) gate: Option<String>,
+    /// The binding of the question as you saw it; another one is refused
+    #[arg(long, value_name = "BINDING")]
+    pub(crate) binding: Option<String>,
+    /// A remark for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrillArgs {
+    /// Which runbook
+    #[arg(required_unless_present = "list")]
+    pub(crate) runbook: Option<String>,
+    /// List the scenarios of every runbook
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// What goes wrong; the first of the list if not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scenario: Option<String>,
+    /// What everything random in the world is derived from
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The platform as it is, or with its missing endpoints
+    #[arg(long, value_enum, default_value_t = Contract::AsIs)]
+    pub(crate) profile: Contract,
+    /// Switch a wart or lie of the platform on; may be repeated
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub(crate) faults: Vec<allclear_sandbox::Fault>,
+    /// Targets of each of the six campaigns
+    #[arg(long, default_value_t = 4_000, value_name = "N")]
+    pub(crate) targets: u32,
+    /// How many times faster than real time the world runs
+    #[arg(long, default_value_t = 120.0, value_name = "N", value_parser = speed)]
+    pub(crate) speed: f64,
+    /// Virtual time: waits take no time at all
+    #[arg(long, conflicts_with = "speed")]
+    pub(crate) r#virtual: bool,
+    /// Play the approver: the plan and every gate
+    #[arg(long)]
+    pub(crate) auto_approve: bool,
+    /// Leave the sandbox running afterwards
+    #[arg(long)]
+    pub(crate) keep_sandbox: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let fits = |speed: &f64| (0.1..=10_000.0).contains(speed);
+    text.parse().ok().filter(fits).ok_or_else(|| "give a number from 0.1 to 10000, e.g. 120".to_owned())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Contract {
+    AsIs,
+    Target,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SandboxArgs {
+    /// Port on loopback; a free one if 0
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// The world, as JSON; a default one if not given
+    #[arg(long, value_name = "JSON")]
+    pub(crate) world: Option<String>,
+    /// How many times faster than real time
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
+    pub(crate) speed: f64,
+    /// Virtual time: stands still until it is slept on
+    #[arg(long)]
+    pub(crate) r#virtual: bool,
+    /// Stop after this many seconds without a request
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) exit_when_idle: Option<u64>,
+}

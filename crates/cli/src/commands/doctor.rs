@@ -1,0 +1,87 @@
+//! `doctor`: what is missing or unreachable, without showing any of it.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::execute::store;
+use crate::args::Global;
+use crate::config::{Config, state_dir};
+use crate::environment::Wired;
+use crate::exit::{CliError, Exit};
+use crate::output;
+
+struct Finding {
+    what: &'static str,
+    problem: Option<String>,
+}
+
+pub(super) async fn doctor(global: &Global) -> Result<Exit, CliError> {
+    let mut findings = vec![Finding {
+        what: "configuration",
+        problem: Config::load(global).err().map(|error| error.message),
+    }];
+    findings.push(Finding {
+        what: "store of runs",
+        problem: check_store(global).err().map(|error| error.message),
+    });
+    match Wired::named(global, PathBuf::from(".")).await {
+        Err(error) => findings.push(Finding { what: "environment", problem: Some(error.message) }),
+        Ok(on) => {
+            findings.push(Finding { what: "environment", problem: None });
+            findings.extend(check_services(&on).await);
+        }
+    }
+    let bad = findings.iter().filter(|finding| finding.problem.is_some()).count();
+    if global.json {
+        let all: Vec<_> = findings
+            .iter()
+            .map(|f| json!({ "what": f.what, "ok": f.problem.is_none(), "problem": f.problem }))
+            .collect();
+        output::document("doctor", json!({ "state_dir": state_dir(global), "findings": all }));
+    } else {
+        for finding in &findings {
+            let line =
+                finding.problem.as_ref().map_or_else(|| "ok".to_owned(), |problem| format!("✗ {problem}"));
+            output::result(&format!("{:<20} {line}", finding.what));
+        }
+    }
+    Ok(if bad == 0 { Exit::Verified } else { Exit::Unverified })
+}
+
+/// Opens the store and reads every journal in it.
+fn check_store(global: &Global) -> Result<(), CliError> {
+    let store = store(global)?;
+    for run in store.runs()? {
+        store.entries(&run.id)?;
+    }
+    Ok(())
+}
+
+/// One harmless read for each service.
+async fn check_services(on: &Wired) -> Vec<Finding> {
+    let platform = &on.platform;
+    let nobody = uuid::Uuid::nil();
+    let epoch = jiff::Timestamp::UNIX_EPOCH;
+    let problem = |result: Result<(), allclear_core::PortError>| result.err().map(|error| error.to_string());
+    vec![
+        Finding { what: "Supabase", problem: problem(platform.audit.find(nobody).await.map(drop)) },
+        Finding {
+            what: "admin API",
+            problem: problem(
+                platform.campaigns.changes_since(allclear_core::CampaignId(nobody), epoch).await.map(drop),
+            ),
+        },
+        Finding { what: "WhatsApp", problem: problem(platform.whatsapp.health().await.map(drop)) },
+        Finding {
+            what: "PagerDuty",
+            problem: problem(platform.paging.find("allclear-doctor").await.map(drop)),
+        },
+        Finding {
+            what: "Slack",
+            problem: problem(
+                platform.chat.find(&platform.limits.ops_channel, "allclear-doctor").await.map(drop),
+            ),
+        },
+    ]
+}

@@ -1,0 +1,42 @@
+//! The commands, one file for each group.
+
+mod catalogue;
+mod doctor;
+mod drill;
+mod execute;
+mod gates;
+mod runs;
+
+use clap::CommandFactory as _;
+
+use crate::Hooks;
+use crate::args::{Cli, Command};
+use crate::exit::{CliError, Exit};
+
+/// Calls what was typed.
+pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::List => Ok(catalogue::list(&global)),
+        Command::Show { runbook } => catalogue::show(&global, &runbook),
+        Command::Plan(args) => execute::plan_only(&global, args).await,
+        Command::Run(args) => execute::run(&global, args, hooks).await,
+        Command::Resume { run, gates } => execute::resume(&global, &run, &gates, hooks).await,
+        Command::Drill(args) => drill::drill(&global, args, hooks).await,
+        Command::Watch { run } => runs::watch(&global, &run).await,
+        Command::Abort { run } => runs::abort(&global, &run),
+        Command::Status { run } => runs::status(&global, run.as_deref()),
+        Command::Report { run, format, output } => runs::report(&global, &run, format, output),
+        Command::Approve(args) => gates::answer(&global, &args.run, "approve", args.more).await,
+        Command::Reject(args) => gates::answer(&global, &args.run, "reject", args.more).await,
+        Command::Answer { run, choice, more } => gates::answer(&global, &run, &choice, more).await,
+        Command::Doctor => doctor::doctor(&global).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "allclear", &mut script);
+            crate::output::result(String::from_utf8_lossy(&script).trim_end());
+            Ok(Exit::Verified)
+        }
+        Command::Sandbox(args) => crate::sandbox::serve(args).await,
+    }
+}

@@ -1,0 +1,127 @@
+//! `status`, `watch`, `abort` and `report`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use allclear_engine::report::{Postmortem, to_markdown};
+use allclear_engine::sqlite::RunSummary;
+use serde_json::json;
+
+use super::catalogue::runbook;
+use super::execute::{operator, save, store};
+use super::gates::open_question;
+use crate::args::{Format, Global};
+use crate::exit::{CliError, Exit};
+use crate::humans::gate_text;
+use crate::output::{self, say};
+use crate::view::View;
+
+fn state_of(run: &RunSummary) -> String {
+    match run.outcome {
+        Some(outcome) => outcome.to_string(),
+        None if run.held => "running".to_owned(),
+        None => "interrupted".to_owned(),
+    }
+}
+
+pub(super) fn status(global: &Global, name: Option<&str>) -> Result<Exit, CliError> {
+    let store = store(global)?;
+    let runs = match name {
+        Some(name) => vec![store.find(name)?],
+        None => store.runs()?,
+    };
+    if global.json {
+        let runs: Vec<_> = runs
+            .iter()
+            .map(|run| json!({ "id": run.id, "runbook": run.runbook, "environment": run.environment, "operator": run.operator, "began_at": run.began_at, "state": state_of(run), "entries": run.entries }))
+            .collect();
+        output::document("status", json!({ "runs": runs }));
+        return Ok(Exit::Verified);
+    }
+    for run in &runs {
+        let began = run.began_at.strftime("%Y-%m-%d %H:%M:%S");
+        output::result(&format!(
+            "{:<12} {:<20} {:<26} {:<12} {began}  {} entries",
+            run.id,
+            state_of(run),
+            run.runbook,
+            run.environment,
+            run.entries
+        ));
+    }
+    if let (Some(_), Some(run)) = (name, runs.first())
+        && let Some(question) = open_question(&store.entries(&run.id)?).filter(|_| run.outcome.is_none())
+    {
+        output::result(&gate_text(&run.id, &question));
+    }
+    Ok(Exit::Verified)
+}
+
+pub(super) async fn watch(global: &Global, name: &str) -> Result<Exit, CliError> {
+    let store = store(global)?;
+    let run = store.find(name)?;
+    let view = View::of(runbook(&run.runbook)?.steps);
+    let mut shown = 0;
+    loop {
+        let entries = store.entries(&run.id)?;
+        for entry in &entries[shown.min(entries.len())..] {
+            view.show(entry);
+        }
+        shown = entries.len();
+        let now = store.find(&run.id)?;
+        if let Some(outcome) = now.outcome {
+            view.finish();
+            output::result(&outcome.to_string());
+            return Ok(outcome.into());
+        }
+        if !now.held {
+            view.finish();
+            if let Some(question) = open_question(&entries) {
+                say(&gate_text(&run.id, &question));
+            }
+            output::result(&format!("interrupted; go on with: allclear resume {}", run.id));
+            return Ok(Exit::Detached);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+pub(super) fn abort(global: &Global, name: &str) -> Result<Exit, CliError> {
+    let store = store(global)?;
+    let run = store.find(name)?;
+    if let Some(outcome) = run.outcome {
+        return Err(CliError::new(Exit::Refused, format!("run {} has ended {outcome} already", run.id)));
+    }
+    store.abort(&run.id, &operator(global))?;
+    let next = if run.held {
+        "it ends after its current effect is settled"
+    } else {
+        "nobody runs it; `allclear resume` ends it"
+    };
+    output::result(&format!("run {} was asked to end; {next}", run.id));
+    Ok(Exit::Verified)
+}
+
+pub(super) fn report(
+    global: &Global,
+    name: &str,
+    format: Format,
+    path: Option<PathBuf>,
+) -> Result<Exit, CliError> {
+    let store = store(global)?;
+    let run = store.find(name)?;
+    let postmortem = Postmortem::from_entries(&store.entries(&run.id)?);
+    let text = match format {
+        Format::Md if !global.json => to_markdown(&postmortem),
+        _ => serde_json::to_string_pretty(&postmortem)
+            .map_err(|error| CliError::internal(error.to_string()))?,
+    };
+    match path {
+        Some(path) => {
+            save(&path, &text)?;
+            output::result(&path.display().to_string());
+        }
+        None => output::result(&text),
+    }
+    Ok(Exit::Verified)
+}

@@ -1,0 +1,270 @@
+//! `allclear.toml`: read once, at the edge, and passed on as values.
+//!
+//! Flags win over `ALLCLEAR_*`, these over the project's file, that over the user's, and that over the defaults.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use allclear_clients::{Credentials, Endpoints, Settings, WhatsAppNumber};
+use allclear_core::policy::{QuietHours, SendPolicy};
+use allclear_core::ports::Limits;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::args::Global;
+use crate::exit::CliError;
+
+const FILE: &str = "allclear.toml";
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    default_environment: Option<String>,
+    #[serde(rename = "environment")]
+    environments: BTreeMap<String, Environment>,
+}
+
+/// One environment. A drill's sandbox is none of these: it cannot hold what production needs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum Environment {
+    /// A sandbox that runs somewhere on this machine.
+    Sandbox {
+        /// Its address.
+        url: String,
+    },
+    /// A rehearsal copy of the platform.
+    Staging(Box<Platform>),
+    /// The platform itself.
+    Production(Box<Platform>),
+}
+
+/// Everything that a real platform needs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Platform {
+    endpoints: EndpointTable,
+    credentials: BTreeMap<String, Source>,
+    whatsapp: WhatsAppTable,
+    pagerduty_from: String,
+    #[serde(default = "default_function")]
+    send_function: String,
+    limits: LimitTable,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndpointTable {
+    admin: String,
+    supabase: String,
+    graph: String,
+    pagerduty_events: String,
+    pagerduty_rest: String,
+    slack: String,
+    provider: String,
+}
+
+/// Where a secret comes from. Never the file itself: it would end up in a repository.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Source {
+    Env { env: String },
+    File { file: PathBuf },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhatsAppTable {
+    phone_id: String,
+    business_account: String,
+    canary_number: String,
+    canary_template: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitTable {
+    recipients_zone: String,
+    quiet_start: String,
+    quiet_end: String,
+    throttle_per_minute: u32,
+    #[serde(default = "default_interval")]
+    dispatcher_interval_seconds: u64,
+    #[serde(default = "default_batch")]
+    dispatcher_batch: u32,
+    #[serde(default)]
+    status_page_is_safe: bool,
+    ops_channel: String,
+}
+
+fn default_function() -> String {
+    "wa-send-media".to_owned()
+}
+
+fn default_interval() -> u64 {
+    60
+}
+
+fn default_batch() -> u32 {
+    40
+}
+
+impl Config {
+    /// Reads the file that counts; no file is an empty configuration.
+    pub(crate) fn load(global: &Global) -> Result<Self, CliError> {
+        let Some(path) = path_of(global)? else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| CliError::usage(format!("{} cannot be read: {error}", path.display())))?;
+        // The error names line and key, and which keys there are.
+        toml::from_str(&text)
+            .map_err(|error| CliError::usage(format!("{}: {}", path.display(), one_line(&error.to_string()))))
+    }
+
+    /// The environment to act in. Production is never a default.
+    pub(crate) fn choose(&self, global: &Global) -> Result<(String, Environment), CliError> {
+        let known = || match self.environments.len() {
+            0 => format!(
+                "no environment is configured; write one into {FILE}, or practise with `allclear drill`"
+            ),
+            _ => format!(
+                "the configured ones are {}",
+                self.environments.keys().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let name = global.env.as_ref().or(self.default_environment.as_ref());
+        let name = name
+            .ok_or_else(|| CliError::usage(format!("no environment was named (--env NAME); {}", known())))?;
+        let found = self.environments.get(name);
+        let environment =
+            found.ok_or_else(|| CliError::usage(format!("there is no environment `{name}`; {}", known())))?;
+        if matches!(environment, Environment::Production(_)) && global.env.is_none() {
+            let message =
+                format!("`{name}` is production, which is never a default; name it with --env {name}");
+            return Err(CliError::usage(message));
+        }
+        Ok((name.clone(), environment.clone()))
+    }
+}
+
+/// The error of the parser on one line: where, what, and the fix it suggests.
+fn one_line(text: &str) -> String {
+    let kept = text.lines().filter(|line| {
+        !line
+            .trim_start_matches([' ', '|', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+            .trim_matches('^')
+            .trim()
+            .is_empty()
+    });
+    kept.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// Which file counts: the named one, the project's (here or above), the user's.
+fn path_of(global: &Global) -> Result<Option<PathBuf>, CliError> {
+    if let Some(path) = &global.config {
+        return Ok(Some(path.clone()));
+    }
+    let here = std::env::current_dir().map_err(|error| CliError::internal(error.to_string()))?;
+    let project = here.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file());
+    let user = user_folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("allclear").join(FILE));
+    Ok(project.or_else(|| user.filter(|path| path.is_file())))
+}
+
+/// Where runs are kept: named, or beside the project's file, or in the user's state folder.
+pub(crate) fn state_dir(global: &Global) -> PathBuf {
+    if let Some(folder) = &global.state_dir {
+        return folder.clone();
+    }
+    let project = path_of(global).ok().flatten().and_then(|path| path.parent().map(Path::to_path_buf));
+    match project.or_else(|| std::env::current_dir().ok()) {
+        Some(folder) => folder.join(".allclear"),
+        None => user_folder("XDG_STATE_HOME", ".local/state").unwrap_or_default().join("allclear"),
+    }
+}
+
+fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    named.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(below_home)))
+}
+
+impl Platform {
+    /// The clients' settings, secrets included. `name` is the environment's, for messages.
+    pub(crate) fn settings(&self, name: &str, artifacts: PathBuf) -> Result<Settings, CliError> {
+        let invalid = |error: allclear_core::error::InvalidValue| {
+            CliError::usage(format!("environment.{name}: {error}"))
+        };
+        let limits = &self.limits;
+        let quiet_hours = QuietHours::parse(&limits.quiet_start, &limits.quiet_end).map_err(invalid)?;
+        jiff::tz::TimeZone::get(&limits.recipients_zone).map_err(|_| {
+            let zone = &limits.recipients_zone;
+            CliError::usage(format!("environment.{name}.limits.recipients_zone `{zone}` is no time zone; give one such as Africa/Kigali"))
+        })?;
+        if limits.throttle_per_minute == 0 {
+            let field = format!("environment.{name}.limits.throttle_per_minute");
+            return Err(CliError::usage(format!(
+                "{field} is 0, which the platform takes for unlimited; give 1 or more"
+            )));
+        }
+        let endpoints = &self.endpoints;
+        Ok(Settings {
+            endpoints: Endpoints {
+                admin: endpoints.admin.clone(),
+                supabase: endpoints.supabase.clone(),
+                graph: endpoints.graph.clone(),
+                pagerduty_events: endpoints.pagerduty_events.clone(),
+                pagerduty_rest: endpoints.pagerduty_rest.clone(),
+                slack: endpoints.slack.clone(),
+                provider: endpoints.provider.clone(),
+            },
+            credentials: Credentials {
+                admin_token: self.secret(name, "admin_token")?,
+                service_key: self.secret(name, "service_key")?,
+                graph_token: self.secret(name, "graph_token")?,
+                pagerduty_rest_key: self.secret(name, "pagerduty_rest_key")?,
+                pagerduty_routing_key: self.secret(name, "pagerduty_routing_key")?,
+                slack_token: self.secret(name, "slack_token")?,
+                provider_token: self.secret(name, "provider_token")?,
+            },
+            whatsapp: WhatsAppNumber {
+                phone_id: self.whatsapp.phone_id.clone(),
+                business_account: self.whatsapp.business_account.clone(),
+                canary: self.whatsapp.canary_number.parse().map_err(invalid)?,
+                canary_template: self.whatsapp.canary_template.clone(),
+            },
+            pagerduty_from: self.pagerduty_from.clone(),
+            send_function: self.send_function.clone(),
+            timeout: Duration::from_secs(15),
+            max_body: 8 << 20,
+            pace: Duration::from_millis(20),
+            limits: Limits {
+                recipients_zone: limits.recipients_zone.clone(),
+                default_policy: SendPolicy { quiet_hours, throttle_per_minute: limits.throttle_per_minute },
+                dispatcher_interval: Duration::from_secs(limits.dispatcher_interval_seconds),
+                dispatcher_batch: limits.dispatcher_batch,
+                status_page_is_safe: limits.status_page_is_safe,
+                ops_channel: limits.ops_channel.clone(),
+            },
+            artifacts,
+        })
+    }
+
+    fn secret(&self, name: &str, field: &str) -> Result<SecretString, CliError> {
+        let key = format!("environment.{name}.credentials.{field}");
+        let source = self.credentials.get(field);
+        let source = source.ok_or_else(|| {
+            CliError::usage(format!(
+                "{key} is missing; give {{ env = \"VARIABLE\" }} or {{ file = \"path\" }}"
+            ))
+        })?;
+        let text = match source {
+            Source::Env { env } => std::env::var(env).map_err(|_| {
+                CliError::usage(format!("{key}: the variable {env} is not set; set it to the credential"))
+            })?,
+            Source::File { file } => std::fs::read_to_string(file).map_err(|error| {
+                CliError::usage(format!("{key}: {} cannot be read: {error}", file.display()))
+            })?,
+        };
+        Ok(text.trim().to_owned().into())
+    }
+}
