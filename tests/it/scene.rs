@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear::core::{Platform, VirtualClock};
+use allclear::core::{Clock, Platform, VirtualClock};
 use allclear::engine::{
     AutoApprove, Entry, Event, Finished, Humans, MemoryJournal, Plan, Runbook, Terms, execute, plan,
 };
@@ -44,7 +44,8 @@ impl Scene {
         let artifacts: PathBuf = folder.path().join("artifacts");
         let mut settings = allclear::clients::sandbox::settings(&sandbox.base_url(), artifacts).unwrap();
         settings.timeout = Duration::from_secs(20);
-        let platform = allclear::clients::connect(settings, clock.clone()).unwrap();
+        let shared: Arc<dyn Clock> = clock.clone();
+        let platform = allclear::clients::connect(settings, &shared).unwrap();
         Self { sandbox, clock, platform, journal: MemoryJournal::new(), _folder: folder }
     }
 
@@ -53,6 +54,7 @@ impl Scene {
         (entry.build)(serde_json::Value::Null, self.platform.clone()).unwrap()
     }
 
+    #[expect(clippy::unused_self, reason = "reads better at its callers")]
     pub(crate) fn terms(&self) -> Terms {
         Terms { humans: drill(), ..Terms::new("wa-drill", "kim", "sandbox") }
     }

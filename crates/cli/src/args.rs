@@ -195,6 +195,7 @@ pub(crate) struct AnswerArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "these are switches")]
 pub(crate) struct DrillArgs {
     /// Which runbook
     #[arg(required_unless_present = "list")]

@@ -35,7 +35,7 @@ impl Wired {
             Environment::Staging(platform) | Environment::Production(platform) => {
                 let settings = platform.settings(&name, artifacts)?;
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-                let platform = allclear_clients::connect(settings, Arc::clone(&clock))
+                let platform = allclear_clients::connect(settings, &clock)
                     .map_err(|error| CliError::usage(format!("environment.{name}.{error}")))?;
                 Ok(Self { name, platform, clock, sandbox: None })
             }
@@ -51,7 +51,7 @@ impl Wired {
             .map_err(|error| CliError::new(Exit::Unverified, error.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let settings = allclear_clients::sandbox::settings(url, artifacts).map_err(config)?;
-        let platform = allclear_clients::connect(settings, Arc::clone(&clock)).map_err(config)?;
+        let platform = allclear_clients::connect(settings, &clock).map_err(config)?;
         Ok(Self { name: name.to_owned(), platform, clock, sandbox: Some(url.to_owned()) })
     }
 

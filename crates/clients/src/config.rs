@@ -130,12 +130,12 @@ pub enum ConfigError {
 }
 
 /// Wires all clients into a platform. Talks to nobody yet: the admin API is signed in to by the first call that needs it.
-pub fn connect(settings: Settings, clock: Arc<dyn Clock>) -> Result<Platform, ConfigError> {
+pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, ConfigError> {
     let rules = Rules { timeout: settings.timeout, max_body: settings.max_body, pace: settings.pace };
     let client = crate::http::client(settings.timeout)?;
     let http = |service: Service, field: &'static str, base: &str| {
         check_url(field, base)?;
-        Ok::<_, ConfigError>(Http::new(client.clone(), service, base, rules, Arc::clone(&clock)))
+        Ok::<_, ConfigError>(Http::new(client.clone(), service, base, rules, Arc::clone(clock)))
     };
     let Settings { endpoints, credentials, whatsapp, .. } = &settings;
     check_credentials(credentials)?;

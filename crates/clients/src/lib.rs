@@ -2,12 +2,12 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use allclear_core::VirtualClock;
+//! use allclear_core::{Clock, VirtualClock};
 //!
 //! // A sandbox needs no configuration; a real environment fills in [`Settings`] itself.
 //! let settings = allclear_clients::sandbox::settings("http://127.0.0.1:4020", "artifacts".into()).unwrap();
-//! let clock = Arc::new(VirtualClock::at("2026-11-23T09:00:00Z".parse().unwrap()));
-//! let platform = allclear_clients::connect(settings, clock).unwrap();
+//! let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at("2026-11-23T09:00:00Z".parse().unwrap()));
+//! let platform = allclear_clients::connect(settings, &clock).unwrap();
 //! assert_eq!(platform.limits.ops_channel, "#ops");
 //! ```
 //!

@@ -44,7 +44,8 @@ impl Humans for Elsewhere {
     }
 }
 
-/// A drill role that gives every gate its first choice; where several people are needed, it plays them all.
+/// A drill role that approves at every gate that offers it; where several people are needed, it plays them all. It never
+/// says whether something happened: that must be looked up.
 #[derive(Debug, Clone)]
 pub struct AutoApprove {
     /// The role's name, as the journal shows it.

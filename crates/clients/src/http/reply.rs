@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::clean;
 
 /// A service may not ask for a longer wait than this: a typing error there must not stop us for a year.
-const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// An answer, whatever its status.
 #[derive(Debug)]

@@ -95,10 +95,11 @@ fn classify(reply: &Reply) -> PortError {
     let detail = format!("code {code}");
     let (service, call) = (reply.service, reply.call.clone());
     match code.as_str() {
-        // No connection to the database, or none free: nothing was done.
-        "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" => PortError::Unavailable { service, call, detail },
-        // A transaction that was rolled back because of others.
-        "40001" | "40P01" => PortError::Unavailable { service, call, detail },
+        // No connection to the database, none free, or a transaction that was rolled back because of others: nothing was
+        // done.
+        "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" | "40001" | "40P01" => {
+            PortError::Unavailable { service, call, detail }
+        }
         "23505" => PortError::AlreadyDone { service, call, detail },
         _ => reply.failure(),
     }

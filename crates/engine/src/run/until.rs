@@ -110,13 +110,20 @@ pub trait Escalation: Send + Sync {
 pub struct Watch<'a> {
     every: Duration,
     give_up_after: Duration,
+    not_before: Option<(Timestamp, &'a str)>,
     escalation: Option<(Timestamp, &'a str, &'a dyn Escalation)>,
 }
 
 impl<'a> Watch<'a> {
     /// Looks every so often, at most for `give_up_after`.
     pub fn every(every: Duration, give_up_after: Duration) -> Self {
-        Self { every, give_up_after, escalation: None }
+        Self { every, give_up_after, not_before: None, escalation: None }
+    }
+
+    /// Does not look before `at`; `says` tells why. The deadline runs all the same.
+    pub fn not_before(mut self, at: Timestamp, says: &'a str) -> Self {
+        self.not_before = Some((at, says));
+        self
     }
 
     /// Escalates, once, when it has not come about at `deadline`. `says` names the condition, e.g. `the failures
@@ -153,8 +160,8 @@ impl Run {
         let began = self.now;
         let give_up_at = began + watch.give_up_after;
         let mut pending = self.set_deadline(&base, step, &subject, watch).await?;
-        let mut not_before = began;
-        let mut last_said = String::new();
+        let (mut not_before, mut last_said) =
+            watch.not_before.map_or_else(|| (began, String::new()), |(at, says)| (at, says.to_owned()));
         for round in 1.. {
             self.check_stop().await?;
             if self.now >= not_before {

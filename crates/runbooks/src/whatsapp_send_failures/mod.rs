@@ -28,6 +28,7 @@ use allclear_engine::{
     Achieving, Approval, Gate, Halt, Note, Phase, Resolution, Run, Runbook, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use contingencies::StopTheQueue;
@@ -174,8 +175,9 @@ impl WhatsAppSendFailures {
         self.pause_campaigns(run, &signal, done).await?;
         self.check_policy(run).await?;
 
+        let mut limit_ends = None;
         match &signal.cause {
-            Cause::RateLimited => self.reschedule(run, &signal, &done.paused).await?,
+            Cause::RateLimited => limit_ends = Some(self.reschedule(run, &signal, &done.paused).await?),
             Cause::InvalidNumbers => self.export_failed_targets(run, &done.paused).await?,
             Cause::Credential | Cause::PolicyBlock => self.wait_for_people(run, &signal).await?,
             Cause::Misconfigured | Cause::Outage => {}
@@ -183,11 +185,14 @@ impl WhatsAppSendFailures {
 
         let provider = NotifyProvider::about(on, &signal, run.id());
         let deadline = signal.first_failure_at.unwrap_or(run.now()) + ESCALATE_AFTER;
-        let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER).escalate_at(
+        let mut watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER).escalate_at(
             deadline,
             "the failures last more than 15 minutes",
             &provider,
         );
+        if let Some(limit_ends) = limit_ends {
+            watch = watch.not_before(limit_ends, "the rate limit ends then; nothing is sent before");
+        }
         run.until(&WA_R1, watch, Achieving(SendCanary::through(on, run.id()))).await?;
 
         let resumed = self.resume_campaigns(run, &done.paused).await?;
@@ -220,10 +225,10 @@ impl WhatsAppSendFailures {
             };
             run.note(&WA_I1, note).await?;
         }
-        let pauses: Vec<_> = running.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
+        let wanted: Vec<_> = running.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
         let mut paused = Vec::new();
         let mut still_sending = Vec::new();
-        for one in run.attempt_each(&WA_I1, pauses).await? {
+        for one in run.attempt_each(&WA_I1, wanted).await? {
             match &one.verdict {
                 Verdict::Verified { .. } => {}
                 Verdict::Refuted { .. } => still_sending.push(one.receipt.clone()),
@@ -276,15 +281,17 @@ impl WhatsAppSendFailures {
         .await
     }
 
-    async fn reschedule(&self, run: &mut Run, signal: &Signal, paused: &[Paused]) -> Result<(), Halt> {
+    /// Moves queued sends to the end of the rate limit; returns when that is. The wait itself belongs to the watch
+    /// below, so that the provider is told in time although we wait.
+    async fn reschedule(&self, run: &mut Run, signal: &Signal, paused: &[Paused]) -> Result<Timestamp, Halt> {
         let until = signal.rate_limit_ends(run.now());
         let postpone = paused.iter().map(|campaign| PostponeSends::of(&self.on, campaign, until)).collect();
         run.perform_each(&WA_M1, postpone).await?;
-        run.wait_until(&WA_M1, until, "the rate limit ends then; nothing is sent before").await?;
         let says = format!(
-            "the rate limit was honoured: nothing was sent before {until}, and queued sends were moved there"
+            "the rate limit is honoured: nothing is sent before {until}, and queued sends were moved there"
         );
-        run.note(&WA_M1, Note::Mitigation { says }).await
+        run.note(&WA_M1, Note::Mitigation { says }).await?;
+        Ok(until)
     }
 
     async fn export_failed_targets(&self, run: &mut Run, paused: &[Paused]) -> Result<(), Halt> {

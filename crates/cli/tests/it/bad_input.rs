@@ -1,0 +1,171 @@
+//! Bad input: one clear message, the right exit code, nothing changed.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::desk::{ALLCLEAR, Desk, stderr, world};
+
+fn outage() -> Value {
+    world(&json!({ "scenario": "outage", "minutes": 3 }), "target")
+}
+
+/// Checks exit code and message, and that the message is the only thing said.
+fn assert_says(output: &Output, code: i32, parts: &[&str]) {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "`{part}` is missing in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn an_unknown_runbook_is_told_with_the_nearest_name() {
+    let desk = Desk::with(&outage());
+    let output = desk.call(&["plan", "whatsap-send-failures"]);
+    assert_says(&output, 2, &["did you mean `whatsapp-send-failures`?"]);
+}
+
+#[test]
+fn a_campaign_id_that_is_no_uuid_is_refused_before_anything() {
+    let desk = Desk::with(&outage());
+    let output = desk.call(&["run", "whatsapp-send-failures", "--campaign", "summer", "--yes"]);
+    assert_says(&output, 2, &["campaign id `summer`", "give a UUID"]);
+    assert!(desk.effects().is_empty());
+}
+
+#[test]
+fn a_campaign_that_does_not_exist_changes_nothing() {
+    let desk = Desk::with(&outage());
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let output =
+        desk.call(&["run", "whatsapp-send-failures", "--campaign", nobody, "--yes", "--auto-approve"]);
+    assert_says(&output, 10, &[nobody, "check the id"]);
+    assert!(desk.effects().is_empty());
+}
+
+#[test]
+fn a_bad_configuration_names_key_and_line() {
+    let desk = Desk::with(&outage());
+    let cases = [
+        ("[environment.x]\nkind = \"sandbox\"\nur1 = \"http://127.0.0.1:1\"\n", "ur1"),
+        ("default_enviroment = \"x\"\n", "default_enviroment"),
+        ("[environment.x]\nkind = \"cloud\"\n", "cloud"),
+        ("nonsense\n", "line 1"),
+    ];
+    for (text, part) in cases {
+        std::fs::write(desk.folder().join("bad.toml"), text).unwrap();
+        let output = desk.call(&["--config", "bad.toml", "--env", "x", "plan", "whatsapp-send-failures"]);
+        assert_says(&output, 2, &["bad.toml", part]);
+    }
+    assert_says(
+        &desk.call(&["--config", "absent.toml", "plan", "whatsapp-send-failures"]),
+        2,
+        &["absent.toml", "cannot be read"],
+    );
+    assert_says(
+        &desk.call(&["--env", "prod", "plan", "whatsapp-send-failures"]),
+        2,
+        &["no environment `prod`", "box"],
+    );
+}
+
+fn staging(url: &str) -> String {
+    let at = |path: &str| format!("{url}/{path}");
+    format!(
+        "[environment.staging]\nkind = \"staging\"\npagerduty_from = \"oncall@example.test\"\n\
+         [environment.staging.endpoints]\nadmin = \"{}\"\nsupabase = \"{}\"\ngraph = \"{}\"\npagerduty_events = \"{}\"\n\
+         pagerduty_rest = \"{}\"\nslack = \"{}\"\nprovider = \"{}\"\n\
+         [environment.staging.credentials]\nadmin_token = {{ env = \"T_ADMIN\" }}\nservice_key = {{ env = \"T_SERVICE\" }}\n\
+         graph_token = {{ env = \"T_OTHER\" }}\npagerduty_rest_key = {{ env = \"T_OTHER\" }}\npagerduty_routing_key = {{ env = \"T_OTHER\" }}\n\
+         slack_token = {{ env = \"T_OTHER\" }}\nprovider_token = {{ env = \"T_OTHER\" }}\n\
+         [environment.staging.whatsapp]\nphone_id = \"1\"\nbusiness_account = \"2\"\ncanary_number = \"+250788000001\"\ncanary_template = \"t\"\n\
+         [environment.staging.limits]\nrecipients_zone = \"Africa/Kigali\"\nquiet_start = \"22:00\"\nquiet_end = \"06:00\"\nthrottle_per_minute = 60\nops_channel = \"#ops\"\n",
+        at("admin"),
+        at("supabase"),
+        at("graph/v23.0"),
+        at("pagerduty-events"),
+        at("pagerduty"),
+        at("slack/api"),
+        at("provider")
+    )
+}
+
+#[test]
+fn a_wrong_token_and_an_unreachable_host_are_told_apart_and_secrets_are_not_told_at_all() {
+    let desk = Desk::with(&outage());
+    std::fs::write(desk.folder().join("s.toml"), staging(&desk.url)).unwrap();
+    let call = |service_key: &str| {
+        let args = ["--config", "s.toml", "--env", "staging", "run", "whatsapp-send-failures", "--yes"];
+        desk.command(ALLCLEAR.as_ref(), &args)
+            .env("T_ADMIN", "sandbox-admin-token")
+            .env("T_SERVICE", service_key)
+            .env("T_OTHER", "another-secret-canary")
+            .output()
+            .unwrap()
+    };
+    let wrong = call("wrong-secret-canary");
+    assert_says(&wrong, 10, &["Supabase", "replace the credential", "nothing was changed"]);
+    assert!(!stderr(&wrong).contains("secret-canary"), "{}", stderr(&wrong));
+
+    std::fs::write(desk.folder().join("s.toml"), staging("http://127.0.0.1:9")).unwrap();
+    assert_says(&call("sandbox-service-key"), 10, &["unavailable", "base URL"]);
+    std::fs::write(desk.folder().join("s.toml"), staging("http://example.test")).unwrap();
+    assert_says(&call("x"), 2, &["clear text", "https"]);
+    assert!(desk.effects().is_empty());
+}
+
+#[test]
+fn a_missing_secret_is_named_by_its_variable() {
+    let desk = Desk::with(&outage());
+    std::fs::write(desk.folder().join("s.toml"), staging(&desk.url)).unwrap();
+    let output = desk.call(&["--config", "s.toml", "--env", "staging", "plan", "whatsapp-send-failures"]);
+    assert_says(&output, 2, &["credentials.admin_token", "T_ADMIN"]);
+}
+
+#[test]
+fn a_damaged_journal_is_located_and_nothing_is_done() {
+    let desk = Desk::with(&outage());
+    // Leaves a run behind that waits at its first approval... by ending it right there.
+    let output = desk.call(&["run", "whatsapp-send-failures", "--yes", "--no-input"]);
+    assert!(output.status.code().is_some());
+    let before = desk.effects();
+    let store = rusqlite::Connection::open(desk.state().join("runs.db")).unwrap();
+    store.execute("UPDATE run SET outcome = NULL", []).unwrap();
+    store.execute("UPDATE entry SET body = replace(body, 'campaign', 'kampaign') WHERE seq = 5", []).unwrap();
+    drop(store);
+    assert_says(
+        &desk.call(&["resume", "@last"]),
+        1,
+        &["damaged at entry 5", "everything before it is intact"],
+    );
+    assert_eq!(desk.effects(), before);
+}
+
+#[test]
+fn a_run_that_another_process_holds_is_left_alone() {
+    let desk = Desk::with(&outage());
+    let output = desk.call(&["run", "whatsapp-send-failures", "--yes", "--auto-approve"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let store = rusqlite::Connection::open(desk.state().join("runs.db")).unwrap();
+    store.execute("UPDATE run SET outcome = NULL", []).unwrap();
+    let id: String = store.query_row("SELECT id FROM run", [], |row| row.get(0)).unwrap();
+    let lock = std::fs::File::open(desk.state().join("locks").join(format!("{id}.lock"))).unwrap();
+    lock.lock().unwrap();
+    assert_says(&desk.call(&["resume", "@last"]), 16, &["held by another process"]);
+    // A second run of the same runbook in the same environment is refused too, and told who holds it.
+    store
+        .execute("INSERT INTO claim (resource, run) VALUES ('box/runbook whatsapp-send-failures', 1)", [])
+        .unwrap();
+    let second = desk.call(&["run", "whatsapp-send-failures", "--yes"]);
+    assert_says(&second, 16, &["held by run", &id]);
+}
+
+#[test]
+fn no_run_and_no_such_run_say_what_there_is() {
+    let desk = Desk::with(&outage());
+    assert_says(&desk.call(&["resume", "@last"]), 2, &["no runs yet"]);
+    assert_says(&desk.call(&["report", "x"]), 2, &["no runs yet"]);
+    assert_says(&desk.call(&["answer"]), 2, &["Usage"]);
+}

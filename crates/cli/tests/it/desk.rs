@@ -1,0 +1,129 @@
+//! A desk to work at: a sandbox process, a state folder, and the commands.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+pub(crate) const ALLCLEAR: &str = env!("CARGO_BIN_EXE_allclear");
+
+/// The walking example, which cargo builds beside the tests.
+pub(crate) fn walker() -> PathBuf {
+    let walker = Path::new(ALLCLEAR).parent().unwrap().join("examples/walk");
+    assert!(walker.is_file(), "{} is missing; build it with `cargo build --examples`", walker.display());
+    walker
+}
+
+pub(crate) struct Desk {
+    sandbox: Child,
+    pub(crate) url: String,
+    folder: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = self.sandbox.kill();
+        let _ = self.sandbox.wait();
+    }
+}
+
+/// A small world, made anew for every walk.
+pub(crate) fn world(scenario: &Value, profile: &str) -> Value {
+    json!({
+        "seed": 7, "campaigns": 5, "targets_per_campaign": 120, "vouchers": 0, "stations": 0, "notifications": 100,
+        "profile": profile, "scenario": scenario,
+    })
+}
+
+impl Desk {
+    pub(crate) fn with(world: &Value) -> Self {
+        let mut sandbox = Command::new(ALLCLEAR)
+            .args(["sandbox", "--virtual", "--exit-when-idle", "900", "--world", &world.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(sandbox.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap();
+        let url = said["sandbox"].as_str().unwrap().to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "default_environment = \"box\"\n[environment.box]\nkind = \"sandbox\"\nurl = \"{url}\"\n"
+        );
+        std::fs::write(folder.path().join("allclear.toml"), config).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { sandbox, url, folder, runtime }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("ALLCLEAR_STATE_DIR", self.state())
+            .env_remove("ALLCLEAR_CONFIG")
+            .env("ALLCLEAR_OPERATOR", "kim")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn call(&self, args: &[&str]) -> Output {
+        self.command(Path::new(ALLCLEAR), args).output().unwrap()
+    }
+
+    /// A new world and a clean state folder.
+    pub(crate) fn start_over(&self, world: &Value) {
+        let _ = std::fs::remove_dir_all(self.state());
+        self.with_control(async |control| control.reset(world).await.unwrap());
+    }
+
+    pub(crate) fn with_control<T>(
+        &self,
+        work: impl AsyncFnOnce(&allclear_clients::sandbox::SandboxControl) -> T,
+    ) -> T {
+        let control = allclear_clients::sandbox::SandboxControl::at(&self.url).unwrap();
+        self.runtime.block_on(work(&control))
+    }
+
+    /// Every mutating request that the sandbox saw from us, each with how often. A repetition that changed nothing counts
+    /// too; only the audit row may be sent twice, because its key makes it one.
+    pub(crate) fn effects(&self) -> BTreeMap<String, usize> {
+        let ledger = self.with_control(async |control| control.ledger().await.unwrap());
+        let mut effects = BTreeMap::new();
+        for entry in ledger {
+            let name = entry["effect"].as_str().unwrap();
+            if name == "audit.insert" && entry["changed"] == false {
+                continue;
+            }
+            // The page's subject carries the run's id.
+            let subject =
+                if name == "pagerduty.trigger" { "page" } else { entry["subject"].as_str().unwrap() };
+            *effects.entry(format!("{name} {subject}")).or_insert(0) += 1;
+        }
+        effects
+    }
+
+    pub(crate) fn digest(&self) -> String {
+        let state = self.with_control(async |control| control.state().await.unwrap());
+        state["digest"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,9 @@
+//! The command line as real processes against a real sandbox process.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod bad_input;
+mod desk;
+mod kill_walk;
+mod strace_walk;
+mod use_as_a_person;
