@@ -35,6 +35,12 @@ impl View {
         Self { state: Arc::default(), steps, on_terminal }
     }
 
+    /// Counts from the run's beginning, when another process showed that.
+    pub(crate) fn beginning_at(self, began: Timestamp) -> Self {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).began = Some(began);
+        self
+    }
+
     /// Shows one entry.
     pub(crate) fn show(&self, entry: &Entry) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

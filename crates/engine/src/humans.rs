@@ -55,7 +55,7 @@ pub struct AutoApprove {
 #[async_trait]
 impl Humans for AutoApprove {
     async fn ask(&self, question: &Question, given: &[Answer]) -> Attention {
-        let Some(choice) = question.choices.first() else {
+        let Some(choice) = question.choices.iter().find(|choice| choice.id == "approve") else {
             return Attention::Absent;
         };
         Attention::Answer(Answer {

@@ -235,8 +235,9 @@ async fn follow(
     hooks: Hooks,
 ) -> Result<(Exit, Finished), CliError> {
     let id = terms.run.clone();
+    let began = store(global)?.find(&id)?.began_at;
     let procedure = build(entry, &terms.input, &on)?;
-    let view = View::of(entry.steps);
+    let view = View::of(entry.steps).beginning_at(began);
     let detach = Detach::default();
     let shown = view.clone();
     let terms =
