@@ -36,6 +36,8 @@ struct Queued {
 pub(super) struct Committer {
     queue: Mutex<Vec<Queued>>,
     connection: Mutex<Connection>,
+    /// Reads go here and disturb no commit: in WAL mode readers and the writer do not wait for each other.
+    reader: Mutex<Connection>,
     /// After a failed commit nobody knows what is on the disk, so this store writes no more.
     broken: Mutex<Option<SeamError>>,
 }
@@ -47,11 +49,16 @@ impl std::fmt::Debug for Committer {
 }
 
 impl Committer {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { queue: Mutex::default(), connection: Mutex::new(connection), broken: Mutex::new(None) }
+    pub(super) fn new(connection: Connection, reader: Connection) -> Self {
+        Self {
+            queue: Mutex::default(),
+            connection: Mutex::new(connection),
+            reader: Mutex::new(reader),
+            broken: Mutex::new(None),
+        }
     }
 
-    /// Uses the connection for anything but appends.
+    /// Writes anything but appends.
     pub(super) fn with<T>(
         &self,
         doing: &'static str,
@@ -61,6 +68,15 @@ impl Committer {
         // Appends that found the connection busy rely on whoever had it.
         self.lead();
         result
+    }
+
+    /// Reads.
+    pub(super) fn read<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, SeamError> {
+        work(&guard(&self.reader)).map_err(|error| super::sql(doing, &error))
     }
 
     /// Appends, durably.

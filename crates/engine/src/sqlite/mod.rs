@@ -31,6 +31,9 @@ use commit::Committer;
 /// SQLite before 3.51.3 can corrupt a database when the WAL is reset.
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 
+/// How long a process waits for another one's commit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS run (
     number INTEGER PRIMARY KEY,
@@ -147,7 +150,9 @@ impl Store {
         OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(opening)?;
         let connection = Connection::open(path).map_err(|error| sql("opening the store", &error))?;
         prepare(&connection).map_err(|error| sql("opening the store", &error))?;
-        Ok(Self { folder, committer: Arc::new(Committer::new(connection)) })
+        let reader = Connection::open(path).map_err(|error| sql("opening the store", &error))?;
+        reader.busy_timeout(PATIENCE).map_err(|error| sql("opening the store", &error))?;
+        Ok(Self { folder, committer: Arc::new(Committer::new(connection, reader)) })
     }
 
     /// Begins a run: takes its lock and claims its runbook in its environment.
@@ -201,7 +206,7 @@ impl Store {
 
     /// A run's journal as it is stored, unchecked.
     pub fn links(&self, run: &str) -> Result<Vec<Link>, SeamError> {
-        self.committer.with("reading a journal", |connection| {
+        self.committer.read("reading a journal", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT body, hash FROM entry WHERE run = (SELECT number FROM run WHERE id = ?) ORDER BY seq",
             )?;
@@ -215,7 +220,7 @@ impl Store {
 
     /// All runs, newest first.
     pub fn runs(&self) -> Result<Vec<RunSummary>, SeamError> {
-        let mut runs = self.committer.with("listing runs", |connection| {
+        let mut runs = self.committer.read("listing runs", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, runbook, environment, operator, input, context, began_at, outcome,
                         (SELECT count(*) FROM entry WHERE entry.run = run.number)
@@ -304,7 +309,9 @@ impl Store {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.busy_timeout(PATIENCE)?;
+    // A checkpoint syncs the database file too; seldom is often enough for a journal that only grows.
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let ready = connection

@@ -79,7 +79,7 @@ impl SqliteSeam {
     /// The next signal for a gate, or an abort. An answer stays in the store until the entry that records it is
     /// committed, so a crash in between loses none; an abort stays until the run is over.
     fn next_signal(&mut self, gate: &str) -> Result<Option<Signal>, SeamError> {
-        let found = self.committer.with("looking for signals", |connection| {
+        let found = self.committer.read("looking for signals", |connection| {
             connection
                 .prepare_cached(
                     "SELECT number, gate, body FROM signal WHERE run = ? AND gate IN (?, '~abort') ORDER BY number LIMIT 1",
@@ -189,7 +189,7 @@ impl Seam for SqliteSeam {
 
 fn last_hash(committer: &Committer, run: i64) -> String {
     committer
-        .with("reading a journal", |connection| {
+        .read("reading a journal", |connection| {
             connection
                 .query_row("SELECT hash FROM entry WHERE run = ? ORDER BY seq DESC LIMIT 1", [run], |row| {
                     row.get(0)
