@@ -1,5 +1,6 @@
 //! Each scenario of the runbook, from detection to its end.
 
+use allclear::engine::report::{Postmortem, check_citations, time_spent};
 use allclear::engine::{Event, Outcome};
 use allclear::sandbox::{Profile, Scenario, WorldSpec};
 
@@ -111,6 +112,19 @@ async fn the_same_seed_writes_the_same_journal_bytes() {
         entries.last().unwrap().at.duration_since(entries[0].at).as_secs() / 60
     };
     assert!(world_minutes >= 15, "a drill with an escalation, in virtual time: {world_minutes} min");
+}
+
+#[tokio::test]
+async fn every_sentence_of_a_postmortem_cites_the_journal_and_its_times_add_up() {
+    for scenario in [Scenario::Outage { minutes: 25 }, Scenario::Flapping { minutes: 8 }, Scenario::Healthy] {
+        let (_, scene) = outcome_of(scenario, Profile::AsIs).await;
+        let entries = scene.entries();
+        let postmortem = Postmortem::from_entries(&entries, scene.runbook().steps());
+        check_citations(&postmortem, &entries).unwrap();
+        let spent = time_spent(&entries);
+        let parts = spent.machine + spent.human + spent.waiting + spent.verifying + spent.interrupted;
+        assert_eq!(parts, spent.wall_clock, "{scenario:?}");
+    }
 }
 
 #[tokio::test]

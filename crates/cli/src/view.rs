@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use allclear_core::Clock;
 use allclear_engine::journal::{Entry, Event};
-use allclear_engine::report::sentence;
+use allclear_engine::report::told;
 use allclear_engine::step::Phase;
 use allclear_engine::{Step, Verdict};
 use jiff::Timestamp;
@@ -63,13 +63,7 @@ impl View {
             let title = self.steps.iter().find(|step| step.id == of.step).map_or("", |step| step.title);
             let _ = writeln!(err, "  {} {title}", of.step);
         }
-        let _ = writeln!(
-            err,
-            "    {} {}  {}",
-            elapsed(began, entry.at),
-            mark(&entry.event),
-            sentence(&entry.event)
-        );
+        let _ = writeln!(err, "    {} {}  {}", elapsed(began, entry.at), mark(&entry.event), told(entry));
         let _ = err.flush();
         state.waits = match &entry.event {
             Event::Slept { until, says, .. } => Some((*until, says.clone())),

@@ -57,8 +57,9 @@
 //! | [`run`] | the verbs that a procedure uses |
 //! | [`runbook`] | planning and executing |
 //! | [`journal`] | what is recorded, and its hash chain |
+//! | [`report`] | the story, told from the journal |
 //! | [`seam`] | the three durable verbs an engine must offer; [`memory`] and `sqlite` implement them |
-//! | [`plan`], [`outcome`], [`retry`], [`humans`] | plain data and small rules |
+//! | [`mod@plan`], [`outcome`], [`retry`], [`humans`] | plain data and small rules |
 //!
 //! # What it deliberately does not do
 //!

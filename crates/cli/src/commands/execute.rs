@@ -252,7 +252,7 @@ async fn follow(
         never = detach_on_interrupt(&detach, &id) => match never {},
     };
     view.finish();
-    let report = write_report(global, &id)?;
+    let report = write_report(global, entry, &id)?;
     let exit = Exit::from(finished.outcome);
     if global.json {
         let body = json!({ "run": id, "outcome": finished.outcome, "says": finished.says, "postmortem": report, "exit_code": exit as u8 });
@@ -295,9 +295,9 @@ fn tell_how_to_go_on(global: &Global, id: &str) -> Result<(), CliError> {
 }
 
 /// Writes the postmortem in both forms; returns where the readable one is.
-pub(super) fn write_report(global: &Global, id: &str) -> Result<PathBuf, CliError> {
+pub(super) fn write_report(global: &Global, entry: &Entry, id: &str) -> Result<PathBuf, CliError> {
     let entries = store(global)?.entries(id)?;
-    let postmortem = Postmortem::from_entries(&entries);
+    let postmortem = Postmortem::from_entries(&entries, entry.steps);
     let folder = folder(global, id);
     save(&folder.join("postmortem.json"), &serde_json::to_string_pretty(&postmortem).unwrap_or_default())?;
     let path = folder.join("postmortem.md");

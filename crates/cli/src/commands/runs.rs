@@ -110,7 +110,7 @@ pub(super) fn report(
 ) -> Result<Exit, CliError> {
     let store = store(global)?;
     let run = store.find(name)?;
-    let postmortem = Postmortem::from_entries(&store.entries(&run.id)?);
+    let postmortem = Postmortem::from_entries(&store.entries(&run.id)?, runbook(&run.runbook)?.steps);
     let text = match format {
         Format::Md if !global.json => to_markdown(&postmortem),
         _ => serde_json::to_string_pretty(&postmortem)

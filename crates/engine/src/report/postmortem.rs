@@ -1,378 +1,363 @@
-//! The postmortem's content.
+//! The post-mortem: what a run's journal proves, in sections, every sentence with the entries it follows from.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::questions::{Asking, questions};
+use super::sections;
+use super::statement::Statement;
+use super::stories::{Story, stories};
 use super::time::{TimeSpent, time_spent};
-use super::timeline::{Moment, clock_text, sentence, timeline, verdict_text};
-use crate::effect::{Change, Verdict};
-use crate::journal::{Entry, Event, Finding, Note};
+use crate::journal::{Entry, Event};
+use crate::outcome::Outcome;
+use crate::step::{Phase, Step};
 
-/// Version of the JSON form.
-pub const SCHEMA: &str = "allclear.postmortem/1";
+/// The version of the post-mortem's JSON.
+pub const POSTMORTEM_SCHEMA: &str = "allclear.postmortem/1";
 
-/// A sentence and the entries it rests on; never without one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Statement {
-    text: String,
-    cites: Vec<u64>,
-}
-
-impl Statement {
-    /// A sentence that rests on one entry.
-    fn on(entry: &Entry, text: impl Into<String>) -> Self {
-        Self { text: text.into(), cites: vec![entry.seq] }
-    }
-
-    fn and(mut self, entry: u64) -> Self {
-        if !self.cites.contains(&entry) {
-            self.cites.push(entry);
-        }
-        self
-    }
-
-    /// The sentence.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The entries' numbers.
-    pub fn cites(&self) -> &[u64] {
-        &self.cites
-    }
-}
-
-/// One effect, from intent to verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EffectTold {
-    /// Its step.
-    pub step: String,
-    /// What was done.
-    pub title: String,
-    /// What changed.
-    pub changes: Vec<Change>,
-    /// What became of it.
-    pub became: Statement,
-    /// Whether it was proven.
-    pub verified: bool,
-    /// What the proof rests on: source and what was seen there.
-    pub evidence: Vec<(String, String)>,
-}
-
-/// Everything that the report tells.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A run, told from its journal. Every sentence is a [`Statement`]; what stands beside one in a row (a time, a
+/// duration, a label) follows from the same entries.
+///
+/// Texts are plain: free of control characters, not escaped for any markup.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Postmortem {
-    /// Version of this form.
+    /// [`POSTMORTEM_SCHEMA`].
     pub schema: &'static str,
-    /// The runbook's title.
-    pub title: String,
-    /// Where it ran.
-    pub environment: String,
-    /// Who started it.
-    pub operator: String,
-    /// When it began.
-    pub began_at: Option<Timestamp>,
-    /// When the last entry was written.
-    pub ended_at: Option<Timestamp>,
-    /// How it ended, or that it has not.
-    pub outcome: Option<Statement>,
-    /// In short.
+    /// What was run, where, by whom, and how it stands.
+    pub header: Header,
+    /// The run in a few sentences.
     pub summary: Vec<Statement>,
-    /// What was affected, and figures.
+    /// What was affected, as the procedure noted it.
     pub impact: Vec<Statement>,
-    /// What helped.
+    /// What happened, in order.
+    pub timeline: Vec<Line>,
+    /// The runbook's bullets and whether the run came to them. Empty where the steps were not given.
+    pub bullets: Vec<Bullet>,
+    /// What was changed, and whether that is proven.
+    pub changed: Vec<Changed>,
+    /// What needed no change.
+    pub left_alone: Vec<Statement>,
+    /// The mitigations that were used, as the procedure noted them.
     pub mitigations: Vec<Statement>,
-    /// What was changed, and whether it was proven.
-    pub effects: Vec<EffectTold>,
-    /// Who was asked and what they said.
-    pub people: Vec<Statement>,
-    /// Deadlines, and what was in doubt.
-    pub deadlines_and_doubts: Vec<Statement>,
-    /// Calls that failed, the same ones together.
-    pub failures: Vec<Statement>,
-    /// Files that were left.
-    pub artifacts: Vec<Statement>,
-    /// What remains for people.
-    pub open_questions: Vec<Statement>,
+    /// Who approved the plan.
+    pub approvals: Vec<Statement>,
+    /// What people were asked, and what they said.
+    pub people: Vec<Exchange>,
+    /// Effects that may or may not have happened, and what was found out.
+    pub doubts: Vec<Exchange>,
+    /// Deadlines: set, passed, not needed.
+    pub deadlines: Vec<Statement>,
+    /// What was waited for.
+    pub waits: Vec<Statement>,
+    /// Failed calls, the same failure counted.
+    pub failed_calls: Vec<FailedCall>,
+    /// What was read back, and what it showed.
+    pub verification: Vec<Verification>,
     /// Where the time went.
-    pub time: TimeSpent,
-    /// Everything, in order.
-    pub timeline: Vec<Moment>,
+    pub time: TimeSection,
+    /// Files that the run left.
+    pub artifacts: Vec<Statement>,
+    /// What remains for people: noted by the procedure, or derived from what the journal lacks.
+    pub open_questions: Vec<Statement>,
+    /// Every entry that is cited above, in order.
+    pub evidence: Vec<Cited>,
+}
+
+/// What was run, where, by whom, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Header {
+    /// The runbook's title; empty where the journal does not begin with a start.
+    pub title: String,
+    /// How the run ended; `None` while it has not.
+    pub outcome: Option<Outcome>,
+    /// The time of the first entry.
+    pub began: Option<Timestamp>,
+    /// The time of the conclusion; `None` while there is none.
+    pub ended: Option<Timestamp>,
+    /// The same for people, with citations.
+    pub facts: Vec<Fact>,
+}
+
+/// A labelled fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// What it is, e.g. `Environment`.
+    pub name: &'static str,
+    /// The fact.
+    pub statement: Statement,
+}
+
+/// One line of the timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// Time since the first entry.
+    pub since_start: SignedDuration,
+    /// The step's phase, where it belongs to a step.
+    pub phase: Option<Phase>,
+    /// The step's id, where it belongs to a step.
+    pub step: Option<String>,
+    /// What happened.
+    pub statement: Statement,
+}
+
+/// One bullet of the runbook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bullet {
+    /// The step's id.
+    pub step: String,
+    /// Its phase.
+    pub phase: Phase,
+    /// The bullet's own words.
+    pub title: String,
+    /// Whether the run has entries of it.
+    pub reached: bool,
+    /// From when to when the run worked on it, or that it did not.
+    pub statement: Statement,
+}
+
+/// One effect that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// When it was known to be done.
+    pub at: Timestamp,
+    /// The step's id.
+    pub step: String,
+    /// The effect, e.g. `campaign.pause`.
+    pub effect: String,
+    /// What was done.
+    pub statement: Statement,
+    /// What changed, from what to what; as the intent predicted it.
+    pub changes: Vec<String>,
+    /// The verdict in a word or two, e.g. `verified`.
+    pub verdict: String,
+}
+
+/// Something that was asked or doubted, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exchange {
+    /// What was asked or doubted.
+    pub about: Statement,
+    /// What came of it, in order.
+    pub then: Vec<Statement>,
+}
+
+/// A failure, and how often it was met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedCall {
+    /// How often.
+    pub count: usize,
+    /// The first time.
+    pub first: Timestamp,
+    /// The last time.
+    pub last: Timestamp,
+    /// What went wrong.
+    pub statement: Statement,
+}
+
+/// An effect, and what reading it back showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// The step's id.
+    pub step: String,
+    /// The effect's sentence, e.g. `pause campaign Spring`.
+    pub title: String,
+    /// The verdict in a word or two, e.g. `verified`.
+    pub verdict: String,
+    /// What was seen.
+    pub statement: Statement,
+    /// What it rests on, each as `source: what it shows`.
+    pub evidence: Vec<String>,
+}
+
+/// Where the time went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TimeSection {
+    /// The figures.
+    pub spent: TimeSpent,
+    /// What they rest on, and what is odd about them.
+    pub statements: Vec<Statement>,
+}
+
+/// An entry that is cited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cited {
+    /// Its number.
+    pub seq: u64,
+    /// Its time.
+    pub at: Timestamp,
+    /// Its key.
+    pub key: String,
+    /// What it records, in one line.
+    pub says: String,
+}
+
+/// A journal, read once for all sections.
+pub(super) struct Facts<'a> {
+    pub(super) entries: &'a [Entry],
+    pub(super) first: &'a Entry,
+    pub(super) last: &'a Entry,
+    pub(super) stories: Vec<Story<'a>>,
+    pub(super) questions: Vec<Asking<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    /// The entry that ends the run.
+    pub(super) fn conclusion(&self) -> Option<(&'a Entry, Outcome, &'a str)> {
+        self.entries.iter().rev().find_map(|entry| match &entry.event {
+            Event::Concluded { outcome, says } => Some((entry, *outcome, says.as_str())),
+            _ => None,
+        })
+    }
+
+    /// The time of an entry; the first entry's where there is none of that number.
+    pub(super) fn at(&self, seq: u64) -> Timestamp {
+        self.entries.iter().find(|entry| entry.seq == seq).map_or(self.first.at, |entry| entry.at)
+    }
 }
 
 impl Postmortem {
-    /// Tells the story of a journal.
-    pub fn from_entries(entries: &[Entry]) -> Self {
-        let mut told = Self {
-            schema: SCHEMA,
-            title: String::new(),
-            environment: String::new(),
-            operator: String::new(),
-            began_at: entries.first().map(|entry| entry.at),
-            ended_at: entries.last().map(|entry| entry.at),
-            outcome: None,
-            summary: Vec::new(),
-            impact: Vec::new(),
-            mitigations: Vec::new(),
-            effects: Vec::new(),
-            people: Vec::new(),
-            deadlines_and_doubts: Vec::new(),
-            failures: Vec::new(),
-            artifacts: Vec::new(),
-            open_questions: Vec::new(),
-            time: time_spent(entries),
-            timeline: timeline(entries),
+    /// Tells a run from its journal. `steps` are the runbook's bullets, where they are known.
+    pub fn from_entries(entries: &[Entry], steps: &'static [Step]) -> Self {
+        let mut told = Self::untold();
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return told;
         };
-        for entry in entries {
-            told.take(entry);
-        }
-        told.effects = effects(entries);
-        told.failures = failures(entries);
-        told.people = people(entries);
-        told.find_open_questions(entries);
-        told.summarize(entries);
+        let facts = Facts { entries, first, last, stories: stories(entries), questions: questions(entries) };
+        told.open_questions = sections::open::open_questions(&facts);
+        told.header = sections::overview::header(&facts);
+        told.summary = sections::overview::summary(&facts, &told.open_questions);
+        told.impact = sections::overview::impact(&facts);
+        told.timeline = sections::overview::lines(&facts);
+        told.bullets = sections::overview::bullets(&facts, steps);
+        told.changed = sections::effects::changed(&facts);
+        told.left_alone = sections::effects::left_alone(&facts);
+        told.doubts = sections::effects::doubts(&facts);
+        told.verification = sections::effects::verification(&facts);
+        told.mitigations = sections::overview::mitigations(&facts);
+        told.artifacts = sections::overview::artifacts(&facts);
+        told.approvals = sections::people::approvals(&facts);
+        told.people = sections::people::people(&facts);
+        told.deadlines = sections::waiting::deadlines(&facts);
+        told.waits = sections::waiting::waits(&facts);
+        told.failed_calls = sections::waiting::failed_calls(&facts);
+        told.time = sections::waiting::time(&facts);
+        told.evidence = told.cited(&facts);
         told
     }
 
-    fn take(&mut self, entry: &Entry) {
-        match &entry.event {
-            Event::Started { title, environment, operator, .. } => {
-                self.title.clone_from(title);
-                self.environment.clone_from(environment);
-                self.operator.clone_from(operator);
-            }
-            Event::Noted { note, .. } => self.take_note(entry, note),
-            Event::DeadlineSet { .. }
-            | Event::DeadlinePassed { .. }
-            | Event::InDoubt { .. }
-            | Event::Reconciled { .. }
-            | Event::Drifted { .. }
-            | Event::Resumed { .. } => {
-                let text = format!("At {} the run {}.", clock_text(entry.at), subjectless(&entry.event));
-                self.deadlines_and_doubts.push(Statement::on(entry, text));
-            }
-            Event::Concluded { outcome, says } => {
-                self.outcome = Some(Statement::on(entry, format!("{outcome}: {says}")));
-            }
-            _ => {}
+    /// Nothing is known.
+    fn untold() -> Self {
+        Self {
+            schema: POSTMORTEM_SCHEMA,
+            header: Header {
+                title: String::new(),
+                outcome: None,
+                began: None,
+                ended: None,
+                facts: Vec::new(),
+            },
+            summary: Vec::new(),
+            impact: Vec::new(),
+            timeline: Vec::new(),
+            bullets: Vec::new(),
+            changed: Vec::new(),
+            left_alone: Vec::new(),
+            mitigations: Vec::new(),
+            approvals: Vec::new(),
+            people: Vec::new(),
+            doubts: Vec::new(),
+            deadlines: Vec::new(),
+            waits: Vec::new(),
+            failed_calls: Vec::new(),
+            verification: Vec::new(),
+            time: TimeSection { spent: time_spent(&[]), statements: Vec::new() },
+            artifacts: Vec::new(),
+            open_questions: Vec::new(),
+            evidence: Vec::new(),
         }
     }
 
-    fn take_note(&mut self, entry: &Entry, note: &Note) {
-        let statement = Statement::on(entry, capitalized(&sentence(&entry.event)));
-        match note {
-            Note::Affected { .. } | Note::Count { .. } => self.impact.push(statement),
-            Note::Mitigation { .. } => self.mitigations.push(statement),
-            Note::Artifact { .. } => self.artifacts.push(statement),
-            Note::OpenQuestion { .. } => self.open_questions.push(statement),
-        }
-    }
-
-    /// What remains: effects without proof, doubts without an answer, a run without an end.
-    fn find_open_questions(&mut self, entries: &[Entry]) {
-        for effect in self.effects.iter().filter(|effect| !effect.verified) {
-            let text = format!("Not proven: {} ({}).", effect.title, effect.became.text);
-            let cites = effect.became.cites.clone();
-            self.open_questions.push(Statement { text, cites });
-        }
-        if let (None, Some(last)) = (&self.outcome, entries.last()) {
-            let text = "The run has not ended; it can be resumed.";
-            self.open_questions.push(Statement::on(last, text));
-        }
-    }
-
-    fn summarize(&mut self, entries: &[Entry]) {
-        let observed = entries.iter().find(|entry| matches!(entry.event, Event::Observed { .. }));
-        if let (Some(entry), Some(Event::Observed { says, .. })) =
-            (observed, observed.map(|entry| &entry.event))
-        {
-            self.summary.push(Statement::on(entry, format!("Detection: {says}.")));
-        }
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return };
-        let proven = self.effects.iter().filter(|effect| effect.verified).count();
-        let mut changed = Statement::on(
-            first,
-            format!(
-                "{} effects were applied; {proven} of them were proven by reading them back.",
-                self.effects.len()
-            ),
-        );
-        for effect in &self.effects {
-            changed = effect.became.cites.iter().fold(changed, |statement, seq| statement.and(*seq));
-        }
-        self.summary.push(changed);
-        let took = last.at.duration_since(first.at);
-        self.summary.push(
-            Statement::on(first, format!("From start to end it took {}.", duration_text(took))).and(last.seq),
-        );
-        if let Some(outcome) = &self.outcome {
-            self.summary.push(Statement {
-                text: format!("Outcome: {}.", outcome.text.trim_end_matches('.')),
-                cites: outcome.cites.clone(),
-            });
-        }
-    }
-
-    /// Every sentence there is.
+    /// Every sentence, in the order of the sections.
     pub fn statements(&self) -> impl Iterator<Item = &Statement> {
-        let effects = self.effects.iter().map(|effect| &effect.became);
-        self.summary
-            .iter()
-            .chain(&self.outcome)
-            .chain(&self.impact)
-            .chain(&self.mitigations)
-            .chain(effects)
-            .chain(&self.people)
-            .chain(&self.deadlines_and_doubts)
-            .chain(&self.failures)
-            .chain(&self.artifacts)
-            .chain(&self.open_questions)
+        let mut all: Vec<&Statement> = self.header.facts.iter().map(|fact| &fact.statement).collect();
+        all.extend(&self.summary);
+        all.extend(&self.impact);
+        all.extend(self.timeline.iter().map(|line| &line.statement));
+        all.extend(self.bullets.iter().map(|bullet| &bullet.statement));
+        all.extend(self.changed.iter().map(|changed| &changed.statement));
+        all.extend(&self.left_alone);
+        all.extend(&self.mitigations);
+        all.extend(&self.approvals);
+        all.extend(self.people.iter().flat_map(|one| std::iter::once(&one.about).chain(&one.then)));
+        all.extend(self.doubts.iter().flat_map(|one| std::iter::once(&one.about).chain(&one.then)));
+        all.extend(&self.deadlines);
+        all.extend(&self.waits);
+        all.extend(self.failed_calls.iter().map(|call| &call.statement));
+        all.extend(self.verification.iter().map(|row| &row.statement));
+        all.extend(&self.time.statements);
+        all.extend(&self.artifacts);
+        all.extend(&self.open_questions);
+        all.into_iter()
+    }
+
+    fn cited(&self, facts: &Facts<'_>) -> Vec<Cited> {
+        let cited: BTreeSet<u64> = self.statements().flat_map(Statement::cites).copied().collect();
+        sections::evidence::lines(facts.entries.iter().filter(|entry| cited.contains(&entry.seq)))
     }
 }
 
-/// A sentence that rests on an entry that is not there.
+/// A post-mortem that cites something that is not in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` cites entry {seq}, which is not in the journal")]
-pub struct UnknownCitation {
-    /// The sentence.
-    pub text: String,
-    /// The entry.
-    pub seq: u64,
+pub enum CitationError {
+    /// A statement cites an entry that the journal does not have.
+    #[error(
+        "“{text}” cites entry {seq}, which the journal does not have; make the report from this run's journal"
+    )]
+    Missing {
+        /// The statement.
+        text: String,
+        /// The entry.
+        seq: u64,
+    },
+    /// The evidence shows another entry than the journal has under that number.
+    #[error(
+        "the evidence for entry {seq} is not what the journal has there; make the report from this run's journal"
+    )]
+    Differs {
+        /// The entry.
+        seq: u64,
+    },
+    /// A statement cites an entry that the evidence does not list.
+    #[error("“{text}” cites entry {seq}, which the report's evidence does not list; make the report anew")]
+    Unlisted {
+        /// The statement.
+        text: String,
+        /// The entry.
+        seq: u64,
+    },
 }
 
-/// Checks that every sentence cites entries, and that they are there.
-pub fn check_citations(postmortem: &Postmortem, entries: &[Entry]) -> Result<(), UnknownCitation> {
-    for statement in postmortem.statements() {
-        let unknown = statement.cites.iter().find(|seq| !entries.iter().any(|entry| entry.seq == **seq));
-        if let Some(seq) = unknown.copied().or_else(|| statement.cites.is_empty().then_some(0)) {
-            return Err(UnknownCitation { text: statement.text.clone(), seq });
+/// Checks that every statement of a post-mortem cites entries that the journal has, and that its evidence lists them
+/// as they are.
+pub fn check_citations(told: &Postmortem, entries: &[Entry]) -> Result<(), CitationError> {
+    let known: BTreeSet<u64> = entries.iter().map(|entry| entry.seq).collect();
+    let listed: BTreeSet<u64> = told.evidence.iter().map(|cited| cited.seq).collect();
+    for statement in told.statements() {
+        for &seq in statement.cites() {
+            let text = || statement.text().to_owned();
+            if !known.contains(&seq) {
+                return Err(CitationError::Missing { text: text(), seq });
+            }
+            if !listed.contains(&seq) {
+                return Err(CitationError::Unlisted { text: text(), seq });
+            }
         }
     }
-    Ok(())
-}
-
-/// Effects from intent to verdict: an effect's entries share the part of their key before the last slash.
-fn effects(entries: &[Entry]) -> Vec<EffectTold> {
-    let mut told: Vec<EffectTold> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    let mut intents: BTreeMap<String, (&Entry, &str, &[Change])> = BTreeMap::new();
-    for entry in entries {
-        let base = entry.key.rsplit_once('/').map_or(entry.key.as_str(), |(base, _)| base).to_owned();
-        match &entry.event {
-            Event::Intended { title, changes, .. } => {
-                intents.insert(base, (entry, title, changes));
-            }
-            Event::Applied { of, says, .. } => {
-                let Some((intent, title, changes)) = intents.get(&base) else { continue };
-                let became = Statement::on(intent, capitalized(says)).and(entry.seq);
-                places.insert(base, told.len());
-                told.push(new_effect(&of.step, title, changes, became));
-            }
-            Event::Reconciled { of, finding: Finding::Happened, says, .. } => {
-                let Some((intent, title, changes)) = intents.get(&base) else { continue };
-                let became =
-                    Statement::on(intent, format!("It had happened before the answer was recorded: {says}"))
-                        .and(entry.seq);
-                places.insert(base, told.len());
-                told.push(new_effect(&of.step, title, changes, became));
-            }
-            Event::Judged { verdict, evidence, .. } if !matches!(verdict, Verdict::Pending { .. }) => {
-                let Some(effect) = places.get(&base).and_then(|place| told.get_mut(*place)) else { continue };
-                effect.verified = verdict.is_verified();
-                effect.evidence =
-                    evidence.iter().map(|one| (one.source.clone(), one.shows.clone())).collect();
-                effect.became.text = format!("{}; {}", effect.became.text, verdict_text(verdict));
-                effect.became = effect.became.clone().and(entry.seq);
-            }
-            _ => {}
-        }
-    }
-    told
-}
-
-fn new_effect(step: &str, title: &str, changes: &[Change], became: Statement) -> EffectTold {
-    EffectTold {
-        step: step.to_owned(),
-        title: title.to_owned(),
-        changes: changes.to_vec(),
-        became,
-        verified: false,
-        evidence: Vec::new(),
-    }
-}
-
-/// Failed calls, the same ones in one sentence with their count.
-fn failures(entries: &[Entry]) -> Vec<Statement> {
-    let mut grouped: Vec<(String, Statement, u32)> = Vec::new();
-    for entry in entries {
-        let Event::Failed { of, error, .. } = &entry.event else { continue };
-        let text = format!("{}: {error}", of.step);
-        match grouped.iter_mut().find(|(known, ..)| *known == text) {
-            Some((_, statement, count)) => {
-                *count += 1;
-                *statement = statement.clone().and(entry.seq);
-            }
-            None => grouped.push((text.clone(), Statement::on(entry, text), 1)),
-        }
-    }
-    let counted = |(text, statement, count): (String, Statement, u32)| Statement {
-        text: if count == 1 { format!("{text}.") } else { format!("{count} times {text}.") },
-        ..statement
-    };
-    grouped.into_iter().map(counted).collect()
-}
-
-/// Each question with its answers and how long they took.
-fn people(entries: &[Entry]) -> Vec<Statement> {
-    let mut told = Vec::new();
-    let mut asked: Option<&Entry> = None;
-    for entry in entries {
-        match (&entry.event, asked) {
-            (Event::PlanApproved { .. }, _) => {
-                told.push(Statement::on(entry, capitalized(&format!("{}.", sentence(&entry.event)))));
-            }
-            (Event::Asked { question, .. }, _) => {
-                told.push(Statement::on(
-                    entry,
-                    format!("Gate {} asked: {}", question.gate, question.question),
-                ));
-                asked = Some(entry);
-            }
-            (
-                Event::Answered { .. } | Event::AnswerRefused { .. } | Event::GateExpired { .. },
-                Some(question),
-            ) => {
-                let took = duration_text(entry.at.duration_since(question.at));
-                let text = format!("{}, after {took}.", capitalized(&sentence(&entry.event)));
-                told.push(Statement::on(entry, text).and(question.seq));
-            }
-            _ => {}
-        }
-    }
-    told
-}
-
-fn subjectless(event: &Event) -> String {
-    match event {
-        Event::DeadlinePassed { at, .. } => format!("passed its deadline of {}", clock_text(*at)),
-        Event::Resumed { by, .. } => format!("was taken up again by {by}"),
-        other => sentence(other),
-    }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
-}
-
-/// A duration for people: `1 h 02 min`, `3 min 05 s`, `12.345 s`.
-pub(super) fn duration_text(took: jiff::SignedDuration) -> String {
-    let seconds = took.as_secs();
-    match seconds {
-        3_600.. => format!("{} h {:02} min", seconds / 3_600, seconds % 3_600 / 60),
-        60.. => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{:.3} s", took.as_secs_f64()),
-    }
+    let theirs = sections::evidence::lines(entries.iter().filter(|entry| listed.contains(&entry.seq)));
+    let differing = told.evidence.iter().find(|cited| !theirs.contains(cited));
+    differing.map_or(Ok(()), |cited| Err(CitationError::Differs { seq: cited.seq }))
 }

@@ -1,58 +1,64 @@
-//! Where the time went. Each interval between two entries belongs to exactly one kind, so the parts add up to the wall
-//! clock to the nanosecond, clock changes included.
+//! Where a run's time went.
 
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use crate::journal::{Entry, Event, Waiting};
+use super::questions::questions;
+use crate::journal::{Entry, Event, Of, Waiting};
+use crate::step::Phase;
 
-/// How a run's time was spent.
+/// Where a run's time went. The five parts add up to [`wall_clock`](Self::wall_clock) to the nanosecond.
+///
+/// Every interval between two consecutive entries goes to one part, by the first rule that fits:
+///
+/// 1. it ends with the run being taken up again: *interrupted*;
+/// 2. it lies between a question and the answer (or expiry) that settled it: *human*;
+/// 3. it starts with a wait to verify, or ends with a verdict: *verifying*;
+/// 4. it starts with any other wait: *waiting*;
+/// 5. *machine*.
+///
+/// Where the clock was set back, an interval is negative. It counts, negative, in the part that it belongs to: a part
+/// may look too short then, but the sum stays that of the entries' own times, which anybody can check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TimeSpent {
-    /// Working: calls, records.
+    /// Calls and computation.
     pub machine: SignedDuration,
-    /// Waiting for people.
+    /// Waiting for a person's answer.
     pub human: SignedDuration,
-    /// Waiting for the world, or before trying again.
+    /// Waiting for the world, or to try again.
     pub waiting: SignedDuration,
-    /// Reading effects back.
+    /// Reading effects back, and waiting to.
     pub verifying: SignedDuration,
-    /// No process had the run.
+    /// No process worked on the run.
     pub interrupted: SignedDuration,
     /// From the first entry to the last.
     pub wall_clock: SignedDuration,
-    /// The same by step, in order of appearance; the run itself has an empty id.
+    /// The same by step, in order of first appearance, interruptions left out. What lies between two entries that
+    /// belong to no step is in the parts above only.
     pub by_step: Vec<StepTime>,
+    /// The entries whose time is before that of their predecessor: the clock was set back.
+    pub set_back: Vec<u64>,
 }
 
-/// One step's share.
+/// Where a step's time went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StepTime {
     /// The step's id.
     pub step: String,
-    /// All its time.
-    pub total: SignedDuration,
+    /// The step's phase.
+    pub phase: Phase,
+    /// Calls and computation.
+    pub machine: SignedDuration,
+    /// Waiting for a person's answer.
+    pub human: SignedDuration,
+    /// Waiting for the world, or to try again.
+    pub waiting: SignedDuration,
+    /// Reading effects back, and waiting to.
+    pub verifying: SignedDuration,
 }
 
-impl TimeSpent {
-    /// The sum of the parts; equal to `wall_clock`.
-    pub fn sum(&self) -> SignedDuration {
-        self.machine + self.human + self.waiting + self.verifying + self.interrupted
-    }
-
-    fn part(&mut self, kind: Kind) -> &mut SignedDuration {
-        match kind {
-            Kind::Machine => &mut self.machine,
-            Kind::Human => &mut self.human,
-            Kind::Waiting => &mut self.waiting,
-            Kind::Verifying => &mut self.verifying,
-            Kind::Interrupted => &mut self.interrupted,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+#[derive(Debug, Clone, Copy)]
+enum Part {
     Machine,
     Human,
     Waiting,
@@ -60,36 +66,83 @@ enum Kind {
     Interrupted,
 }
 
-/// Accounts for the time between the first and the last entry.
+/// Tells where a run's time went, from the times of its entries.
 pub fn time_spent(entries: &[Entry]) -> TimeSpent {
     let mut spent = TimeSpent::default();
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return spent };
-    spent.wall_clock = last.at.duration_since(first.at);
-    for pair in entries.windows(2) {
+    if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+        spent.wall_clock = last.at.duration_since(first.at);
+    }
+    let asking = intervals_of_questions(entries);
+    for (index, pair) in entries.windows(2).enumerate() {
         let [from, to] = pair else { continue };
         let took = to.at.duration_since(from.at);
-        *spent.part(kind_of(&from.event, &to.event)) += took;
-        let of = from.event.of().filter(|_| is_wait(&from.event)).or_else(|| to.event.of());
-        let step = of.map(|of| of.step.as_str()).unwrap_or_default();
-        match spent.by_step.iter_mut().find(|time| time.step == step) {
-            Some(time) => time.total += took,
-            None => spent.by_step.push(StepTime { step: step.to_owned(), total: took }),
+        if took.is_negative() {
+            spent.set_back.push(to.seq);
+        }
+        let part = part_of(&from.event, &to.event, asking[index]);
+        let total = match part {
+            Part::Machine => &mut spent.machine,
+            Part::Human => &mut spent.human,
+            Part::Waiting => &mut spent.waiting,
+            Part::Verifying => &mut spent.verifying,
+            Part::Interrupted => &mut spent.interrupted,
+        };
+        *total += took;
+        if let Some(of) = step_of(&from.event, &to.event) {
+            let step = step_time(&mut spent.by_step, of);
+            match part {
+                Part::Machine => step.machine += took,
+                Part::Human => step.human += took,
+                Part::Waiting => step.waiting += took,
+                Part::Verifying => step.verifying += took,
+                Part::Interrupted => {}
+            }
         }
     }
+    spent.by_step.retain(|step| {
+        [step.machine, step.human, step.waiting, step.verifying].iter().any(|part| !part.is_zero())
+    });
     spent
 }
 
-fn is_wait(event: &Event) -> bool {
-    matches!(event, Event::Slept { .. } | Event::Asked { .. })
+/// For each interval, whether a question was open in it.
+fn intervals_of_questions(entries: &[Entry]) -> Vec<bool> {
+    let mut open = vec![false; entries.len()];
+    for asking in questions(entries) {
+        open[asking.asked..asking.settled.unwrap_or(entries.len())].fill(true);
+    }
+    open
 }
 
-fn kind_of(from: &Event, to: &Event) -> Kind {
+fn part_of(from: &Event, to: &Event, asking: bool) -> Part {
     match (from, to) {
-        (_, Event::Resumed { .. }) => Kind::Interrupted,
-        (Event::Asked { .. } | Event::AnswerRefused { .. }, _)
-        | (Event::Answered { .. }, Event::Answered { .. } | Event::AnswerRefused { .. }) => Kind::Human,
-        (Event::Slept { waiting: Waiting::ToVerify, .. }, _) | (_, Event::Judged { .. }) => Kind::Verifying,
-        (Event::Slept { .. }, _) => Kind::Waiting,
-        _ => Kind::Machine,
+        (_, Event::Resumed { .. }) => Part::Interrupted,
+        _ if asking => Part::Human,
+        (Event::Slept { waiting: Waiting::ToVerify, .. }, _) | (_, Event::Judged { .. }) => Part::Verifying,
+        (Event::Slept { .. }, _) => Part::Waiting,
+        _ => Part::Machine,
     }
+}
+
+/// A wait is its own step's; everything else is the step's whose entry it led to.
+fn step_of<'a>(from: &'a Event, to: &'a Event) -> Option<&'a Of> {
+    match from {
+        Event::Slept { of, .. } => Some(of),
+        _ => to.of().or_else(|| from.of()),
+    }
+}
+
+fn step_time<'s>(steps: &'s mut Vec<StepTime>, of: &Of) -> &'s mut StepTime {
+    let index = steps.iter().position(|step| step.step == of.step).unwrap_or_else(|| {
+        steps.push(StepTime {
+            step: of.step.clone(),
+            phase: of.phase,
+            machine: SignedDuration::ZERO,
+            human: SignedDuration::ZERO,
+            waiting: SignedDuration::ZERO,
+            verifying: SignedDuration::ZERO,
+        });
+        steps.len() - 1
+    });
+    &mut steps[index]
 }

@@ -1,7 +1,7 @@
 //! The embedded store: all runs of a project in one SQLite file.
 //!
 //! WAL with `synchronous=FULL`, so an entry is on the disk when [`record`](crate::Seam::record) returns. Appends of many
-//! runs share a commit ([`commit`]). A run is owned through an OS file lock, which the kernel frees on kill -9, so a
+//! runs share a commit (see `commit`). A run is owned through an OS file lock, which the kernel frees on kill -9, so a
 //! resume waits for nothing and two can never run together; what a run acts on is claimed in the store.
 //!
 //! Never put this file on the database that a runbook repairs.
