@@ -19,6 +19,8 @@ pub(super) struct Append {
     pub(super) run: i64,
     /// The entry's number.
     pub(super) seq: u64,
+    /// Where the run's entry before it is; 0 for the first.
+    pub(super) previous: i64,
     /// Its bytes and hash.
     pub(super) link: Link,
     /// The signal that the entry records; it is taken out in the same commit.
@@ -29,7 +31,7 @@ pub(super) struct Append {
 
 struct Queued {
     append: Append,
-    done: oneshot::Sender<Result<(), SeamError>>,
+    done: oneshot::Sender<Result<i64, SeamError>>,
 }
 
 /// Owns the connection.
@@ -79,8 +81,8 @@ impl Committer {
         work(&guard(&self.reader)).map_err(|error| super::sql(doing, &error))
     }
 
-    /// Appends, durably.
-    pub(super) async fn append(&self, append: Append) -> Result<(), SeamError> {
+    /// Appends, durably. Returns where the entry is.
+    pub(super) async fn append(&self, append: Append) -> Result<i64, SeamError> {
         let (done, outcome) = oneshot::channel();
         guard(&self.queue).push(Queued { append, done });
         // Others that are ready to append get their turn to queue before anybody commits.
@@ -116,26 +118,29 @@ impl Committer {
         if let Err(error) = &result {
             *guard(&self.broken) = Some(error.clone());
         }
-        for queued in batch {
+        for (place, queued) in batch.into_iter().enumerate() {
             // Whoever waited may be gone by now; the entry is durable all the same.
-            let _ = queued.done.send(result.clone());
+            let _ = queued.done.send(result.clone().map(|ids| ids[place]));
         }
     }
 }
 
-fn commit(connection: &Connection, batch: &[Queued]) -> rusqlite::Result<()> {
+/// Returns where each entry is.
+fn commit(connection: &Connection, batch: &[Queued]) -> rusqlite::Result<Vec<i64>> {
     let transaction =
         rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+    let mut ids = Vec::with_capacity(batch.len());
     {
-        let mut insert =
-            transaction.prepare_cached("INSERT INTO entry (run, seq, body, hash) VALUES (?, ?, ?, ?)")?;
+        let mut insert = transaction
+            .prepare_cached("INSERT INTO entry (run, seq, previous, body, hash) VALUES (?, ?, ?, ?, ?)")?;
+        let mut extend =
+            transaction.prepare_cached("UPDATE run SET last = ?, entries = ? WHERE number = ?")?;
         for Queued { append, .. } in batch {
-            insert.execute(params![
-                append.run,
-                append.seq.cast_signed(),
-                append.link.body,
-                append.link.hash
-            ])?;
+            let seq = append.seq.cast_signed();
+            insert.execute(params![append.run, seq, append.previous, append.link.body, append.link.hash])?;
+            let id = transaction.last_insert_rowid();
+            ids.push(id);
+            extend.execute(params![id, seq, append.run])?;
             if let Some(signal) = append.consumes {
                 transaction.execute("DELETE FROM signal WHERE number = ?", [signal])?;
             }
@@ -146,7 +151,8 @@ fn commit(connection: &Connection, batch: &[Queued]) -> rusqlite::Result<()> {
             }
         }
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(ids)
 }
 
 fn lost() -> SeamError {

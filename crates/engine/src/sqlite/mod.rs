@@ -34,6 +34,8 @@ const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 /// How long a process waits for another one's commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Entries of all runs are appended in one place and chained backwards, each to the one before it in its run. An index by
+/// run would dirty a page for every run in every shared commit, and that is what limits how many can share one.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS run (
     number INTEGER PRIMARY KEY,
@@ -45,15 +47,18 @@ CREATE TABLE IF NOT EXISTS run (
     context TEXT NOT NULL,
     began_at TEXT NOT NULL,
     outcome TEXT,
-    incarnations INTEGER NOT NULL DEFAULT 0
+    incarnations INTEGER NOT NULL DEFAULT 0,
+    last INTEGER NOT NULL DEFAULT 0,
+    entries INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS entry (
+    id INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    previous INTEGER NOT NULL,
     body TEXT NOT NULL,
-    hash TEXT NOT NULL,
-    PRIMARY KEY (run, seq)
-) WITHOUT ROWID;
+    hash TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS claim (resource TEXT PRIMARY KEY, run INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS signal (
     number INTEGER PRIMARY KEY,
@@ -208,7 +213,13 @@ impl Store {
     pub fn links(&self, run: &str) -> Result<Vec<Link>, SeamError> {
         self.committer.read("reading a journal", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT body, hash FROM entry WHERE run = (SELECT number FROM run WHERE id = ?) ORDER BY seq",
+                "WITH RECURSIVE chain (id, previous, body, hash) AS (
+                     SELECT entry.id, previous, body, hash FROM entry JOIN run ON entry.id = run.last WHERE run.id = ?
+                     UNION ALL
+                     SELECT entry.id, entry.previous, entry.body, entry.hash
+                     FROM chain JOIN entry ON entry.id = chain.previous
+                 )
+                 SELECT body, hash FROM chain ORDER BY id",
             )?;
             // A flipped byte may leave text that is no UTF-8; it must reach the chain's check and not fail here.
             let links = statement.query_map([run], |row| {
@@ -222,8 +233,7 @@ impl Store {
     pub fn runs(&self) -> Result<Vec<RunSummary>, SeamError> {
         let mut runs = self.committer.read("listing runs", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, runbook, environment, operator, input, context, began_at, outcome,
-                        (SELECT count(*) FROM entry WHERE entry.run = run.number)
+                "SELECT id, runbook, environment, operator, input, context, began_at, outcome, entries
                  FROM run ORDER BY number DESC",
             )?;
             let rows = statement.query_map([], |row| {
@@ -312,6 +322,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
     // A checkpoint syncs the database file too; seldom is often enough for a journal that only grows.
     connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    // Before the first table: many runs at a time dirty a page each, and a commit writes whole pages. Entries are small.
+    connection.pragma_update(None, "page_size", 1_024)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let ready = connection
