@@ -23,6 +23,7 @@ fn test() -> bool {
         && cargo(&["fmt", "--all", "--check"], &[])
         && cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[])
         && cargo(&["test", "--workspace", "--all-features"], &[])
+        && cargo(&["run", "--quiet", "--example", "embed"], &[])
         && cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
