@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 verified · 1 internal error · 2 usage · 10 finished unverified · 11 waiting for a human · \
 12 rejected or aborted · 13 refuted · 14 undone · 15 in doubt · 16 refused · 20 plan has changes (--detailed-exitcode) · \
-124 timed out · 130 detached\n\nExample: allclear drill whatsapp-send-failures --auto-approve";
+130 detached\n\nExample: allclear drill whatsapp-send-failures --auto-approve";
 
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]

@@ -21,6 +21,12 @@ pub enum Profile {
 pub enum Fault {
     /// `/api/integrations/status` keeps its first green answer for ever.
     StickyGreen,
+    /// `?force=true` is not read.
+    ForceIgnored,
+    /// Throttle 0 means unlimited; without the fault it blocks.
+    ThrottleZeroUnlimited,
+    /// Unknown admin routes answer 404 with a page instead of JSON.
+    HtmlNotFound,
     /// GET-only admin routes keep their first full answer.
     StaleGetOnlyRoutes,
     /// Each status probe makes the dispatcher send a batch.
@@ -61,8 +67,11 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::StickyGreen,
+        Self::ForceIgnored,
+        Self::ThrottleZeroUnlimited,
+        Self::HtmlNotFound,
         Self::StaleGetOnlyRoutes,
         Self::ProbeSideEffect,
         Self::PauseNotEffective,
@@ -89,6 +98,9 @@ impl Fault {
         matches!(
             self,
             Self::StickyGreen
+                | Self::ForceIgnored
+                | Self::ThrottleZeroUnlimited
+                | Self::HtmlNotFound
                 | Self::StaleGetOnlyRoutes
                 | Self::ProbeSideEffect
                 | Self::PauseNotEffective

@@ -40,17 +40,17 @@ pub(crate) fn routes(shared: Shared) -> Router<Shared> {
         .merge(guarded)
 }
 
-/// What an unknown admin route answers: a page, not JSON.
-pub(crate) async fn not_found() -> Response {
-    page_not_found()
+/// What an unknown route answers: the real platform sends a page, not JSON.
+pub(crate) async fn not_found(State(shared): State<Shared>) -> Response {
+    no_such_route(&shared.world())
 }
 
-fn page_not_found() -> Response {
-    (
-        StatusCode::NOT_FOUND,
-        Html("<!DOCTYPE html><html><body><h1>404</h1><p>This page could not be found.</p></body></html>"),
-    )
-        .into_response()
+fn no_such_route(world: &World) -> Response {
+    if !world.has(Fault::HtmlNotFound) {
+        return answer(404, json!({ "error": "not_found" }));
+    }
+    let page = "<!DOCTYPE html><html><body><h1>404</h1><p>This page could not be found.</p></body></html>";
+    (StatusCode::NOT_FOUND, Html(page)).into_response()
 }
 
 async fn login(State(shared): State<Shared>, body: Bytes) -> Response {
@@ -139,7 +139,7 @@ async fn of_campaign(
     match what.as_str() {
         "targets" => admin_pages::targets(&mut world, id, &query.unwrap_or_default()),
         "status" if world.spec.profile == Profile::Target => campaign_status(&mut world, id),
-        _ => page_not_found(),
+        _ => no_such_route(&world),
     }
 }
 
@@ -266,7 +266,7 @@ async fn wa_send() -> Response {
 async fn audit(State(shared): State<Shared>, body: Bytes) -> Response {
     let mut world = shared.world();
     if world.spec.profile != Profile::Target {
-        return page_not_found();
+        return no_such_route(&world);
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();

@@ -147,9 +147,13 @@ impl World {
             Scenario::QuietHoursMisconfigured => {
                 (to_customer && self.is_quiet_at(at)).then(|| SendError::of("quiet_hours", 409, None))
             }
-            Scenario::ThrottleMisconfigured => {
-                (to_customer && self.throttle() == 0).then(|| SendError::of("130429", 429, Some(60)))
-            }
+            Scenario::ThrottleMisconfigured => (to_customer && self.throttle() == 0).then(|| {
+                if self.has(Fault::ThrottleZeroUnlimited) {
+                    SendError::of("130429", 429, Some(60))
+                } else {
+                    SendError::of("throttled", 409, None)
+                }
+            }),
         }
     }
 
