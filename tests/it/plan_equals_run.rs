@@ -68,9 +68,14 @@ async fn check(spec: WorldSpec) {
     );
     let bound = Terms { plan: Some(plan.clone()), approved_by: Some("kim".to_owned()), ..scene.terms() };
     let finished = scene.run(bound).await;
-    assert!(finished.outcome.is_final(), "{} in {shown}", finished.says);
+    // In a world that loses both the answer and the audit row nobody but a person can tell who paused a campaign.
+    assert!(
+        finished.outcome.is_final() || finished.outcome == Outcome::InDoubt,
+        "{} in {shown}",
+        finished.says
+    );
 
-    let done: BTreeSet<_> = scene.effects().into_keys().collect();
+    let done: BTreeSet<_> = scene.requested().into_keys().collect();
     let (certain, conditional) = (named(&plan, true), named(&plan, false));
     let allowed: BTreeSet<_> = certain.union(&conditional).cloned().collect();
     let unplanned: Vec<_> = done.difference(&allowed).collect();

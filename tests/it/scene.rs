@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear::core::{Clock, Platform, VirtualClock};
+use allclear::engine::journal::Finding;
 use allclear::engine::{
     AutoApprove, Entry, Event, Finished, Humans, MemoryJournal, Plan, Runbook, Terms, execute, plan,
 };
@@ -85,12 +86,21 @@ impl Scene {
         count_effects(&self.sandbox.ledger())
     }
 
+    /// What we asked for, whether the world did it or only said so: some services lie, and a plan cannot know.
+    pub(crate) fn requested(&self) -> BTreeMap<(String, String), usize> {
+        let mut ledger = self.sandbox.ledger();
+        ledger.iter_mut().for_each(|entry| entry.changed = true);
+        count_effects(&ledger)
+    }
+
     /// Every effect that the journal says was applied, named as the ledger names it.
     pub(crate) fn applied(&self) -> BTreeMap<(String, String), usize> {
         let mut applied = BTreeMap::new();
         for entry in self.entries() {
             let (effect, subject) = match entry.event {
-                Event::Applied { of, effect, .. } => (effect, of.subject),
+                // Reconciled: its answer was lost, and asking showed that it had happened.
+                Event::Applied { of, effect, .. }
+                | Event::Reconciled { of, effect, finding: Finding::Happened, .. } => (effect, of.subject),
                 _ => continue,
             };
             *applied.entry(name(&effect, &subject)).or_default() += 1;

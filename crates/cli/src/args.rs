@@ -40,8 +40,8 @@ pub(crate) struct Global {
     /// Configuration file
     #[arg(long, value_name = "FILE", global = true, env = "ALLCLEAR_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Which environment of the configuration; production must be named
-    #[arg(long, value_name = "NAME", global = true, env = "ALLCLEAR_ENV")]
+    /// Which environment of the configuration [env: ALLCLEAR_ENV]; production must be named by this flag
+    #[arg(long, value_name = "NAME", global = true)]
     pub(crate) env: Option<String>,
 }
 

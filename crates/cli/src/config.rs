@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::args::Global;
 use crate::exit::CliError;
+use crate::secret::Source;
 
 const FILE: &str = "allclear.toml";
 
@@ -66,14 +67,6 @@ struct EndpointTable {
     provider: String,
 }
 
-/// Where a secret comes from. Never the file itself: it would end up in a repository.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Source {
-    Env { env: String },
-    File { file: PathBuf },
-}
-
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WhatsAppTable {
@@ -117,9 +110,13 @@ impl Config {
         let Some(path) = path_of(global)? else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(&path)
             .map_err(|error| CliError::usage(format!("{} cannot be read: {error}", path.display())))?;
-        // The error names line and key, and which keys there are.
-        toml::from_str(&text)
-            .map_err(|error| CliError::usage(format!("{}: {}", path.display(), one_line(&error.to_string()))))
+        toml::from_str(&text).map_err(|error| {
+            // Line and key, and never the line's text: somebody may have written a credential there.
+            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            // An environment is read as a whole, so what is wrong in it is found at its heading.
+            let place = line.map_or_else(String::new, |line| format!(" at or below line {line}"));
+            CliError::usage(format!("{}{place}: {}", path.display(), error.message().replace('\n', ", ")))
+        })
     }
 
     /// The environment to act in. Production is never a default.
@@ -133,7 +130,9 @@ impl Config {
                 self.environments.keys().cloned().collect::<Vec<_>>().join(", ")
             ),
         };
-        let name = global.env.as_ref().or(self.default_environment.as_ref());
+        // Read here and not by the parser of flags, which would not tell a flag from a variable exported last week.
+        let variable = std::env::var("ALLCLEAR_ENV").ok().filter(|name| !name.is_empty());
+        let name = global.env.as_ref().or(variable.as_ref()).or(self.default_environment.as_ref());
         let name = name
             .ok_or_else(|| CliError::usage(format!("no environment was named (--env NAME); {}", known())))?;
         let found = self.environments.get(name);
@@ -146,18 +145,6 @@ impl Config {
         }
         Ok((name.clone(), environment.clone()))
     }
-}
-
-/// The error of the parser on one line: where, what, and the fix it suggests.
-fn one_line(text: &str) -> String {
-    let kept = text.lines().filter(|line| {
-        !line
-            .trim_start_matches([' ', '|', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
-            .trim_matches('^')
-            .trim()
-            .is_empty()
-    });
-    kept.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// Which file counts: the named one, the project's (here or above), the user's.
@@ -258,10 +245,10 @@ impl Platform {
             ))
         })?;
         let text = match source {
-            Source::Env { env } => std::env::var(env).map_err(|_| {
+            Source::Env(env) => std::env::var(env).map_err(|_| {
                 CliError::usage(format!("{key}: the variable {env} is not set; set it to the credential"))
             })?,
-            Source::File { file } => std::fs::read_to_string(file).map_err(|error| {
+            Source::File(file) => std::fs::read_to_string(file).map_err(|error| {
                 CliError::usage(format!("{key}: {} cannot be read: {error}", file.display()))
             })?,
         };

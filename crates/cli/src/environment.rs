@@ -65,12 +65,25 @@ impl Wired {
             return Self::sandbox(&run.environment, url, artifacts).await.map_err(|error| {
                 CliError::new(
                     error.exit,
-                    format!("{}; the run's sandbox may have ended: start a new drill", error.message),
+                    format!(
+                        "{}; the run's sandbox may have ended: end the run with `allclear abort {}`",
+                        error.message, run.id
+                    ),
                 )
             });
         }
         let named = Global { env: Some(run.environment.clone()), ..global.clone() };
         Self::named(&named, artifacts).await
+    }
+
+    /// A run's environment whose sandbox has ended, in the machine's time. Good for ending the run and for nothing
+    /// else: what it claims would stay claimed for ever.
+    pub(crate) fn of_gone_sandbox(run: &RunSummary, url: &str, artifacts: PathBuf) -> Result<Self, CliError> {
+        let config = |error: allclear_clients::ConfigError| CliError::usage(error.to_string());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let settings = allclear_clients::sandbox::settings(url, artifacts).map_err(config)?;
+        let platform = allclear_clients::connect(settings, &clock).map_err(config)?;
+        Ok(Self { name: run.environment.clone(), platform, clock, sandbox: Some(url.to_owned()) })
     }
 
     /// What a later process needs to find it again; no secrets.

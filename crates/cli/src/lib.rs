@@ -16,11 +16,14 @@ mod config;
 mod environment;
 mod exit;
 mod humans;
+mod interrupt;
 mod output;
 mod sandbox;
+mod secret;
 mod view;
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -56,13 +59,27 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> Exit
             return code.into();
         }
     };
+    quiet_panics();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&exit::CliError::internal(error.to_string()), parsed.global.json),
     };
     let json = parsed.global.json;
-    match runtime.block_on(commands::dispatch(parsed, hooks)) {
-        Ok(code) => code.into(),
-        Err(error) => exit::report(&error, json),
+    let dispatched = AssertUnwindSafe(|| runtime.block_on(commands::dispatch(parsed, hooks)));
+    match catch_unwind(dispatched) {
+        Ok(Ok(code)) => code.into(),
+        Ok(Err(error)) => exit::report(&error, json),
+        Err(_) => Exit::Internal.into(),
     }
+}
+
+/// A panic's text may hold whatever was being formatted, a credential included: only its place is shown.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        output::say(&format!(
+            "allclear: a defect at {place}; the run's journal is intact: go on with `allclear resume @last`, and report \
+             that place"
+        ));
+    }));
 }

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 /// Writes one line. `println!` would panic when nobody reads any more.
 pub(crate) fn line(to: &mut dyn Write, text: &str) {
+    // Names come from services: an escape sequence in one must not redraw a terminal.
+    let text: String =
+        text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c }).collect();
     let _ = writeln!(to, "{text}");
     let _ = to.flush();
 }

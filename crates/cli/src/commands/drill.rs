@@ -43,6 +43,11 @@ async fn on_sandbox(
     let plan = make_plan(global, entry, &Value::Null, &on).await?;
     say(&output::plan_text(&plan));
     if !(args.auto_approve || global.yes || !plan.has_effects()) {
+        if global.no_input {
+            say("nobody may be asked (--no-input); approve with --yes or --auto-approve");
+            stop_sandbox(url).await;
+            return Ok(Exit::Waiting);
+        }
         let asked =
             crate::humans::read_line(&format!("\nApply this plan ({} effects)? [y/N] ", plan.effects.len()))
                 .await;

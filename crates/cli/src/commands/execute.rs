@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allclear_engine::report::{Postmortem, to_markdown};
-use allclear_engine::sqlite::{NewRun, Store};
+use allclear_engine::sqlite::{NewRun, RunSummary, Store};
 use allclear_engine::{
-    AutoApprove, Detach, Elsewhere, Finished, Humans, Nobody, Plan, Refusal, Runbook, Seam, Terms, execute,
-    plan,
+    AutoApprove, Elsewhere, Finished, Humans, Nobody, Plan, Refusal, Runbook, Seam, Terms, execute, plan,
 };
 use allclear_runbooks::Entry;
 use serde_json::{Value, json};
@@ -19,6 +18,7 @@ use crate::config::state_dir;
 use crate::environment::Wired;
 use crate::exit::{CliError, Exit};
 use crate::humans::{Terminal, gate_text, read_line};
+use crate::interrupt::{Interruptible, LetGo};
 use crate::output::{self, say};
 use crate::view::View;
 
@@ -195,10 +195,21 @@ pub(super) async fn resume(
             format!("run {} has ended {outcome}; read it with: allclear report {}", run.id, run.id),
         ));
     }
+    let on = Wired::of_run(global, &run, folder(global, &run.id).join("artifacts")).await?;
+    take_up(global, &store, &run, on, gates, hooks).await
+}
+
+/// Takes a run up in an environment that was wired for it.
+pub(super) async fn take_up(
+    global: &Global,
+    store: &Store,
+    run: &RunSummary,
+    on: Wired,
+    gates: &GatePolicy,
+    hooks: Hooks,
+) -> Result<Exit, CliError> {
     let entry = runbook(&run.runbook)?;
-    let folder = folder(global, &run.id);
-    let plan = read_plan(&folder.join("plan.json"))?;
-    let on = Wired::of_run(global, &run, folder.join("artifacts")).await?;
+    let plan = read_plan(&folder(global, &run.id).join("plan.json"))?;
     let seam = store.take_up(&run.id, Arc::clone(&on.clock))?;
     say(&format!("Run {} is taken up again", run.id));
     let terms = Terms {
@@ -238,18 +249,22 @@ async fn follow(
     let began = store(global)?.find(&id)?.began_at;
     let procedure = build(entry, &terms.input, &on)?;
     let view = View::of(entry.steps).beginning_at(began);
-    let detach = Detach::default();
+    let let_go = LetGo::new();
     let shown = view.clone();
-    let terms =
-        Terms { listener: Some(Arc::new(move |entry| shown.show(entry))), detach: detach.clone(), ..terms };
+    let terms = Terms {
+        listener: Some(Arc::new(move |entry| shown.show(entry))),
+        detach: let_go.detach.clone(),
+        ..terms
+    };
     let seam = match &hooks.wrap_seam {
         Some(wrap) => wrap(seam),
         None => seam,
     };
+    let seam = Box::new(Interruptible::new(seam, let_go.clone()));
     let finished = tokio::select! {
         finished = execute(&*procedure, seam, terms) => finished?,
         () = view.count_down(Arc::clone(&on.clock)) => unreachable!("the view does not end by itself"),
-        never = detach_on_interrupt(&detach, &id) => match never {},
+        never = let_go.on_signals(&id) => match never {},
     };
     view.finish();
     let report = write_report(global, entry, &id)?;
@@ -269,20 +284,6 @@ async fn follow(
         tell_how_to_go_on(global, &id)?;
     }
     Ok((exit, finished))
-}
-
-/// The first Ctrl-C asks the run to let go at the next safe point; the second ends the process.
-async fn detach_on_interrupt(detach: &Detach, run: &str) -> std::convert::Infallible {
-    loop {
-        if tokio::signal::ctrl_c().await.is_err() {
-            return std::future::pending().await;
-        }
-        if detach.is_requested() {
-            std::process::exit(Exit::Detached as i32);
-        }
-        detach.request();
-        say(&format!("\ndetaching after the current effect is settled; go on with: allclear resume {run}"));
-    }
 }
 
 fn tell_how_to_go_on(global: &Global, id: &str) -> Result<(), CliError> {

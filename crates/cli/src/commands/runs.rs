@@ -8,9 +8,11 @@ use allclear_engine::sqlite::RunSummary;
 use serde_json::json;
 
 use super::catalogue::runbook;
-use super::execute::{operator, save, store};
+use super::execute::{folder, operator, save, store, take_up};
 use super::gates::open_question;
-use crate::args::{Format, Global};
+use crate::Hooks;
+use crate::args::{Format, GatePolicy, Global};
+use crate::environment::Wired;
 use crate::exit::{CliError, Exit};
 use crate::humans::gate_text;
 use crate::output::{self, say};
@@ -86,13 +88,22 @@ pub(super) async fn watch(global: &Global, name: &str) -> Result<Exit, CliError>
     }
 }
 
-pub(super) fn abort(global: &Global, name: &str) -> Result<Exit, CliError> {
+pub(super) async fn abort(global: &Global, name: &str, hooks: Hooks) -> Result<Exit, CliError> {
     let store = store(global)?;
     let run = store.find(name)?;
     if let Some(outcome) = run.outcome {
         return Err(CliError::new(Exit::Refused, format!("run {} has ended {outcome} already", run.id)));
     }
     store.abort(&run.id, &operator(global))?;
+    if !run.held
+        && let Some(on) = gone_sandbox(global, &run).await?
+    {
+        // Nobody could ever take it up, and what it holds would be refused to every later run.
+        say(&format!("the sandbox of run {} is gone, so the run is ended now", run.id));
+        let nobody = Global { no_input: true, ..global.clone() };
+        let exit = take_up(&nobody, &store, &run, on, &GatePolicy::default(), hooks).await?;
+        return Ok(if exit == Exit::Rejected { Exit::Verified } else { exit });
+    }
     let next = if run.held {
         "it ends after its current effect is settled"
     } else {
@@ -100,6 +111,17 @@ pub(super) fn abort(global: &Global, name: &str) -> Result<Exit, CliError> {
     };
     output::result(&format!("run {} was asked to end; {next}", run.id));
     Ok(Exit::Verified)
+}
+
+/// The environment of a run whose sandbox does not answer any more; `None` where there is one that does.
+async fn gone_sandbox(global: &Global, run: &RunSummary) -> Result<Option<Wired>, CliError> {
+    let artifacts = folder(global, &run.id).join("artifacts");
+    match run.context["sandbox"].as_str() {
+        Some(url) if Wired::of_run(global, run, artifacts.clone()).await.is_err() => {
+            Wired::of_gone_sandbox(run, url, artifacts).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 pub(super) fn report(

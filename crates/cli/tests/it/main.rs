@@ -5,5 +5,6 @@
 mod bad_input;
 mod desk;
 mod kill_walk;
+mod letting_go;
 mod strace_walk;
 mod use_as_a_person;

@@ -1,0 +1,123 @@
+//! Letting go on request: Ctrl-C and SIGTERM.
+//!
+//! The first request lets the current effect settle and then detaches; the run can be resumed. The second ends the
+//! process at once, which is safe too: the journal is on the disk, and a resume asks about what was in flight.
+
+use std::sync::Arc;
+
+use allclear_core::Clock;
+use allclear_engine::journal::{Entry, Event};
+use allclear_engine::seam::{Recorded, Signal, Woken};
+use allclear_engine::{Detach, Seam, SeamError};
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::exit::Exit;
+use crate::output::say;
+
+/// Asks a run to let go; clones share one request.
+#[derive(Debug, Clone)]
+pub(crate) struct LetGo {
+    pub(crate) detach: Detach,
+    asked: watch::Sender<bool>,
+}
+
+impl LetGo {
+    pub(crate) fn new() -> Self {
+        Self { detach: Detach::default(), asked: watch::Sender::new(false) }
+    }
+
+    fn request(&self) {
+        self.detach.request();
+        self.asked.send_replace(true);
+    }
+
+    async fn requested(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    /// Asks on the first Ctrl-C or SIGTERM, and ends the process on the second.
+    pub(crate) async fn on_signals(&self, run: &str) -> std::convert::Infallible {
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            // Without handlers the signals do what they always do, and the journal copes.
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+            if self.detach.is_requested() {
+                std::process::exit(Exit::Detached as i32);
+            }
+            self.request();
+            say(&format!(
+                "\ndetaching after the current effect is settled; go on with: allclear resume {run}"
+            ));
+        }
+    }
+}
+
+/// A seam whose waits end when the run is asked to let go. The engine itself looks only between waits, and a wait may
+/// last an hour.
+pub(crate) struct Interruptible {
+    inner: Box<dyn Seam>,
+    let_go: LetGo,
+}
+
+impl Interruptible {
+    pub(crate) fn new(inner: Box<dyn Seam>, let_go: LetGo) -> Self {
+        Self { inner, let_go }
+    }
+}
+
+#[async_trait]
+impl Seam for Interruptible {
+    async fn record(&mut self, key: &str, body: BoxFuture<'_, Event>) -> Result<Recorded, SeamError> {
+        self.inner.record(key, body).await
+    }
+
+    fn recorded(&self, key: &str) -> Option<&Entry> {
+        self.inner.recorded(key)
+    }
+
+    async fn sleep(&mut self, until: Timestamp) -> Result<Woken, SeamError> {
+        tokio::select! {
+            biased;
+            woken = self.inner.sleep(until) => woken,
+            () = self.let_go.requested() => Ok(Woken::By(Signal::Detach)),
+        }
+    }
+
+    async fn signal(
+        &mut self,
+        gate: &str,
+        until: Option<Timestamp>,
+        patience: bool,
+    ) -> Result<Woken, SeamError> {
+        if !patience {
+            return self.inner.signal(gate, until, patience).await;
+        }
+        // An answer that lies ready counts before the request: it was given first.
+        tokio::select! {
+            biased;
+            woken = self.inner.signal(gate, until, patience) => woken,
+            () = self.let_go.requested() => Ok(Woken::By(Signal::Detach)),
+        }
+    }
+
+    async fn claim(&mut self, resource: &str) -> Result<(), SeamError> {
+        self.inner.claim(resource).await
+    }
+
+    fn incarnation(&self) -> u32 {
+        self.inner.incarnation()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock()
+    }
+}
