@@ -89,7 +89,9 @@ impl Scene {
     /// What we asked for, whether the world did it or only said so: some services lie, and a plan cannot know.
     pub(crate) fn requested(&self) -> BTreeMap<(String, String), usize> {
         let mut ledger = self.sandbox.ledger();
-        ledger.iter_mut().for_each(|entry| entry.changed = true);
+        for entry in &mut ledger {
+            entry.changed = true;
+        }
         count_effects(&ledger)
     }
 

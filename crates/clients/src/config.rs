@@ -178,14 +178,19 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
 }
 
 fn check_url(field: &'static str, value: &str) -> Result<(), ConfigError> {
-    let not_a_url = || ConfigError::NotAUrl { field, value: value.to_owned() };
+    // What stands before an `@` may be a password; credentials have settings of their own.
+    let shown = value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, rest)| format!("…@{rest}"));
+    let not_a_url = || ConfigError::NotAUrl { field, value: shown.clone() };
     let url = reqwest::Url::parse(value).map_err(|_| not_a_url())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(not_a_url());
+    }
     let host = url.host_str().ok_or_else(not_a_url)?;
     let is_loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback => Ok(()),
-        "http" => Err(ConfigError::ClearText { field, value: value.to_owned() }),
+        "http" => Err(ConfigError::ClearText { field, value: shown }),
         _ => Err(not_a_url()),
     }
 }

@@ -54,16 +54,14 @@ impl AdminApi {
         let path = format!("/api/campaigns/{action}");
         let reply =
             self.call(|| Call::write(Method::POST, path.clone(), json!({ "campaignId": campaign }))).await?;
-        if reply.status == 400 {
-            return Err(reply.failure());
-        }
-        // The row is written before anything can fail, so a failure proves nothing.
+        // The row is written before anything can fail, so a failure proves nothing, with two exceptions: the route's own
+        // validation and the guard before it. The dispatcher's status is passed on as it is, so a 400, 401 or 403 of
+        // its own looks like theirs, except that it comes with an `integration`.
         let unknown = |detail: String| reply.unusable(&detail);
         if !reply.is_success() {
-            return Err(match reply.failure() {
-                stopped @ PortError::Stopped { .. } => stopped,
-                other => unknown(other.to_string()),
-            });
+            let refused_before = matches!(reply.status, 400 | 401) && !speaks_of_integration(&reply);
+            let failure = reply.failure();
+            return Err(if refused_before { failure } else { unknown(failure.to_string()) });
         }
         reply.expect::<Envelope>()?.healthy().map_err(unknown)
     }
@@ -83,6 +81,14 @@ impl AdminApi {
 
     /// `POST /api/settings`: replaces all three fields. Says "saved" even when it is not so.
     pub(crate) async fn write_settings(&self, policy: &SendPolicy, opt_out: &Value) -> Result<()> {
+        if policy.throttle_per_minute == 0 {
+            return Err(PortError::Rejected {
+                service: self.http.service(),
+                call: "POST /api/settings".to_owned(),
+                code: None,
+                detail: "a throttle of 0 means unlimited there; give at least 1".to_owned(),
+            });
+        }
         let body = json!({
             "quietHours": {
                 "start": policy.quiet_hours.start.strftime("%H:%M").to_string(),
@@ -99,10 +105,11 @@ impl AdminApi {
     async fn call(&self, make: impl Fn() -> Call) -> Result<Reply> {
         let session = self.sign_in(None).await?;
         let reply = self.http.send(make().header("cookie", session.cookie.expose_secret())).await?;
-        if reply.status != 401 {
+        // Only the guard's own 401 is given before anything is acted upon; a dispatcher's that is passed on is not.
+        if reply.status != 401 || speaks_of_integration(&reply) {
             return Ok(reply);
         }
-        // The session has ended. A 401 is given before anything is acted upon, so the call may be made again, once.
+        // The session has ended, so the call may be made again, once.
         let session = self.sign_in(Some(&session)).await?;
         self.http.send(make().header("cookie", session.cookie.expose_secret())).await
     }
@@ -131,6 +138,11 @@ impl AdminApi {
         *current = Some(session.clone());
         Ok(session)
     }
+}
+
+/// Whether an answer comes from behind the API: then its route had run.
+fn speaks_of_integration(reply: &Reply) -> bool {
+    reply.json().is_some_and(|body| !body["integration"].is_null())
 }
 
 #[async_trait]

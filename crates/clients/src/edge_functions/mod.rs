@@ -54,12 +54,12 @@ fn accepted(reply: &Reply) -> Result<Accepted, PortError> {
         return Err(classify(reply));
     }
     let body: Value = reply.expect()?;
+    // A 202 "skipped" is an answer, and it says that nothing was sent, whatever else it says.
+    if body["status"] == "skipped" {
+        return Err(reply.rejected("skipped", "it skipped the message; nothing was sent"));
+    }
     match body["message_id"].as_str().filter(|id| !id.is_empty()) {
         Some(id) => Ok(Accepted { message_id: id.to_owned() }),
-        // A 202 "skipped" is an answer, and it says that nothing was sent.
-        None if body["status"] == "skipped" => {
-            Err(reply.rejected("skipped", "it skipped the message; nothing was sent"))
-        }
         None => Err(reply.unusable("it accepted the message and gave no message id")),
     }
 }

@@ -277,6 +277,7 @@ fn root_cause(error: &reqwest::Error) -> String {
 
 /// Foreign words, fit for a journal and a terminal: no numbers, no control characters, not too long.
 pub(crate) fn clean(text: &str) -> String {
-    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL).collect();
-    mask_numbers_in(visible.trim())
+    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // Masked before it is cut: half a number looks like none.
+    mask_numbers_in(visible.trim()).chars().take(DETAIL).collect()
 }

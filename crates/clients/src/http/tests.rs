@@ -140,3 +140,11 @@ async fn errors_show_no_numbers_no_control_characters_and_no_query() {
     assert!(!error.contains("788123012") && !error.contains('\u{1b}'), "{error}");
     assert!(error.contains("+250 78* *** 012"), "{error}");
 }
+
+#[test]
+fn a_number_that_lies_across_the_cut_is_masked() {
+    for before in DETAIL - 13..DETAIL {
+        let shown = clean(&format!("{} 250788123012", "x".repeat(before)));
+        assert!(!shown.contains("2507"), "{shown}");
+    }
+}

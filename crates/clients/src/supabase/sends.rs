@@ -3,7 +3,7 @@
 use allclear_core::notification::{FailedNotification, NotificationId, RetryAnswer};
 use allclear_core::ports::{Delivery, Notifications, SendLog};
 use allclear_core::target::SendTally;
-use allclear_core::{CampaignId, Msisdn};
+use allclear_core::{CampaignId, Msisdn, PortError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -42,16 +42,18 @@ impl SendLog for Supabase {
                 call = call.query("campaign_id", format!("eq.{campaign}"));
             }
             let page: Vec<SendRow> = self.rows(call).await?;
+            // Only an empty page is the end: a server may be configured to give fewer rows than asked for.
+            let Some(last) = page.last().map(|row| row.id) else { return Ok(tally) };
+            if last <= after {
+                return Err(self.walks_in_circles("send_logs"));
+            }
+            after = last;
             for row in &page {
                 match (&row.error, row.delivery_status.as_deref()) {
                     (Some(error), _) => count_failure(&mut tally, row.sent_at, error),
                     (None, Some("failed")) => count_failure(&mut tally, row.sent_at, "unknown"),
                     _ => tally.sent += 1,
                 }
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = last.id,
-                _ => return Ok(tally),
             }
         }
     }
@@ -123,6 +125,15 @@ impl Notifications for Supabase {
 }
 
 impl Supabase {
+    /// A server that does not heed the key would be asked for the same page for ever.
+    fn walks_in_circles(&self, table: &str) -> PortError {
+        PortError::Malformed {
+            service: self.http.service(),
+            call: format!("GET /rest/v1/{table}"),
+            detail: "the next page does not begin after the last one".to_owned(),
+        }
+    }
+
     async fn notifications_since(
         &self,
         since: Timestamp,
@@ -144,10 +155,13 @@ impl Supabase {
                 call = call.query("id", format!("gt.{after}"));
             }
             let page: Vec<NotificationRow> = self.rows(call).await?;
-            let whole = page.len() == PAGE;
-            after = page.last().map(|row| row.id);
+            let Some(last) = page.last().map(|row| row.id) else { return Ok(rows) };
+            if after.is_some_and(|after| last <= after) {
+                return Err(self.walks_in_circles("notifications"));
+            }
+            after = Some(last);
             rows.extend(page);
-            if !whole || rows.len() >= limit {
+            if rows.len() >= limit {
                 return Ok(rows);
             }
         }

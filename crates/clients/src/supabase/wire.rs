@@ -1,6 +1,7 @@
 //! The tables' rows, the columns that we read.
 
 use allclear_core::notification::NotificationId;
+use allclear_core::send_fault::SendFault;
 use allclear_core::{CampaignId, CampaignStatus, Msisdn, TargetId, TargetStatus};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -82,14 +83,54 @@ impl ErrorText {
             && !body["code"].is_null()
         {
             let code = body["code"].as_str().map_or_else(|| body["code"].to_string(), str::to_owned);
+            let code = if is_code(&code) { code } else { code_in_prose(&code) };
             return Self { code, retry_after: body["retry_after"].as_u64() };
         }
-        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let looks_like_a_code =
-            |word: &&str| word.len() >= 3 && (word.bytes().all(|b| b.is_ascii_digit()) || word.contains('_'));
-        Self {
-            code: words.into_iter().find(looks_like_a_code).unwrap_or("unknown").to_owned(),
-            retry_after: None,
-        }
+        Self { code: code_in_prose(text), retry_after: None }
     }
+}
+
+/// A word that can stand for a failure. It becomes a key of tallies, which are journaled and reported, so nothing with
+/// as many digits as a phone number passes.
+fn is_code(word: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=40).contains(&word.len())
+        && word.bytes().all(plain)
+        && word.bytes().filter(u8::is_ascii_digit).count() <= 6
+}
+
+/// The code in a sentence: the platform's own words have an underscore, WhatsApp's numbers are known and most have five
+/// digits or more. A smaller one counts only where it is announced and set off: "after 200 ms" is no code 200, which
+/// would mean that our credential is refused.
+fn code_in_prose(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = text;
+    let mut words = 0;
+    while let Some(start) = rest.find(is_part) {
+        let (before, from_word) = (rest[..start].trim_end(), &rest[start..]);
+        let (word, after) = from_word.split_at(from_word.find(|c| !is_part(c)).unwrap_or(from_word.len()));
+        let alone = words == 0 && after.trim().is_empty();
+        let announced = before.ends_with([':', '#', '(', '=']) || words == 0;
+        let set_off = !after.trim_start().starts_with(is_part);
+        let stands_for_a_failure = match word.parse::<u32>() {
+            Ok(number) => {
+                let known = SendFault::from_code(number) != SendFault::Unknown;
+                known && (number >= 10_000 || (announced && set_off) || follows_code(text, word))
+            }
+            Err(_) => word.contains('_') || alone,
+        };
+        if stands_for_a_failure && is_code(word) {
+            return word.to_owned();
+        }
+        words += 1;
+        rest = after;
+    }
+    "unknown".to_owned()
+}
+
+/// Whether the text calls that number a code: "error code 190 expired".
+fn follows_code(text: &str, number: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let phrase = format!("code {number}");
+    text.split(&phrase).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
