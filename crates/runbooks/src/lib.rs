@@ -1,7 +1,7 @@
 //! The runbooks of Allclear: each procedure in one folder, and the catalogue that lists them.
 //!
 //! A procedure is an ordinary async function over a [`Run`](allclear_engine::Run) and ports. Adding one touches its own
-//! folder and [`catalogue`].
+//! folder and [`catalogue()`].
 //!
 //! ```
 //! let runbook = allclear_runbooks::find("whatsapp-send-failures").unwrap();
