@@ -223,6 +223,8 @@ pub struct ChatMessage {
     pub channel: String,
     /// The text. Foreign words in it are escaped by the client.
     pub text: String,
+    /// What it is about, in a word or two: tells several messages to one channel apart.
+    pub about: String,
     /// What we find it again by; unique per message.
     pub marker: String,
 }

@@ -81,6 +81,19 @@ impl SendTally {
     }
 }
 
+impl std::fmt::Display for SendTally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} sent, failed: ", self.sent)?;
+        if self.failed.is_empty() {
+            return f.write_str("none");
+        }
+        for (n, (code, count)) in self.failed.iter().enumerate() {
+            write!(f, "{}{count} × {code}", if n > 0 { ", " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

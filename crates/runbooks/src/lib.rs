@@ -10,6 +10,7 @@
 //! ```
 
 pub mod catalogue;
+mod effects;
 pub mod whatsapp_send_failures;
 
 pub use catalogue::{Entry, InputError, Scenario, UnknownRunbook, catalogue, find};

@@ -4,8 +4,9 @@ use allclear_core::Platform;
 use allclear_engine::{Approval, Escalation, Gate, Halt, Run, Step};
 use async_trait::async_trait;
 
-use super::effects::{PauseCampaign, Paused, RestoreQueue, SkipQueue};
+use super::effects::{RestoreQueue, SkipQueue};
 use super::{WA_I1, WA_R1};
+use crate::effects::{PauseCampaign, Paused};
 
 /// Sending goes on although the campaigns are paused: stop the queue itself, when a person agrees.
 pub(super) struct StopTheQueue {

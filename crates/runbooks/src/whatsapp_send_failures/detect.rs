@@ -204,8 +204,8 @@ impl Probe for SendHealth {
             if elevated { format!("; {}", cause.title()) } else { String::new() },
         );
         let evidence = vec![
-            Evidence::new("send_logs (PostgREST)", tally_text(&sends)),
-            Evidence::new("notifications (PostgREST)", tally_text(&notifications)),
+            Evidence::new("send_logs (PostgREST)", sends.to_string()),
+            Evidence::new("notifications (PostgREST)", notifications.to_string()),
             phone_evidence,
         ];
         let signal = Signal {
@@ -244,12 +244,6 @@ fn by_fault(tally: &SendTally) -> BTreeMap<SendFault, u64> {
         *faults.entry(SendFault::from_text(code)).or_default() += count;
     }
     faults
-}
-
-pub(super) fn tally_text(tally: &SendTally) -> String {
-    let codes: Vec<String> = tally.failed.iter().map(|(code, count)| format!("{count} × {code}")).collect();
-    let codes = if codes.is_empty() { "none".to_owned() } else { codes.join(", ") };
-    format!("{} sent, failed: {codes}", tally.sent)
 }
 
 /// The campaigns that run, or those of them that were named.

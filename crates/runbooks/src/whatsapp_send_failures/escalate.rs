@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use allclear_core::ports::{AccountIds, Chat, ChatMessage, Page, Paging, Provider, Ticket};
+use allclear_core::ports::{AccountIds, Provider, Ticket};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Escalation, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Note, Prediction,
-    Reconciled, Repeat, Run,
+    Applied, Effect, Escalation, Foreseen, Halt, Intent, Judgement, NoUndo, Note, Prediction, Reconciled,
+    Repeat, Run,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::WA_E1;
 use super::detect::Signal;
-use super::effects::change;
 use super::messages;
+use crate::effects::{PageSomebody, PostMessage, change};
 
 /// Tells everybody who must know that the failures last.
 pub(super) struct NotifyProvider {
@@ -38,12 +38,22 @@ impl NotifyProvider {
         let told = run.attempt(&WA_E1, ticket).await.map(drop);
         Self::go_on_without(run, "open a ticket at the WhatsApp provider by hand", told).await?;
 
-        let told =
-            run.attempt(&WA_E1, PageSomebody::about(&self.on, &self.signal, &self.run)).await.map(drop);
+        let told = run
+            .attempt(&WA_E1, PageSomebody::with(&self.on, messages::page(&self.signal, &self.run)))
+            .await
+            .map(drop);
         Self::go_on_without(run, "page somebody by hand", told).await?;
 
-        let told =
-            run.attempt(&WA_E1, TellOperations::about(&self.on, &self.signal, &self.run)).await.map(drop);
+        let told = run
+            .attempt(
+                &WA_E1,
+                PostMessage::of(
+                    &self.on,
+                    messages::chat(&self.on.limits.ops_channel, &self.signal, &self.run),
+                ),
+            )
+            .await
+            .map(drop);
         Self::go_on_without(run, "tell the operations channel by hand", told).await?;
 
         run.note(&WA_E1, Note::Mitigation { says: "the WhatsApp provider was notified".to_owned() }).await
@@ -145,152 +155,5 @@ impl Effect for OpenTicket {
     ) -> Result<Judgement, PortError> {
         let says = format!("the provider gave ticket {}; its intake cannot be read back", receipt.reference);
         Ok(Judgement::unverifiable(says))
-    }
-}
-
-/// Pages whoever is on call.
-#[derive(Clone)]
-struct PageSomebody {
-    paging: Arc<dyn Paging>,
-    page: Page,
-}
-
-impl PageSomebody {
-    fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
-        Self { paging: Arc::clone(&on.paging), page: messages::page(signal, run) }
-    }
-}
-
-#[async_trait]
-impl Effect for PageSomebody {
-    type Receipt = ();
-    type Undo = NoUndo;
-
-    fn name(&self) -> &'static str {
-        "pagerduty.trigger"
-    }
-
-    fn subject(&self) -> String {
-        "page".to_owned()
-    }
-
-    fn title(&self) -> String {
-        "page whoever is on call".to_owned()
-    }
-
-    /// While the alert is open, PagerDuty takes a second trigger with its dedup key for the same alert.
-    fn repeat(&self) -> Repeat {
-        Repeat::Readable
-    }
-
-    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        if self.paging.find(&self.page.dedup_key).await?.is_some() {
-            return Ok(Prediction::default());
-        }
-        Ok(Prediction::of(change("incident", "page", &self.page.summary, "state", "none", "triggered")))
-    }
-
-    fn foresee(&self, _prediction: &Prediction) {}
-
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
-        self.paging.trigger(&self.page).await?;
-        Ok(Applied { receipt: (), says: format!("PagerDuty accepted the alert {}", self.page.dedup_key) })
-    }
-
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(match self.paging.find(&self.page.dedup_key).await? {
-            Some(incident) => Reconciled::Happened(Applied {
-                receipt: (),
-                says: format!("PagerDuty has incident {}", incident.id),
-            }),
-            None => Reconciled::DidNot { why: "PagerDuty has no incident for the dedup key".to_owned() },
-        })
-    }
-
-    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        let source = "PagerDuty REST, incidents by dedup key";
-        Ok(match self.paging.find(&self.page.dedup_key).await? {
-            Some(incident) => {
-                let shows = format!("incident {} is {}", incident.id, incident.status);
-                Judgement::verified("PagerDuty has the incident", vec![Evidence::new(source, shows)])
-            }
-            // 202 is acceptance; the incident appears a little later.
-            None => Judgement::pending(
-                "PagerDuty accepted the alert and shows no incident",
-                vec![Evidence::new(source, "none")],
-            ),
-        })
-    }
-}
-
-/// Posts a line in the operations channel.
-#[derive(Clone)]
-struct TellOperations {
-    chat: Arc<dyn Chat>,
-    message: ChatMessage,
-}
-
-impl TellOperations {
-    fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
-        Self { chat: Arc::clone(&on.chat), message: messages::chat(&on.limits.ops_channel, signal, run) }
-    }
-}
-
-#[async_trait]
-impl Effect for TellOperations {
-    type Receipt = ();
-    type Undo = NoUndo;
-
-    fn name(&self) -> &'static str {
-        "slack.post"
-    }
-
-    fn subject(&self) -> String {
-        format!("channel {}", self.message.channel)
-    }
-
-    fn title(&self) -> String {
-        format!("tell {}", self.message.channel)
-    }
-
-    fn repeat(&self) -> Repeat {
-        Repeat::Readable
-    }
-
-    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let channel = &self.message.channel;
-        let posted = change("message", channel, channel, "escalation", "not posted", "posted");
-        Ok(Prediction::of(posted).note(self.message.text.clone()))
-    }
-
-    fn foresee(&self, _prediction: &Prediction) {}
-
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
-        let posted = self.chat.post(&self.message).await?;
-        Ok(Applied { receipt: (), says: format!("Slack accepted the message as {}", posted.ts) })
-    }
-
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(match self.chat.find(&self.message.channel, &self.message.marker).await? {
-            Some(posted) => Reconciled::Happened(Applied {
-                receipt: (),
-                says: format!("the channel has it as {}", posted.ts),
-            }),
-            None => Reconciled::DidNot { why: "the channel does not have it".to_owned() },
-        })
-    }
-
-    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        let source = "Slack, conversations.history";
-        Ok(match self.chat.find(&self.message.channel, &self.message.marker).await? {
-            Some(posted) => Judgement::verified(
-                "the channel has the message",
-                vec![Evidence::new(source, format!("message {}", posted.ts))],
-            ),
-            None => Judgement::pending(
-                "Slack accepted the message and does not show it",
-                vec![Evidence::new(source, "none")],
-            ),
-        })
     }
 }

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::effects::{Paused, change};
+use crate::effects::{Paused, change};
 
 /// Rows asked for at a time: what PostgREST gives at most by default.
 const PAGE: u32 = 1_000;

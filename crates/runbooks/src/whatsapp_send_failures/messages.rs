@@ -58,6 +58,7 @@ pub(super) fn chat(channel: &str, signal: &Signal, run: &str) -> ChatMessage {
             "WhatsApp sends fail ({}). Campaigns are paused, the provider was notified. Run {run}.",
             signal.cause.title()
         ),
+        about: "escalation".to_owned(),
         marker: format!("whatsapp-send-failures/{run}/escalated"),
     }
 }

@@ -33,11 +33,11 @@ use serde::{Deserialize, Serialize};
 
 use contingencies::StopTheQueue;
 use detect::{Cause, RunningCampaigns, SendHealth, Signal, StoredSendPolicy};
-use effects::{
-    AuditNote, PauseCampaign, Paused, PostponeSends, RepairPolicy, RequeueNotifications, SendCanary,
-};
+use effects::{PostponeSends, RepairPolicy, RequeueNotifications, SendCanary};
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
+
+use crate::effects::{AuditNote, PauseCampaign, Paused};
 
 /// Detect: elevated failures, `send_failed`, or the function answering 5xx/429.
 pub const WA_D1: Step = Step {
@@ -46,8 +46,11 @@ pub const WA_D1: Step = Step {
     title: "Elevated failures in Notifications, toast error `send_failed`, or EF returning 5xx/429",
 };
 /// Pause campaigns, and prove that sending stopped.
-pub const WA_I1: Step =
-    Step { id: "WA-I1", phase: Phase::Immediate, title: "Pause campaigns to prevent further sends" };
+pub const WA_I1: Step = Step {
+    id: "WA-I1",
+    phase: Phase::Immediate,
+    title: "Pause campaigns via Admin Panel (`Stop` action) to prevent further sends",
+};
 /// Check quiet hours and throttle.
 pub const WA_I2: Step = Step {
     id: "WA-I2",
@@ -148,7 +151,12 @@ impl Runbook for WhatsAppSendFailures {
             Ok(resolution) => {
                 run.perform(
                     &WA_R2,
-                    AuditNote::incident_resolution(&self.on, run.id(), &done.facts(&resolution.says)),
+                    AuditNote::incident_resolution(
+                        &self.on,
+                        run.id(),
+                        "campaigns",
+                        &done.facts(&resolution.says),
+                    ),
                 )
                 .await?;
                 Ok(resolution)
@@ -325,7 +333,8 @@ impl WhatsAppSendFailures {
         if !is_end || !can_still_act || done.paused.is_empty() {
             return Ok(());
         }
-        let note = AuditNote::incident_resolution(&self.on, run.id(), &done.facts(&halt.to_string()));
+        let note =
+            AuditNote::incident_resolution(&self.on, run.id(), "campaigns", &done.facts(&halt.to_string()));
         match run.attempt(&WA_R2, note).await {
             // Why the run ends matters more than that its record could not be written too; the journal has both.
             Ok(_) | Err(Halt::Failed { .. } | Halt::Refused(_) | Halt::Unverified { .. }) => Ok(()),

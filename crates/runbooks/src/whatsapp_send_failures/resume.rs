@@ -15,9 +15,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::contingencies::PauseAgain;
-use super::detect::{StoredSendPolicy, tally_text};
-use super::effects::{Paused, RestoreQueue, ResumeCampaign};
+use super::detect::StoredSendPolicy;
+use super::effects::RestoreQueue;
 use super::{WA_R1, WhatsAppSendFailures};
+use crate::effects::{Paused, ResumeCampaign};
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
 const RELAPSE_PERCENT: u64 = 5;
@@ -242,7 +243,7 @@ impl Probe for SendsAfterResume {
             percent: percent_of_our_failures(&tally),
             intervals: elapsed / self.interval.as_secs().max(1),
         };
-        let says = format!("{} since its resume: {}", self.campaign.name, tally_text(&tally));
+        let says = format!("{} since its resume: {}", self.campaign.name, tally);
         let evidence = vec![Evidence::new("send_logs (PostgREST)", says.clone())];
         Ok(Observation { value, says, evidence })
     }

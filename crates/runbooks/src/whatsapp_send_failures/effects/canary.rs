@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::change;
+use crate::effects::change;
 
 /// Sends one canary and waits until it is delivered.
 #[derive(Clone)]

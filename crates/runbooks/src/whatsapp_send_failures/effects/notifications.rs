@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::change;
+use crate::effects::change;
 
 /// The admin API takes no more ids in one request.
 const BATCH: u32 = 50;

@@ -11,7 +11,7 @@ use allclear_engine::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::change;
+use crate::effects::change;
 use crate::whatsapp_send_failures::detect::policy_text;
 
 /// Writes a sound policy over a broken one. The old values are in the intent's changes, so they are never lost. There

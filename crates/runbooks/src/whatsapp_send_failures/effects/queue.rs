@@ -11,8 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Paused, change};
-use crate::whatsapp_send_failures::detect::tally_text;
+use crate::effects::{Paused, change};
 
 const FIELD: &str = "unsent messages";
 
@@ -120,7 +119,7 @@ impl Effect for SkipQueue {
         // A batch that the dispatcher had claimed just before may still go out.
         let since = intent.at + self.limits.dispatcher_interval;
         let sends = self.log.tally(Some(self.paused.campaign), since).await?;
-        let log = Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", tally_text(&sends)));
+        let log = Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", sends));
         let evidence = vec![queue, log];
         if sends.tries() > 0 {
             return Ok(Judgement::refuted(format!("{} still sends", self.paused.name), evidence));

@@ -16,22 +16,40 @@ use super::change;
 
 /// Inserts one audit row. Its id is derived from the run, so inserting it twice is inserting it once.
 #[derive(Clone)]
-pub(in super::super) struct AuditNote {
+pub(crate) struct AuditNote {
     log: Arc<dyn AuditLog>,
     row: AuditRow,
+    about_run: bool,
 }
 
 impl AuditNote {
-    /// The row that the runbook asks for.
-    pub(in super::super) fn incident_resolution(on: &Platform, run: &str, facts: &Value) -> Self {
+    /// The row that ends an incident. `table` is what the incident was about.
+    pub(crate) fn incident_resolution(on: &Platform, run: &str, table: &str, facts: &Value) -> Self {
+        Self::of(on, run, "incident_resolution", table, run, facts)
+    }
+
+    /// A row about one thing that this run did. Action and target name it within the run.
+    pub(crate) fn of(
+        on: &Platform,
+        run: &str,
+        action: &str,
+        table: &str,
+        target: &str,
+        facts: &Value,
+    ) -> Self {
+        let name = if target == run {
+            format!("allclear {action} {run}")
+        } else {
+            format!("allclear {action} {target} {run}")
+        };
         let row = AuditRow {
-            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("allclear incident_resolution {run}").as_bytes()),
-            action: "incident_resolution".to_owned(),
-            target_table: "campaigns".to_owned(),
-            target_id: run.to_owned(),
+            id: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
+            action: action.to_owned(),
+            target_table: table.to_owned(),
+            target_id: target.to_owned(),
             diff: facts.clone(),
         };
-        Self { log: Arc::clone(&on.audit), row }
+        Self { log: Arc::clone(&on.audit), row, about_run: target == run }
     }
 }
 
@@ -45,7 +63,11 @@ impl Effect for AuditNote {
     }
 
     fn subject(&self) -> String {
-        self.row.action.clone()
+        if self.about_run {
+            self.row.action.clone()
+        } else {
+            format!("{} {}", self.row.action, self.row.target_id)
+        }
     }
 
     fn title(&self) -> String {
@@ -61,14 +83,8 @@ impl Effect for AuditNote {
             return Ok(Prediction::default());
         }
         // The row's id names the run, and a plan is made before there is one.
-        Ok(Prediction::of(change(
-            "audit_log",
-            &self.row.action,
-            &self.row.action,
-            "row",
-            "absent",
-            "present",
-        )))
+        let name = self.subject();
+        Ok(Prediction::of(change("audit_log", &name, &name, "row", "absent", "present")))
     }
 
     fn foresee(&self, _prediction: &Prediction) {}

@@ -18,25 +18,24 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::change;
-use crate::whatsapp_send_failures::detect::tally_text;
 
 /// Messages that the dispatcher had in its hands when the pause came may still go out this long after it.
 const IN_FLIGHT: Duration = Duration::from_secs(5);
 
 /// A campaign that this run paused, or found paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in super::super) struct Paused {
-    pub(in super::super) campaign: CampaignId,
-    pub(in super::super) name: String,
+pub(crate) struct Paused {
+    pub(crate) campaign: CampaignId,
+    pub(crate) name: String,
     /// Whether we did it; only then may we resume it.
-    pub(in super::super) by_us: bool,
+    pub(crate) by_us: bool,
     /// Whether its queue had to be stopped as well.
-    pub(in super::super) queue_stopped: bool,
+    pub(crate) queue_stopped: bool,
 }
 
 /// Pauses one running campaign and proves that it stopped sending.
 #[derive(Clone)]
-pub(in super::super) struct PauseCampaign {
+pub(crate) struct PauseCampaign {
     campaigns: Arc<dyn Campaigns>,
     log: Arc<dyn SendLog>,
     limits: Limits,
@@ -45,11 +44,11 @@ pub(in super::super) struct PauseCampaign {
 }
 
 impl PauseCampaign {
-    pub(in super::super) fn named(on: &Platform, campaign: &Campaign) -> Self {
+    pub(crate) fn named(on: &Platform, campaign: &Campaign) -> Self {
         Self::of(on, campaign.id, &campaign.name)
     }
 
-    pub(in super::super) fn of(on: &Platform, id: CampaignId, name: &str) -> Self {
+    pub(crate) fn of(on: &Platform, id: CampaignId, name: &str) -> Self {
         Self {
             campaigns: Arc::clone(&on.campaigns),
             log: Arc::clone(&on.send_log),
@@ -154,10 +153,8 @@ impl Effect for PauseCampaign {
         // The intent's time is before the pause: what was sent between the two counts as in flight.
         let since = intent.at + IN_FLIGHT;
         let sends = self.log.tally(Some(self.id), since).await?;
-        let evidence = vec![
-            status,
-            Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", tally_text(&sends))),
-        ];
+        let evidence =
+            vec![status, Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", sends))];
         if sends.tries() > 0 {
             let says =
                 format!("campaign {} is paused in data only: {} sends since", self.name, sends.tries());
@@ -179,13 +176,13 @@ impl Effect for PauseCampaign {
 
 /// Starts a campaign again that this run paused.
 #[derive(Clone)]
-pub(in super::super) struct ResumeCampaign {
+pub(crate) struct ResumeCampaign {
     pause: PauseCampaign,
 }
 
 impl ResumeCampaign {
     /// Only what this run paused: a receipt of ours is the only way to make one.
-    pub(in super::super) fn only(on: &Platform, paused: &Paused) -> Option<Self> {
+    pub(crate) fn only(on: &Platform, paused: &Paused) -> Option<Self> {
         let pause = PauseCampaign::of(on, paused.campaign, &paused.name);
         pause.undo(paused)
     }
@@ -272,7 +269,7 @@ impl Effect for ResumeCampaign {
 
 /// A campaign that was started again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in super::super) struct Resumed {
+pub(crate) struct Resumed {
     /// Whether we did it.
-    pub(in super::super) by_us: bool,
+    pub(crate) by_us: bool,
 }
