@@ -29,6 +29,10 @@ pub enum Service {
     Supabase,
     /// Supabase edge functions.
     EdgeFunctions,
+    /// Supabase's Management API.
+    SupabaseManagement,
+    /// Files that the platform serves, such as pictures of vouchers.
+    Storage,
     /// WhatsApp's Graph API.
     WhatsApp,
     /// PagerDuty, Events API and REST API.
@@ -49,6 +53,8 @@ impl std::fmt::Display for Service {
             Self::AdminApi => "the admin API",
             Self::Supabase => "Supabase",
             Self::EdgeFunctions => "the edge function",
+            Self::SupabaseManagement => "Supabase's Management API",
+            Self::Storage => "the platform's file storage",
             Self::WhatsApp => "WhatsApp",
             Self::PagerDuty => "PagerDuty",
             Self::Slack => "Slack",

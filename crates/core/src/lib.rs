@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`campaign`], [`target`], [`voucher`], [`notification`], [`station`], [`incident`] | the domain |
 //! | [`policy`] | quiet hours, throttle, and when sending is safe |
+//! | [`redeem`], [`function`] | what stations tried, and edge functions with what they render |
 //! | [`phone`], [`money`] | values that protect themselves: numbers mask, amounts carry their unit |
 //! | [`send_fault`] | WhatsApp's error codes as data: what each means and what to do |
 //! | [`error`] | what a failed call means for the caller |
@@ -34,6 +35,7 @@ mod open_enum;
 pub mod campaign;
 pub mod clock;
 pub mod error;
+pub mod function;
 pub mod incident;
 pub mod money;
 pub mod notification;
@@ -41,6 +43,7 @@ pub mod phone;
 pub mod platform;
 pub mod policy;
 pub mod ports;
+pub mod redeem;
 pub mod send_fault;
 pub mod station;
 pub mod target;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::ports::{
-    Artifacts, AuditLog, Campaigns, Chat, Limits, Notifications, Paging, PolicyStore, Provider, SendLog,
-    SendQueue, Sender, StatusPage, Targets, WhatsAppAccount,
+    Artifacts, AuditLog, Campaigns, Chat, FunctionHost, Limits, Notifications, Paging, PolicyStore, Provider,
+    RedemptionLog, Replacements, SendLog, SendQueue, Sender, Stations, StatusPage, Targets, VoucherPreviews,
+    Vouchers, WhatsAppAccount,
 };
 
 /// The platform as a procedure sees it: a struct of ports, each replaceable by a mock or by your own.
@@ -19,6 +20,12 @@ pub struct Platform {
     pub policy: Arc<dyn PolicyStore>,
     pub sender: Arc<dyn Sender>,
     pub whatsapp: Arc<dyn WhatsAppAccount>,
+    pub vouchers: Arc<dyn Vouchers>,
+    pub previews: Arc<dyn VoucherPreviews>,
+    pub replacements: Arc<dyn Replacements>,
+    pub redemptions: Arc<dyn RedemptionLog>,
+    pub stations: Arc<dyn Stations>,
+    pub functions: Arc<dyn FunctionHost>,
     pub provider: Arc<dyn Provider>,
     pub chat: Arc<dyn Chat>,
     pub paging: Arc<dyn Paging>,

@@ -6,6 +6,9 @@
 //! Every method may fail with a [`PortError`]; its [`class`](PortError::class) says what to do. With the feature
 //! `mock`, each trait `X` has a mockall mock `MockX`.
 
+mod functions;
+mod vouchers;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,8 +20,11 @@ use crate::campaign::CampaignChange;
 use crate::incident::Incident;
 use crate::notification::{FailedNotification, NotificationId, RetryAnswer};
 use crate::policy::{SendPolicy, StoredPolicy};
-use crate::target::{SendTally, TargetId};
+use crate::target::{SendTally, TargetId, TargetProgress};
 use crate::{Campaign, CampaignId, Msisdn, PortError, Target};
+
+pub use functions::*;
+pub use vouchers::*;
 
 type Result<T> = std::result::Result<T, PortError>;
 
@@ -39,6 +45,10 @@ pub trait Campaigns: Send + Sync {
     /// `POST /api/campaigns/start`. As [`pause`](Self::pause); overwrites `started_at`.
     async fn start(&self, id: CampaignId) -> Result<()>;
 
+    /// `POST /api/campaigns/stop`. As [`pause`](Self::pause), and meant to be final: it writes `done` and `finished_at`,
+    /// which a start afterwards leaves as it is.
+    async fn stop(&self, id: CampaignId) -> Result<()>;
+
     /// What was done to a campaign at or after `since`, from the platform's audit log, oldest first.
     async fn changes_since(&self, id: CampaignId, since: Timestamp) -> Result<Vec<CampaignChange>>;
 }
@@ -53,6 +63,32 @@ pub trait Targets: Send + Sync {
 
     /// How many failed targets a campaign has (an exact count).
     async fn count_failed(&self, campaign: CampaignId) -> Result<u64>;
+
+    /// How far a campaign is, counted by status, and when a target last changed. Read past the admin API, whose list of
+    /// targets may be frozen and look like a stall.
+    async fn progress(&self, campaign: CampaignId) -> Result<TargetProgress>;
+}
+
+/// What lies in the dispatcher's queue for one campaign.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDepth {
+    /// Waiting, whether due or not.
+    pub pending: u64,
+    /// Waiting and due, so the dispatcher should take them.
+    pub due: u64,
+    /// Sent.
+    pub sent: u64,
+    /// Given up.
+    pub failed: u64,
+    /// Marked not to be sent.
+    pub skipped: u64,
+}
+
+impl std::fmt::Display for QueueDepth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pending, due, sent, failed, skipped } = self;
+        write!(f, "{pending} pending ({due} due), {sent} sent, {failed} failed, {skipped} skipped")
+    }
 }
 
 /// The dispatcher's queue: what is really sent.
@@ -61,6 +97,9 @@ pub trait Targets: Send + Sync {
 pub trait SendQueue: Send + Sync {
     /// How many rows of a campaign wait to be sent.
     async fn pending(&self, campaign: CampaignId) -> Result<u64>;
+
+    /// How many rows of a campaign there are by status, and how many are due at `now`.
+    async fn depth(&self, campaign: CampaignId, now: Timestamp) -> Result<QueueDepth>;
 
     /// How many rows of a campaign are marked not to be sent.
     async fn skipped(&self, campaign: CampaignId) -> Result<u64>;
@@ -366,6 +405,14 @@ pub struct Limits {
     pub dispatcher_batch: u32,
     /// Whether a read of the status page is known to have no side effect here.
     pub status_page_is_safe: bool,
-    /// The chat channel for operations.
+    /// The chat channel for operations and support.
     pub ops_channel: String,
+    /// The chat channel of Data Ops, who own the mapping of scopes.
+    pub data_ops_channel: String,
+    /// The chat channel shared with the vendor's support.
+    pub vendor_channel: String,
+    /// The edge function that renders previews.
+    pub preview_function: String,
+    /// The edge function that dispatches campaigns. Never called by us: each call sends messages.
+    pub dispatch_function: String,
 }

@@ -28,3 +28,12 @@ pub struct Station {
     /// Whether it takes part.
     pub status: StationStatus,
 }
+
+/// What an id means in each of the two tables of stations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationLookup {
+    /// In `stations`, which scopes point to.
+    pub station: Option<Station>,
+    /// The name in `petrol_stations`, which redemptions point to.
+    pub petrol_station: Option<String>,
+}

@@ -49,6 +49,32 @@ pub struct Target {
     pub last_update_at: Option<Timestamp>,
 }
 
+/// How far a campaign is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetProgress {
+    /// How many targets there are by status, as the platform words it.
+    pub by_status: BTreeMap<String, u64>,
+    /// When a target last changed.
+    pub last_update_at: Option<Timestamp>,
+}
+
+impl TargetProgress {
+    /// Targets that are still to be sent.
+    pub fn waiting(&self) -> u64 {
+        let of = |status: TargetStatus| self.by_status.get(status.as_str()).copied().unwrap_or(0);
+        of(TargetStatus::Queued) + of(TargetStatus::QueuedThrottled)
+    }
+}
+
+impl std::fmt::Display for TargetProgress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts: Vec<String> =
+            self.by_status.iter().map(|(status, count)| format!("{count} {status}")).collect();
+        let last = self.last_update_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        write!(f, "{}; last change {last}", counts.join(", "))
+    }
+}
+
 /// Sends of a span of time, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendTally {

@@ -1,0 +1,107 @@
+//! Vouchers, their replacements, and what stations did with them.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Result;
+use crate::redeem::{RedeemAttempt, RedemptionSeen, VoucherHistory};
+use crate::station::{Station, StationId, StationLookup};
+use crate::voucher::{AsSeen, StoredAmount};
+use crate::{CampaignId, Msisdn, Voucher, VoucherId};
+
+/// Vouchers, read fresh from the database: the admin API's list falls back to invented vouchers when its read fails.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Vouchers: Send + Sync {
+    /// One voucher. [`PortError::NotFound`](crate::PortError::NotFound) where there is none.
+    async fn find(&self, id: VoucherId) -> Result<Voucher>;
+
+    /// The newest voucher that a station could redeem: what a preview is tried with. `None` where there is none.
+    async fn newest_redeemable(&self) -> Result<Option<VoucherId>>;
+
+    /// Up to `limit` vouchers issued at or after `since` that have no picture, by issue, then id.
+    async fn without_picture(&self, since: Timestamp, limit: u32) -> Result<Vec<VoucherId>>;
+
+    /// Sets the only station that may redeem a voucher, if the row is as seen. Returns how many rows changed: 0 says
+    /// that it was not as seen.
+    async fn set_scope(&self, id: VoucherId, seen: &AsSeen, scope: StationId) -> Result<u64>;
+}
+
+/// A replacement to make. It costs money once it is released, so everything about it is decided before.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewReplacement {
+    /// Derived from the original's id, so that there can be one only.
+    pub id: VoucherId,
+    /// The voucher that it replaces.
+    pub original: VoucherId,
+    /// Its worth: the original's columns, copied as they are, so that every reader sees the same worth.
+    pub amount: StoredAmount,
+    /// Whose it is.
+    pub msisdn: Msisdn,
+    /// Where it may be redeemed.
+    pub station_scope: Option<StationId>,
+    /// The original's campaign.
+    pub campaign: Option<CampaignId>,
+    /// The run that makes it.
+    pub held_by: String,
+}
+
+impl std::fmt::Debug for NewReplacement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewReplacement")
+            .field("id", &self.id)
+            .field("original", &self.original)
+            .field("held_by", &self.held_by)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Replacing a voucher in three moves, each guarded and each visible: make the replacement *held* (nobody can redeem
+/// it), void the original, release the replacement. A crash between two of them leaves the customer with one voucher or
+/// with a held one, never with two.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Replacements: Send + Sync {
+    /// Every voucher that says it replaces this one.
+    async fn of(&self, original: VoucherId) -> Result<Vec<Voucher>>;
+
+    /// Inserts a replacement, not redeemable yet. Keyed by its id: a second insert changes nothing.
+    async fn reserve(&self, replacement: &NewReplacement) -> Result<()>;
+
+    /// Voids the original, if the row is as seen. Returns how many rows changed.
+    async fn void_original(&self, id: VoucherId, seen: &AsSeen, replaced_by: VoucherId) -> Result<u64>;
+
+    /// Lets the customer have a replacement that this run holds. Returns how many rows changed.
+    async fn release(&self, id: VoucherId, held_by: &str) -> Result<u64>;
+}
+
+/// What stations tried and what was redeemed.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait RedemptionLog: Send + Sync {
+    /// Up to `limit` redemptions at or after `since` with ids above `after`, by id.
+    async fn redemptions(
+        &self,
+        since: Timestamp,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<RedemptionSeen>>;
+
+    /// Up to `limit` attempts of stations at or after `since` with ids above `after`, by id.
+    async fn attempts(&self, since: Timestamp, after: Option<i64>, limit: u32) -> Result<Vec<RedeemAttempt>>;
+
+    /// All events and redemptions of one voucher.
+    async fn history(&self, voucher: VoucherId) -> Result<VoucherHistory>;
+}
+
+/// The two tables of stations.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Stations: Send + Sync {
+    /// What an id means in each table.
+    async fn look_up(&self, id: Uuid) -> Result<StationLookup>;
+
+    /// The stations of that exact name.
+    async fn named(&self, name: &str) -> Result<Vec<Station>>;
+}
