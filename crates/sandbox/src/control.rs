@@ -38,12 +38,15 @@ async fn environment() -> Response {
             "paths": {
                 "admin": "/admin", "supabase": "/supabase", "graph": "/graph", "pagerduty_events": "/pagerduty-events",
                 "pagerduty_rest": "/pagerduty", "slack": "/slack", "provider": "/provider",
+                "supabase_management": "/supabase-management",
             },
             "credentials": {
                 "admin_token": crate::ADMIN_TOKEN, "service_key": crate::SERVICE_KEY, "graph_token": crate::GRAPH_TOKEN,
                 "pagerduty_rest_key": crate::PAGERDUTY_KEY, "pagerduty_routing_key": crate::PAGERDUTY_ROUTING_KEY,
                 "slack_token": crate::SLACK_TOKEN, "provider_token": crate::PROVIDER_TOKEN,
+                "management_token": crate::MANAGEMENT_TOKEN,
             },
+            "supabase": { "project": crate::PROJECT },
             "whatsapp": { "phone_id": crate::PHONE_ID, "business_account": crate::BUSINESS_ACCOUNT_ID },
         }),
     )
@@ -137,6 +140,7 @@ async fn act(State(shared): State<Shared>, body: Bytes) -> Response {
         (Some("pause_campaign"), Some(id)) => world.act_on_campaign(id, "pause", OTHER_ACTOR),
         (Some("start_campaign"), Some(id)) => world.act_on_campaign(id, "start", OTHER_ACTOR),
         (Some("stop_campaign"), Some(id)) => world.act_on_campaign(id, "stop", OTHER_ACTOR),
+        (Some("void_voucher"), Some(id)) => world.let_somebody_void(id),
         _ => false,
     };
     answer(if done { 200 } else { 400 }, json!({ "done": done }))

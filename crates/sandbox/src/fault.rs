@@ -63,11 +63,27 @@ pub enum Fault {
     StartNotEffective,
     /// Retrying notifications answers "queued" and leaves them failed.
     RetryNotEffective,
+    /// Issuing vouchers through the admin API fails on the database's own checks.
+    GenerateRejected,
+    /// An idempotency key gives back its first answer, whatever the request says.
+    IdemKeyReuse,
+    /// The station app's key is the same for every voucher of a station, and the server answers by key.
+    StationKeyCollision,
+    /// One odd row breaks the list of vouchers.
+    RowBreaksList,
+    /// Changes of vouchers answer well and change nothing.
+    VoucherWriteLost,
+    /// Deploying a function answers 201 and changes nothing.
+    DeployNotEffective,
+    /// The dispatcher sends and leaves the targets as they are.
+    TargetsStayQueued,
+    /// A failed preview does not say that it is degraded.
+    DegradedUnsaid,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 30] = [
         Self::StickyGreen,
         Self::ForceIgnored,
         Self::ThrottleZeroUnlimited,
@@ -90,6 +106,14 @@ impl Fault {
         Self::PagerDutyDropped,
         Self::StartNotEffective,
         Self::RetryNotEffective,
+        Self::GenerateRejected,
+        Self::IdemKeyReuse,
+        Self::StationKeyCollision,
+        Self::RowBreaksList,
+        Self::VoucherWriteLost,
+        Self::DeployNotEffective,
+        Self::TargetsStayQueued,
+        Self::DegradedUnsaid,
     ];
 
     /// Whether the platform as it is has it all the time. The silent losses are not: with them no run could ever be
@@ -106,6 +130,10 @@ impl Fault {
                 | Self::PauseNotEffective
                 | Self::ResendDoubleSend
                 | Self::NotificationCancelEnum
+                | Self::GenerateRejected
+                | Self::IdemKeyReuse
+                | Self::StationKeyCollision
+                | Self::RowBreaksList
         )
     }
 }

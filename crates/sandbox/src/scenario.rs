@@ -47,6 +47,54 @@ pub enum Scenario {
         /// How long the outage lasts.
         minutes: u64,
     },
+    /// The preview function is not deployed any more.
+    PreviewRemoved,
+    /// A bad version of the preview function is deployed: it answers 500.
+    PreviewBroken,
+    /// The preview function answers well, and what it points to is a page.
+    PreviewNoPicture,
+    /// The preview function does not answer in time.
+    PreviewTimeout {
+        /// Until the network is repaired.
+        minutes: u64,
+    },
+    /// The admin API does not know where the preview function is.
+    PreviewNotConfigured {
+        /// Until somebody tells it.
+        minutes: u64,
+    },
+    /// The host holds calls of the preview function back.
+    PreviewThrottled {
+        /// How long.
+        minutes: u64,
+    },
+    /// The dispatcher runs and takes nothing, until a campaign is started anew.
+    Stalled,
+    /// The dispatcher does not run at all, and takes nothing when it does again.
+    StalledUnreachable {
+        /// How long it does not run.
+        minutes: u64,
+    },
+    /// As stalled, and after a start it runs once and takes nothing again.
+    StalledOneTick,
+    /// The dispatcher sends, and the campaign's targets stay as they are.
+    TargetsNotUpdated,
+    /// Nothing moves because it is quiet hours.
+    QuietHours,
+    /// Nothing moves because everything is sent.
+    EmptyQueue,
+    /// Stations redeemed some vouchers twice.
+    DoubleRedemption,
+    /// As double redemption; one of the rows does not tell its worth.
+    DoubleOfUnknownWorth,
+    /// Redemptions were played again by the station app's offline queue.
+    Replays,
+    /// Valid vouchers are refused: the station app's idempotency key is the same for all of them.
+    KeyCollision,
+    /// Vouchers are refused because their scope names an id of the wrong table.
+    WrongScope,
+    /// A voucher is refused because the customer is at another station than its own.
+    WrongStation,
 }
 
 impl Scenario {
@@ -62,8 +110,83 @@ impl Scenario {
             "policy-blocked" => Self::PolicyBlocked { minutes: 2 },
             "outage" => Self::Outage { minutes: 25 },
             "flapping" => Self::Flapping { minutes: 8 },
+            "function-removed" => Self::PreviewRemoved,
+            "function-broken" => Self::PreviewBroken,
+            "no-picture" => Self::PreviewNoPicture,
+            "timeout" => Self::PreviewTimeout { minutes: 3 },
+            "not-configured" => Self::PreviewNotConfigured { minutes: 3 },
+            "throttled" => Self::PreviewThrottled { minutes: 3 },
+            "stalled" => Self::Stalled,
+            "unreachable" => Self::StalledUnreachable { minutes: 20 },
+            "one-tick" => Self::StalledOneTick,
+            "targets-not-updated" => Self::TargetsNotUpdated,
+            "quiet-hours" => Self::QuietHours,
+            "empty-queue" => Self::EmptyQueue,
+            "double-redemption" => Self::DoubleRedemption,
+            "unknown-worth" => Self::DoubleOfUnknownWorth,
+            "replays" => Self::Replays,
+            "key-collision" => Self::KeyCollision,
+            "wrong-scope" => Self::WrongScope,
+            "wrong-station" => Self::WrongStation,
             _ => return None,
         })
+    }
+
+    /// Whether campaigns do not move in it.
+    pub(crate) fn stalls(self) -> bool {
+        matches!(
+            self,
+            Self::Stalled
+                | Self::StalledUnreachable { .. }
+                | Self::StalledOneTick
+                | Self::TargetsNotUpdated
+                | Self::QuietHours
+                | Self::EmptyQueue
+        )
+    }
+
+    /// Whether previews fail in it.
+    pub(crate) fn breaks_previews(self) -> bool {
+        matches!(
+            self,
+            Self::PreviewRemoved
+                | Self::PreviewBroken
+                | Self::PreviewNoPicture
+                | Self::PreviewTimeout { .. }
+                | Self::PreviewNotConfigured { .. }
+                | Self::PreviewThrottled { .. }
+        )
+    }
+
+    /// Whether stations redeem wrongly in it.
+    pub(crate) fn redeems_wrongly(self) -> bool {
+        matches!(
+            self,
+            Self::DoubleRedemption
+                | Self::DoubleOfUnknownWorth
+                | Self::Replays
+                | Self::KeyCollision
+                | Self::WrongScope
+                | Self::WrongStation
+        )
+    }
+
+    /// Whether sends to customers fail in it.
+    pub(crate) fn fails_sends(self) -> bool {
+        self != Self::Healthy && !self.stalls() && !self.breaks_previews() && !self.redeems_wrongly()
+    }
+
+    /// The dedup key and the title of the alert that told of it.
+    pub(crate) fn alert(self) -> Option<(&'static str, &'static str)> {
+        if self.stalls() {
+            Some(("campaign-dispatcher", "Campaigns do not move"))
+        } else if self.breaks_previews() {
+            Some(("voucher-preview", "Voucher previews fail"))
+        } else if self.redeems_wrongly() {
+            Some(("station-redeem", "Station redeem anomalies"))
+        } else {
+            self.fails_sends().then_some(("wa-send-failures", "WhatsApp send failures"))
+        }
     }
 
     pub(crate) fn minutes(self) -> Option<u64> {
@@ -72,7 +195,11 @@ impl Scenario {
             | Self::AuthExpired { minutes }
             | Self::PolicyBlocked { minutes }
             | Self::Outage { minutes }
-            | Self::Flapping { minutes } => Some(minutes),
+            | Self::Flapping { minutes }
+            | Self::PreviewTimeout { minutes }
+            | Self::PreviewNotConfigured { minutes }
+            | Self::PreviewThrottled { minutes }
+            | Self::StalledUnreachable { minutes } => Some(minutes),
             _ => None,
         }
     }

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::clock::ScaledClock;
 use crate::ledger::LedgerEntry;
 use crate::scenario::WorldSpec;
-use crate::services::{admin, functions, graph, pagerduty, provider, slack};
+use crate::services::{admin, functions, graph, management, pagerduty, provider, slack, station, storage};
 use crate::world::World;
 use crate::{control, rest};
 
@@ -147,6 +147,9 @@ fn router(shared: Shared) -> Router {
         .merge(control::routes())
         .merge(rest::routes())
         .merge(functions::routes())
+        .merge(management::routes())
+        .merge(storage::routes())
+        .merge(station::routes())
         .merge(graph::routes())
         .merge(pagerduty::routes())
         .merge(slack::routes())

@@ -1,8 +1,9 @@
-//! PostgREST, the slice that is used: reads of all tables, guarded changes of the send queue, inserts into the audit
-//! log.
+//! PostgREST, the slice that is used: reads of all tables, guarded changes of the send queue and of vouchers, inserts of
+//! vouchers, their events and audit rows.
 
 mod query;
 mod tables;
+mod vouchers;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -103,6 +104,10 @@ fn read_table(
         "settings" => read(&world.settings, query, prefer, headers),
         "audit_log" => read(&world.audit, query, prefer, headers),
         "vouchers" => read(&world.vouchers, query, prefer, headers),
+        "voucher_events" => read(&world.events, query, prefer, headers),
+        "voucher_redemptions" => read(&world.redemptions, query, prefer, headers),
+        "webhook_logs" => read(&world.webhook_logs, query, prefer, headers),
+        "petrol_stations" => read(&world.petrol_stations, query, prefer, headers),
         "stations" => read(&world.stations, query, prefer, headers),
         _ => Err(RestError::new(
             404,
@@ -146,7 +151,7 @@ fn read<R: Row>(
     Ok(with_headers(status, &body, &range, prefer))
 }
 
-/// Changes rows of the send queue; the sandbox knows no other change through PostgREST.
+/// Changes rows of the send queue or of vouchers; the sandbox knows no other change through PostgREST.
 fn patch(
     world: &mut World,
     table: &str,
@@ -157,19 +162,35 @@ fn patch(
     if query.filters.is_empty() {
         return Err(RestError::new(400, "21000", "PATCH requires a filter; it would change the whole table"));
     }
-    if table != "send_queue" {
-        return Err(RestError::new(403, "42501", format!("permission denied for table {table}")));
+    match table {
+        "send_queue" => patch_queue(world, query, prefer, body),
+        "vouchers" => vouchers::patch(world, query, prefer, body),
+        _ => Err(RestError::new(403, "42501", format!("permission denied for table {table}"))),
     }
-    query.check_columns::<crate::world::rows::Queued>()?;
-    let change = Change::parse(body)?;
-    let places = query.places(&world.queue);
-    if prefer.strict && prefer.max_affected.is_some_and(|most| places.len() > most) {
+}
+
+/// Refuses a change of more rows than the request allows.
+fn check_affected(prefer: &Prefer, rows: usize) -> Result<(), RestError> {
+    if prefer.strict && prefer.max_affected.is_some_and(|most| rows > most) {
         return Err(RestError::new(
             400,
             "PGRST124",
             "Query result exceeds max-affected preference constraint",
         ));
     }
+    Ok(())
+}
+
+fn patch_queue(
+    world: &mut World,
+    query: &Query,
+    prefer: &Prefer,
+    body: &[u8],
+) -> Result<Response, RestError> {
+    query.check_columns::<crate::world::rows::Queued>()?;
+    let change = Change::parse(body)?;
+    let places = query.places(&world.queue);
+    check_affected(prefer, places.len())?;
     let lost = world.has(Fault::QueueWriteLost);
     if !lost {
         for &place in &places {
@@ -184,11 +205,16 @@ fn patch(
         .unwrap_or("all");
     world.ledger.note(world.now, change.effect(), subject, !lost && !places.is_empty());
     let rows: Vec<Value> = places.iter().map(|&place| query.render(&world.queue[place])).collect();
+    Ok(changed(rows, prefer))
+}
+
+/// The answer to a change: the rows if asked for, and how many.
+fn changed(rows: Vec<Value>, prefer: &Prefer) -> Response {
     let range = format!("*/{}", if prefer.count { rows.len().to_string() } else { "*".to_owned() });
     if prefer.representation {
-        return Ok(with_headers(StatusCode::OK, &Value::Array(rows), &range, prefer));
+        return with_headers(StatusCode::OK, &Value::Array(rows), &range, prefer);
     }
-    Ok(with_headers(StatusCode::NO_CONTENT, &Value::Null, &range, prefer))
+    with_headers(StatusCode::NO_CONTENT, &Value::Null, &range, prefer)
 }
 
 /// A change of a queue row.
@@ -235,15 +261,27 @@ fn insert(
     prefer: &Prefer,
     body: &[u8],
 ) -> Result<Response, RestError> {
-    if table != "audit_log" {
-        return Err(RestError::new(403, "42501", format!("permission denied for table {table}")));
-    }
     let body: Value =
         serde_json::from_slice(body).map_err(|e| RestError::new(400, "PGRST102", e.to_string()))?;
+    match table {
+        "audit_log" => insert_audit(world, query, prefer, &body),
+        "vouchers" => vouchers::insert(world, query, prefer, &body),
+        "voucher_events" => vouchers::insert_event(world, query, prefer, &body),
+        _ => Err(RestError::new(403, "42501", format!("permission denied for table {table}"))),
+    }
+}
+
+fn missing(name: &str) -> RestError {
+    RestError::new(400, "23502", format!("null value in column \"{name}\" violates not-null constraint"))
+}
+
+fn insert_audit(
+    world: &mut World,
+    query: &Query,
+    prefer: &Prefer,
+    body: &Value,
+) -> Result<Response, RestError> {
     let text = |name: &str| body[name].as_str().map(str::to_owned);
-    let missing = |name| {
-        RestError::new(400, "23502", format!("null value in column \"{name}\" violates not-null constraint"))
-    };
     let given = text("id").and_then(|id| id.parse::<Uuid>().ok());
     let row = Audit {
         id: given.unwrap_or_else(|| world.new_uuid()),

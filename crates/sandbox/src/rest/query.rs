@@ -13,6 +13,8 @@ pub(crate) enum Cell<'a> {
     Null,
     Text(Cow<'a, str>),
     Int(i64),
+    /// A numeric with two decimals.
+    Hundredths(i64),
     Time(Timestamp),
     Id(Uuid),
     Json(&'a Value),
@@ -32,6 +34,10 @@ impl<'a> Cell<'a> {
             Self::Null => Value::Null,
             Self::Text(text) => json!(text),
             Self::Int(number) => json!(number),
+            // PostgREST writes a numeric as a JSON number, trailing zeros included.
+            Self::Hundredths(n) => {
+                serde_json::from_str(&format!("{}.{:02}", n / 100, n % 100)).unwrap_or_default()
+            }
             Self::Time(at) => json!(format!("{at:.6}")),
             Self::Id(id) => json!(id),
             Self::Json(value) => (*value).clone(),
@@ -57,6 +63,27 @@ impl<'a> Cell<'a> {
 pub(crate) trait Row {
     const COLUMNS: &'static [&'static str];
     fn cell(&self, column: &str) -> Option<Cell<'_>>;
+}
+
+/// A column, or what lies in its JSON under a key (`metadata->>held_by`).
+pub(crate) fn look_up<'a>(row: &'a impl Row, path: &str) -> Cell<'a> {
+    let Some((column, key)) = path.split_once("->>") else { return row.cell(path).unwrap_or(Cell::Null) };
+    match row.cell(column) {
+        Some(Cell::Json(value)) => match &value[key] {
+            Value::Null => Cell::Null,
+            Value::String(text) => Cell::text(text.as_str()),
+            other => Cell::text(other.to_string()),
+        },
+        _ => Cell::Null,
+    }
+}
+
+/// `alias:column` or `column`; a JSON path without an alias goes by its key.
+fn named_column(item: &str) -> (&str, &str) {
+    match item.split_once(':') {
+        Some((alias, column)) => (alias, column),
+        None => (item.rsplit("->>").next().unwrap_or(item), item),
+    }
 }
 
 /// An error as PostgREST words it.
@@ -95,6 +122,7 @@ impl Literal {
             Cell::Int(number) => Some(number.cmp(&self.int?)),
             Cell::Time(at) => Some(at.cmp(&self.time?)),
             Cell::Id(id) => Some(id.cmp(&self.id?)),
+            Cell::Hundredths(_) => None,
             Cell::Json(value) => (value.as_str() == Some(&self.text)).then_some(Ordering::Equal),
         }
     }
@@ -140,7 +168,7 @@ impl Filter {
     }
 
     pub(crate) fn holds(&self, row: &impl Row) -> bool {
-        let cell = row.cell(&self.column).unwrap_or(Cell::Null);
+        let cell = look_up(row, &self.column);
         let holds = match &self.test {
             Test::Is(wanted) => self.literal.compare(&cell) == Some(*wanted),
             Test::Not(unwanted) => self.literal.compare(&cell).is_some_and(|found| found != *unwanted),
@@ -192,7 +220,7 @@ impl Query {
     }
 
     pub(crate) fn check_columns<R: Row>(&self) -> Result<(), RestError> {
-        let selected = self.select.iter().flatten().map(String::as_str);
+        let selected = self.select.iter().flatten().map(|item| named_column(item).1);
         let named = self
             .filters
             .iter()
@@ -200,6 +228,7 @@ impl Query {
             .chain(self.order.iter().map(|(c, _)| c.as_str()))
             .chain(selected);
         for column in named {
+            let column = column.split("->>").next().unwrap_or(column);
             if !R::COLUMNS.contains(&column) {
                 return Err(RestError::new(400, "42703", format!("column {column} does not exist")));
             }
@@ -233,7 +262,8 @@ impl Query {
             None => R::COLUMNS.to_vec(),
         };
         for column in columns {
-            object.insert(column.to_owned(), row.cell(column).unwrap_or(Cell::Null).to_json());
+            let (name, path) = named_column(column);
+            object.insert(name.to_owned(), look_up(row, path).to_json());
         }
         Value::Object(object)
     }

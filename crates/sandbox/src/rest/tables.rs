@@ -2,7 +2,8 @@
 
 use super::query::{Cell, Row};
 use crate::world::rows::{
-    Audit, Campaign, Notification, Queued, SendLog, Setting, Station, Target, Voucher, e164, wamid,
+    Audit, Campaign, Notification, PetrolStation, Queued, Redemption, SendLog, Setting, Station, Target,
+    Voucher, VoucherEvent, WebhookLog, e164, wamid,
 };
 
 impl Row for Campaign {
@@ -165,12 +166,22 @@ impl Row for Voucher {
         "id",
         "code5",
         "amount_minor",
+        "amount",
         "currency",
         "status",
         "whatsapp_e164",
+        "policy_number",
+        "plate",
+        "qr_payload",
+        "issued_by_admin",
+        "created_by",
         "station_scope",
+        "campaign_id",
+        "png_url",
+        "metadata",
         "issued_at",
         "redeemed_at",
+        "updated_at",
     ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
@@ -178,12 +189,89 @@ impl Row for Voucher {
             "id" => Cell::Id(self.id),
             "code5" => Cell::text(&self.code),
             "amount_minor" => Cell::Int(self.amount_minor),
+            "amount" => Cell::Hundredths(self.amount_hundredths),
             "currency" => Cell::text("RWF"),
-            "status" => Cell::text(self.status),
+            "status" => Cell::text(&self.status),
             "whatsapp_e164" => Cell::text(e164(self.msisdn)),
+            "policy_number" => Cell::text(&self.policy_number),
+            "qr_payload" => Cell::text(format!("voucher:{}", self.code)),
+            "issued_by_admin" => Cell::maybe(self.issued_by_admin.map(Cell::Id)),
+            "created_by" => Cell::maybe(self.created_by.map(Cell::Id)),
             "station_scope" => Cell::maybe(self.station_scope.map(Cell::Id)),
+            "campaign_id" => Cell::maybe(self.campaign.map(Cell::Id)),
+            "png_url" => Cell::maybe(self.png_url.as_deref().map(Cell::text)),
+            "metadata" => Cell::Json(&self.metadata),
             "issued_at" => Cell::Time(self.issued_at),
             "redeemed_at" => Cell::maybe(self.redeemed_at.map(Cell::Time)),
+            "updated_at" => Cell::Time(self.updated_at),
+            "plate" => Cell::Null,
+            _ => return None,
+        })
+    }
+}
+
+impl Row for VoucherEvent {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "voucher_id", "event_type", "actor_id", "station_id", "context", "created_at"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "voucher_id" => Cell::Id(self.voucher),
+            "event_type" => Cell::text(&self.event_type),
+            "actor_id" => Cell::Null,
+            "station_id" => Cell::maybe(self.station.map(Cell::Id)),
+            "context" => Cell::Json(&self.context),
+            "created_at" => Cell::Time(self.created_at),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for Redemption {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "voucher_id", "station_id", "redeemer_wa_e164", "reason", "meta", "created_at"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "voucher_id" => Cell::Id(self.voucher),
+            "station_id" => Cell::maybe(self.station.map(Cell::Id)),
+            "redeemer_wa_e164" | "reason" => Cell::Null,
+            "meta" => Cell::Json(&self.meta),
+            "created_at" => Cell::Time(self.created_at),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for WebhookLog {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "endpoint", "wa_id", "status_code", "error_message", "headers", "payload", "received_at"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Int(self.id),
+            "endpoint" => Cell::text(self.endpoint),
+            "wa_id" => Cell::Null,
+            "status_code" => Cell::Int(i64::from(self.status_code)),
+            "error_message" => Cell::text(&self.error_message),
+            "headers" => Cell::Json(&self.headers),
+            "payload" => Cell::Json(&self.payload),
+            "received_at" => Cell::Time(self.received_at),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for PetrolStation {
+    const COLUMNS: &'static [&'static str] = &["id", "name", "status"];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Id(self.id),
+            "name" => Cell::text(&self.name),
+            "status" => Cell::text("active"),
             _ => return None,
         })
     }

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{admin_pages, answer, header_text};
+use super::{admin_pages, answer, header_text, vouchers};
 use crate::fault::{Fault, Profile};
 use crate::server::Shared;
 use crate::world::rows::QueueStatus;
@@ -31,7 +31,7 @@ pub(crate) fn routes(shared: Shared) -> Router<Shared> {
         .route("/admin/api/settings", get(read_settings).post(write_settings))
         .route("/admin/api/wa/send", post(wa_send))
         .route("/admin/api/logs", get(admin_pages::logs))
-        .route("/admin/api/vouchers", get(admin_pages::vouchers))
+        .merge(vouchers::routes())
         .route("/admin/api/audit-log", post(audit))
         .route_layer(middleware::from_fn_with_state(shared, require_session));
     Router::new()
@@ -45,7 +45,7 @@ pub(crate) async fn not_found(State(shared): State<Shared>) -> Response {
     no_such_route(&shared.world())
 }
 
-fn no_such_route(world: &World) -> Response {
+pub(crate) fn no_such_route(world: &World) -> Response {
     if !world.has(Fault::HtmlNotFound) {
         return answer(404, json!({ "error": "not_found" }));
     }

@@ -12,14 +12,14 @@ use crate::world::World;
 use crate::world::rows::{e164, wamid};
 
 /// A page's query, the part that all lists share.
-struct Paging {
+pub(crate) struct Paging {
     limit: usize,
     offset: usize,
     status: Option<String>,
 }
 
 impl Paging {
-    fn parse(query: &str, default_limit: usize) -> Self {
+    pub(crate) fn parse(query: &str, default_limit: usize) -> Self {
         let mut paging = Self { limit: default_limit, offset: 0, status: None };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
@@ -32,11 +32,11 @@ impl Paging {
         paging
     }
 
-    fn admits(&self, status: &str) -> bool {
+    pub(crate) fn admits(&self, status: &str) -> bool {
         self.status.as_deref().is_none_or(|wanted| wanted == status)
     }
 
-    fn page(&self, rows: Vec<Value>) -> Value {
+    pub(crate) fn page(&self, rows: Vec<Value>) -> Value {
         let total = rows.len();
         let data: Vec<Value> = rows.into_iter().skip(self.offset).take(self.limit).collect();
         let has_more = self.offset + data.len() < total;
@@ -71,8 +71,13 @@ pub(crate) async fn integrations(State(shared): State<Shared>, RawQuery(query): 
         None => json!({ "status": "green", "message": "OK" }),
     };
     let green = json!({ "status": "green", "message": "OK" });
-    let is_green = send["status"] == "green";
-    let page = json!({ "voucherPreview": green, "whatsappSend": send, "campaignDispatcher": green, "storageSignedUrl": green });
+    let preview = match world.preview() {
+        Ok(()) => green.clone(),
+        Err(no) if no.http >= 500 => json!({ "status": "red", "message": format!("HTTP {}", no.http) }),
+        Err(no) => json!({ "status": "amber", "message": format!("HTTP {}", no.http) }),
+    };
+    let is_green = send["status"] == "green" && preview["status"] == "green";
+    let page = json!({ "voucherPreview": preview, "whatsappSend": send, "campaignDispatcher": green, "storageSignedUrl": green });
     let forced = query.is_some_and(|query| query.contains("force=true")) && !world.has(Fault::ForceIgnored);
     if forced || !world.has(Fault::StickyGreen) {
         return answer(200, page);
@@ -149,22 +154,4 @@ pub(crate) async fn logs(State(shared): State<Shared>, RawQuery(query): RawQuery
         .collect();
     let page = json!({ "audit": rows, "events": [], "totals": { "audit": world.audit.len(), "voucher": 0 } });
     maybe_frozen(&mut world, Fault::StaleGetOnlyRoutes, format!("logs {query}"), page)
-}
-
-/// `GET /api/vouchers`.
-pub(crate) async fn vouchers(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
-    let paging = Paging::parse(&query.unwrap_or_default(), 25);
-    let world = shared.world();
-    if world.has(Fault::VouchersFixtureFallback) {
-        let fixtures = (1..=25).map(|n| json!({ "id": format!("voucher-{n}"), "amount": 2000, "currency": "RWF", "status": "issued" }));
-        return answer(200, paging.page(fixtures.collect()));
-    }
-    let rows = world.vouchers.iter().filter(|v| paging.admits(v.status)).map(|voucher| {
-        json!({
-            "id": voucher.id, "msisdn": e164(voucher.msisdn), "amount": voucher.amount_minor, "currency": "RWF",
-            "status": voucher.status, "stationScope": voucher.station_scope, "issuedAt": voucher.issued_at.to_string(),
-            "redeemedAt": voucher.redeemed_at.map(|at| at.to_string()),
-        })
-    });
-    answer(200, paging.page(rows.collect()))
 }

@@ -1,12 +1,17 @@
-//! The services beside the database: the admin API, the send function, WhatsApp, PagerDuty, Slack, the provider.
+//! The services beside the database: the admin API with vouchers and stations, edge functions and their host, file
+//! storage, WhatsApp, PagerDuty, Slack, the provider.
 
 pub(crate) mod admin;
 pub(crate) mod admin_pages;
 pub(crate) mod functions;
 pub(crate) mod graph;
+pub(crate) mod management;
 pub(crate) mod pagerduty;
 pub(crate) mod provider;
 pub(crate) mod slack;
+pub(crate) mod station;
+pub(crate) mod storage;
+pub(crate) mod vouchers;
 
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode, header};

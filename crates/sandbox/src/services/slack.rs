@@ -29,6 +29,8 @@ fn channel_id(name: &str) -> Option<&'static str> {
     match name.trim_start_matches('#') {
         "ops" | "C0OPS" => Some("C0OPS"),
         "ops-status" | "C0STATUS" => Some("C0STATUS"),
+        "data-ops" | "C0DATA" => Some("C0DATA"),
+        "vendor-support" | "C0VENDOR" => Some("C0VENDOR"),
         _ => None,
     }
 }

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::rows::{QueueStatus, SendLog};
-use super::{BATCH, SendError, World};
+use super::{BATCH, DISPATCH_FUNCTION, SendError, World};
 use crate::fault::Fault;
+use crate::scenario::Scenario;
 
 /// How long a message is on its way.
 const DELIVERY: Duration = Duration::from_secs(5);
@@ -17,8 +18,31 @@ const BACKOFF: [u64; 5] = [15, 30, 60, 120, 300];
 impl World {
     /// One run of the dispatcher: claims up to [`BATCH`] due rows, a fair share from each campaign.
     pub(super) fn dispatch(&mut self, at: Timestamp) {
+        if self.dispatcher_is_down(at) {
+            self.function_calls.push((at, DISPATCH_FUNCTION, 503));
+            return;
+        }
+        self.function_calls.push((at, DISPATCH_FUNCTION, 200));
+        if self.dispatcher_takes_nothing(at) {
+            return;
+        }
         for index in self.claim(at) {
+            self.ticked |= self.started;
             self.send_row(index, at);
+        }
+    }
+
+    pub(super) fn dispatcher_is_down(&self, at: Timestamp) -> bool {
+        matches!(self.spec.scenario, Scenario::StalledUnreachable { .. })
+            && self.spec.ends_at().is_some_and(|end| at < end)
+    }
+
+    fn dispatcher_takes_nothing(&self, at: Timestamp) -> bool {
+        match self.spec.scenario {
+            Scenario::Stalled | Scenario::StalledUnreachable { .. } => !self.started,
+            Scenario::StalledOneTick => !self.started || self.ticked,
+            Scenario::QuietHours => self.is_quiet_at(at),
+            _ => false,
         }
     }
 
@@ -71,6 +95,9 @@ impl World {
                 let message = self.log_send(Some(id), Some(campaign), msisdn, at);
                 if !self.has(Fault::SendRowStaysPending) {
                     self.queue[index].status = QueueStatus::Sent;
+                }
+                if self.has(Fault::TargetsStayQueued) {
+                    return;
                 }
                 let target = &mut self.targets[target];
                 target.status = "sent";
@@ -136,6 +163,9 @@ impl World {
             let Some((at, place)) = self.deliveries.pop_front() else { return };
             self.sent[place].delivery_status = "delivered";
             let Some(queue) = self.sent[place].queue else { continue };
+            if self.has(Fault::TargetsStayQueued) {
+                continue;
+            }
             // Queue ids are places plus one.
             let target = self.queue[(queue - 1) as usize].target;
             self.targets[target].status = "delivered";

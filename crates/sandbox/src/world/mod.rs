@@ -5,8 +5,10 @@
 //! times always meet the same world.
 
 mod dispatcher;
+mod functions;
 pub(crate) mod rows;
 mod seed;
+pub(crate) mod stations;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -20,9 +22,11 @@ use crate::fault::{Fault, FaultSet};
 use crate::ledger::Ledger;
 use crate::scenario::{Scenario, WorldSpec};
 use rows::{
-    Audit, Campaign, Incident, Notification, QueueStatus, Queued, SendLog, Setting, SlackMessage, Station,
-    Target, Voucher,
+    Audit, Campaign, Function, Incident, Notification, PetrolStation, QueueStatus, Queued, Redemption,
+    SendLog, Setting, SlackMessage, Station, Target, Voucher, VoucherEvent, WebhookLog,
 };
+
+use functions::DISPATCH_FUNCTION;
 
 /// How often the dispatcher runs.
 pub(crate) const TICK: Duration = Duration::from_mins(1);
@@ -52,6 +56,17 @@ pub struct World {
     pub(crate) audit: Vec<Audit>,
     pub(crate) vouchers: Vec<Voucher>,
     pub(crate) stations: Vec<Station>,
+    pub(crate) petrol_stations: Vec<PetrolStation>,
+    pub(crate) events: Vec<VoucherEvent>,
+    pub(crate) redemptions: Vec<Redemption>,
+    pub(crate) webhook_logs: Vec<WebhookLog>,
+    pub(crate) functions: Vec<Function>,
+    /// Calls of edge functions: when, which, and the status of the answer.
+    pub(crate) function_calls: Vec<(Timestamp, &'static str, u16)>,
+    /// Stored answers by idempotency key.
+    pub(crate) idempotency: HashMap<String, Value>,
+    /// Stations that are signed in, by token.
+    pub(crate) station_sessions: HashMap<String, Uuid>,
     pub(crate) slack: Vec<SlackMessage>,
     pub(crate) incidents: Vec<Incident>,
     pub(crate) tickets: Vec<Value>,
@@ -67,8 +82,10 @@ pub struct World {
     next_tick: Timestamp,
     /// Messages on their way: when they are delivered, and their place in `sent`.
     deliveries: VecDeque<(Timestamp, usize)>,
-    /// Whether a campaign was started since the world began: what flapping waits for.
+    /// Whether a campaign was started since the world began: what flapping and a stalled dispatcher wait for.
     started: bool,
+    /// Whether the dispatcher took something since then.
+    ticked: bool,
     counter: u64,
 }
 
@@ -134,7 +151,6 @@ impl World {
         let left = self.spec.ends_at().map(|end| end.duration_since(at).as_secs()).filter(|left| *left > 0);
         let lasting = left.map(i64::unsigned_abs);
         match self.spec.scenario {
-            Scenario::Healthy | Scenario::InvalidNumbers { .. } => None,
             Scenario::RateLimited { .. } => lasting.map(|left| SendError::of("130429", 429, Some(left))),
             Scenario::AuthExpired { .. } => lasting.map(|_| SendError::of("190", 401, None)),
             Scenario::PolicyBlocked { .. } => lasting.map(|_| SendError::of("131048", 429, None)),
@@ -154,6 +170,7 @@ impl World {
                     SendError::of("throttled", 409, None)
                 }
             }),
+            _ => None,
         }
     }
 
@@ -225,7 +242,8 @@ impl World {
             }
         }
         let changed = campaign.status != before;
-        self.started |= action == "start" && changed;
+        // While the dispatcher does not run at all, a start does not reach it.
+        self.started |= action == "start" && changed && !self.dispatcher_is_down(now);
         if actor == OUR_ACTOR {
             self.ledger.note(now, &format!("campaign.{action}"), id, changed);
         }
@@ -274,6 +292,9 @@ impl World {
             "slack_messages": self.slack.len(),
             "incidents_by_us": triggered,
             "tickets": self.tickets.len(),
+            "vouchers": self.vouchers_of_note(),
+            "functions": self.functions.iter().map(|f| json!({ "slug": f.slug, "version": f.version })).collect::<Vec<_>>(),
+            "resolved_incidents": self.incidents.iter().filter(|incident| incident.status == "resolved").count(),
             "canaries": self.sent.iter().filter(|sent| sent.campaign.is_none()).count(),
         })
     }
@@ -286,6 +307,23 @@ impl World {
             let _ = write!(text, "{byte:02x}");
         }
         text
+    }
+
+    /// Vouchers that were taken back, replaced, or are bound to a station.
+    fn vouchers_of_note(&self) -> Vec<Value> {
+        let of_note = |voucher: &&Voucher| {
+            voucher.status == "void"
+                || voucher.metadata != json!({})
+                || voucher.issued_recently(self.spec.start)
+        };
+        let shown = |voucher: &Voucher| {
+            json!({
+                "id": voucher.id, "status": voucher.status, "scope": voucher.station_scope,
+                "replaces": voucher.metadata["replaces"], "held": voucher.metadata["held_by"].is_string(),
+                "amount_minor": voucher.amount_minor,
+            })
+        };
+        self.vouchers.iter().filter(of_note).map(shown).collect()
     }
 
     pub(crate) fn count(&self, campaign: Uuid, status: QueueStatus) -> u64 {

@@ -119,11 +119,83 @@ pub(crate) struct Voucher {
     pub(crate) id: Uuid,
     pub(crate) code: String,
     pub(crate) amount_minor: i64,
-    pub(crate) status: &'static str,
+    /// The column `amount`, in hundredths: the trigger keeps it equal to `amount_minor`.
+    pub(crate) amount_hundredths: i64,
+    pub(crate) issued_by_admin: Option<Uuid>,
+    pub(crate) created_by: Option<Uuid>,
+    pub(crate) status: String,
     pub(crate) msisdn: u64,
+    pub(crate) policy_number: String,
     pub(crate) station_scope: Option<Uuid>,
+    pub(crate) campaign: Option<Uuid>,
+    pub(crate) png_url: Option<String>,
+    pub(crate) metadata: Value,
     pub(crate) issued_at: Timestamp,
     pub(crate) redeemed_at: Option<Timestamp>,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl Voucher {
+    /// Whether it was issued within the last day before `start`: the vouchers that incidents are about.
+    pub(crate) fn issued_recently(&self, start: Timestamp) -> bool {
+        self.issued_at > start - jiff::SignedDuration::from_hours(24)
+    }
+
+    /// The row has changed: its time moves, also when the clock stands still.
+    pub(crate) fn touch(&mut self, now: Timestamp) {
+        self.updated_at = now.max(self.updated_at + jiff::SignedDuration::from_micros(1));
+    }
+}
+
+/// `voucher_events`.
+#[derive(Debug, Clone)]
+pub(crate) struct VoucherEvent {
+    pub(crate) id: Uuid,
+    pub(crate) voucher: Uuid,
+    pub(crate) event_type: String,
+    pub(crate) station: Option<Uuid>,
+    pub(crate) context: Value,
+    pub(crate) created_at: Timestamp,
+}
+
+/// `voucher_redemptions`: no unique constraint, and stations of the other table.
+#[derive(Debug, Clone)]
+pub(crate) struct Redemption {
+    pub(crate) id: Uuid,
+    pub(crate) voucher: Uuid,
+    pub(crate) station: Option<Uuid>,
+    pub(crate) meta: Value,
+    pub(crate) created_at: Timestamp,
+}
+
+/// `webhook_logs`: the station app's requests among them.
+#[derive(Debug, Clone)]
+pub(crate) struct WebhookLog {
+    pub(crate) id: i64,
+    pub(crate) endpoint: &'static str,
+    pub(crate) status_code: u16,
+    pub(crate) error_message: String,
+    pub(crate) headers: Value,
+    pub(crate) payload: Value,
+    pub(crate) received_at: Timestamp,
+}
+
+/// `petrol_stations`.
+#[derive(Debug, Clone)]
+pub(crate) struct PetrolStation {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+}
+
+/// An edge function at its host.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub(crate) slug: String,
+    pub(crate) status: &'static str,
+    pub(crate) version: u64,
+    pub(crate) updated_at: Timestamp,
+    /// Its code fails; not to be seen from outside but by calling it.
+    pub(crate) broken: bool,
 }
 
 /// `stations`.

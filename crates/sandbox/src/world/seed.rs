@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::rows::{
-    Campaign, Incident, Notification, QueueStatus, Queued, SendLog, Setting, Station, Target, Voucher,
+use super::rows::{Campaign, Incident, Notification, QueueStatus, Queued, SendLog, Setting, Target};
+use super::{
+    BATCH, OPT_OUT, OTHER_ACTOR, QUIET_HOURS, SendError, THROTTLE, TICK, World, functions, stations,
 };
-use super::{BATCH, OPT_OUT, OTHER_ACTOR, QUIET_HOURS, SendError, THROTTLE, TICK, World};
+use crate::fault::Fault;
+use crate::fault::FaultSet;
 use crate::ledger::Ledger;
 use crate::scenario::{Scenario, WorldSpec};
 
@@ -30,7 +32,7 @@ const NAMES: [&str; 8] = [
 ];
 
 /// A small generator (splitmix64): enough to spread things, and the same everywhere.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self) -> u64 {
@@ -41,16 +43,16 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.roll() % n
     }
 
-    fn uuid(&mut self) -> Uuid {
+    pub(super) fn uuid(&mut self) -> Uuid {
         let bytes = (u128::from(self.roll()) << 64) | u128::from(self.roll());
         uuid::Builder::from_random_bytes(bytes.to_be_bytes()).into_uuid()
     }
 
-    fn msisdn(&mut self) -> u64 {
+    pub(super) fn msisdn(&mut self) -> u64 {
         250_780_000_000 + self.below(9_999_999)
     }
 }
@@ -58,7 +60,7 @@ impl Dice {
 pub(super) fn world(spec: WorldSpec) -> World {
     let mut dice = Dice(spec.seed);
     let mut world = World {
-        faults: spec.faults(),
+        faults: faults(&spec),
         now: spec.start,
         campaigns: Vec::new(),
         targets: Vec::new(),
@@ -69,6 +71,14 @@ pub(super) fn world(spec: WorldSpec) -> World {
         audit: Vec::new(),
         vouchers: Vec::new(),
         stations: Vec::new(),
+        petrol_stations: Vec::new(),
+        events: Vec::new(),
+        redemptions: Vec::new(),
+        webhook_logs: Vec::new(),
+        functions: functions::deployed(spec.scenario, spec.start),
+        function_calls: Vec::new(),
+        idempotency: HashMap::new(),
+        station_sessions: HashMap::new(),
         slack: Vec::new(),
         incidents: Vec::new(),
         tickets: Vec::new(),
@@ -80,18 +90,19 @@ pub(super) fn world(spec: WorldSpec) -> World {
         next_tick: spec.start + TICK,
         deliveries: VecDeque::new(),
         started: false,
+        ticked: false,
         counter: 0,
         spec,
     };
     campaigns(&mut world, &mut dice);
     history(&mut world, &mut dice);
     notifications(&mut world, &mut dice);
-    vouchers(&mut world, &mut dice);
-    if world.spec.scenario != Scenario::Healthy {
+    stations::seed(&mut world, &mut dice);
+    if let Some((dedup_key, title)) = world.spec.scenario.alert() {
         world.incidents.push(Incident {
             id: "PSEEDED1".to_owned(),
-            dedup_key: "wa-send-failures".to_owned(),
-            title: "WhatsApp send failures".to_owned(),
+            dedup_key: dedup_key.to_owned(),
+            title: title.to_owned(),
             status: "triggered",
             created_at: world.spec.start - Duration::from_mins(8),
             notes: Vec::new(),
@@ -101,9 +112,27 @@ pub(super) fn world(spec: WorldSpec) -> World {
     world
 }
 
+/// The faults that are on, with what the scenario itself consists of.
+fn faults(spec: &WorldSpec) -> FaultSet {
+    match spec.scenario {
+        Scenario::TargetsNotUpdated => spec.faults().with(Fault::TargetsStayQueued),
+        _ => spec.faults(),
+    }
+}
+
 fn settings(scenario: Scenario, updated_at: Timestamp) -> Vec<Setting> {
     let hours = match scenario {
         Scenario::QuietHoursMisconfigured => json!({ "start": "06:00", "end": "22:00" }),
+        // From two hours before to two hours after the start, in Kigali.
+        Scenario::QuietHours => {
+            let zone = jiff::tz::TimeZone::get("Africa/Kigali").unwrap_or(jiff::tz::TimeZone::UTC);
+            let at = |hours: i64| {
+                let there =
+                    (updated_at + jiff::SignedDuration::from_hours(hours)).to_zoned_datetime(zone.clone());
+                there.strftime("%H:%M").to_string()
+            };
+            json!({ "start": at(-2), "end": at(2) })
+        }
         _ => json!({ "start": "22:00", "end": "06:00" }),
     };
     let throttle = if scenario == Scenario::ThrottleMisconfigured { 0 } else { 60 };
@@ -166,7 +195,7 @@ fn targets(world: &mut World, dice: &mut Dice, campaign: &Campaign, n: u32) {
         });
         // Somebody else's paused campaign keeps its messages in a list of its own, out of the queue: in this world the
         // dispatcher's disregard for a campaign's status concerns what is queued.
-        if campaign.status == "running" && !done {
+        if campaign.status == "running" && !done && world.spec.scenario != Scenario::EmptyQueue {
             world.queue.push(Queued {
                 id: world.queue.len() as i64 + 1,
                 campaign: campaign.id,
@@ -183,13 +212,23 @@ fn targets(world: &mut World, dice: &mut Dice, campaign: &Campaign, n: u32) {
 /// The dispatcher's runs before the start: first they went well, then they failed.
 fn history(world: &mut World, dice: &mut Dice) {
     let start = world.spec.start;
-    let incident = world.spec.scenario != Scenario::Healthy;
+    let incident = world.spec.scenario.fails_sends();
+    let stalled = world.spec.scenario.stalls() && world.spec.scenario != Scenario::TargetsNotUpdated;
     let mut places: VecDeque<usize> = spread(world).into();
     // A small world has a short history, but always the minutes that failed.
     let per_minute = (places.len() / HISTORY as usize).clamp(1, BATCH);
     let minutes = HISTORY.min((places.len() / per_minute) as u64);
     for minute in (1..=minutes).rev() {
         let at = start - Duration::from_mins(minute);
+        if stalled && minute <= FAILING_FOR {
+            world.function_calls.push((
+                at,
+                functions::DISPATCH_FUNCTION,
+                if world.dispatcher_is_down(start) { 503 } else { 200 },
+            ));
+            continue;
+        }
+        world.function_calls.push((at, functions::DISPATCH_FUNCTION, 200));
         let failing = incident && minute <= FAILING_FOR;
         for _ in 0..per_minute {
             let Some(index) = places.pop_front() else { return };
@@ -217,11 +256,16 @@ fn sent_long_ago(world: &mut World, dice: &mut Dice, index: usize, at: Timestamp
     let row = &mut world.queue[index];
     row.status = QueueStatus::Sent;
     let message = dice.roll();
+    let stays_queued =
+        world.has(Fault::TargetsStayQueued) && at > world.spec.start - Duration::from_mins(FAILING_FOR);
+    let row = &world.queue[index];
     let target = &mut world.targets[row.target];
     target.bad = false;
-    target.status = "delivered";
-    target.message_id = Some(message);
-    target.last_update_at = at;
+    if !stays_queued {
+        target.status = "delivered";
+        target.message_id = Some(message);
+        target.last_update_at = at;
+    }
     world.sent.push(SendLog {
         id: world.sent.len() as i64 + 1,
         queue: Some(row.id),
@@ -272,38 +316,6 @@ fn notifications(world: &mut World, dice: &mut Dice) {
             error_message: failure.map(|error| format!("send failed: {}", error.code)),
             created_at,
             sent_at: failure.is_none().then_some(created_at),
-        });
-    }
-}
-
-fn vouchers(world: &mut World, dice: &mut Dice) {
-    let start = world.spec.start;
-    for n in 0..world.spec.stations {
-        let id = dice.uuid();
-        let station = Station {
-            id,
-            name: format!("Station {}", n + 1),
-            code: format!("ST{n:03}"),
-            created_at: start - Duration::from_hours(900),
-        };
-        world.stations.push(station);
-    }
-    for n in 0..world.spec.vouchers {
-        let redeemed = dice.below(3) == 0;
-        let scope = if world.stations.is_empty() {
-            None
-        } else {
-            Some(world.stations[dice.below(world.stations.len() as u64) as usize].id)
-        };
-        world.vouchers.push(Voucher {
-            id: dice.uuid(),
-            code: format!("{:05}", n % 100_000),
-            amount_minor: 2_000 + 500 * dice.below(5) as i64,
-            status: if redeemed { "redeemed" } else { "issued" },
-            msisdn: dice.msisdn(),
-            station_scope: scope.filter(|_| n % 4 == 0),
-            issued_at: start - Duration::from_hours(72),
-            redeemed_at: redeemed.then(|| start - Duration::from_hours(5)),
         });
     }
 }
