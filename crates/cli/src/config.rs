@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use allclear_clients::management::BundleSource;
 use allclear_clients::{Credentials, Endpoints, Settings, WhatsAppNumber};
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::Limits;
@@ -52,6 +53,10 @@ pub(crate) struct Platform {
     pagerduty_from: String,
     #[serde(default = "default_function")]
     send_function: String,
+    supabase_project: String,
+    /// Functions that may be deployed, by slug.
+    #[serde(default)]
+    functions: BTreeMap<String, FunctionTable>,
     limits: LimitTable,
 }
 
@@ -60,11 +65,22 @@ pub(crate) struct Platform {
 struct EndpointTable {
     admin: String,
     supabase: String,
+    #[serde(default = "default_management")]
+    supabase_management: String,
     graph: String,
     pagerduty_events: String,
     pagerduty_rest: String,
     slack: String,
     provider: String,
+}
+
+/// The source of a function, pinned.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionTable {
+    folder: PathBuf,
+    entrypoint: String,
+    sha256: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -90,6 +106,34 @@ struct LimitTable {
     #[serde(default)]
     status_page_is_safe: bool,
     ops_channel: String,
+    #[serde(default = "default_data_ops_channel")]
+    data_ops_channel: String,
+    #[serde(default = "default_vendor_channel")]
+    vendor_channel: String,
+    #[serde(default = "default_preview_function")]
+    preview_function: String,
+    #[serde(default = "default_dispatch_function")]
+    dispatch_function: String,
+}
+
+fn default_management() -> String {
+    "https://api.supabase.com".to_owned()
+}
+
+fn default_data_ops_channel() -> String {
+    "#data-ops".to_owned()
+}
+
+fn default_vendor_channel() -> String {
+    "#vendor-support".to_owned()
+}
+
+fn default_preview_function() -> String {
+    "voucher-preview".to_owned()
+}
+
+fn default_dispatch_function() -> String {
+    "campaign-dispatch".to_owned()
 }
 
 fn default_function() -> String {
@@ -175,6 +219,16 @@ fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     named.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(below_home)))
 }
 
+impl FunctionTable {
+    fn source(&self) -> BundleSource {
+        BundleSource::Folder {
+            folder: self.folder.clone(),
+            entrypoint: self.entrypoint.clone(),
+            sha256: self.sha256.clone(),
+        }
+    }
+}
+
 impl Platform {
     /// The clients' settings, secrets included. `name` is the environment's, for messages.
     pub(crate) fn settings(&self, name: &str, artifacts: PathBuf) -> Result<Settings, CliError> {
@@ -198,6 +252,7 @@ impl Platform {
             endpoints: Endpoints {
                 admin: endpoints.admin.clone(),
                 supabase: endpoints.supabase.clone(),
+                supabase_management: endpoints.supabase_management.clone(),
                 graph: endpoints.graph.clone(),
                 pagerduty_events: endpoints.pagerduty_events.clone(),
                 pagerduty_rest: endpoints.pagerduty_rest.clone(),
@@ -207,6 +262,7 @@ impl Platform {
             credentials: Credentials {
                 admin_token: self.secret(name, "admin_token")?,
                 service_key: self.secret(name, "service_key")?,
+                management_token: self.secret(name, "management_token")?,
                 graph_token: self.secret(name, "graph_token")?,
                 pagerduty_rest_key: self.secret(name, "pagerduty_rest_key")?,
                 pagerduty_routing_key: self.secret(name, "pagerduty_routing_key")?,
@@ -221,6 +277,8 @@ impl Platform {
             },
             pagerduty_from: self.pagerduty_from.clone(),
             send_function: self.send_function.clone(),
+            supabase_project: self.supabase_project.clone(),
+            bundles: self.functions.iter().map(|(slug, table)| (slug.clone(), table.source())).collect(),
             timeout: Duration::from_secs(15),
             max_body: 8 << 20,
             pace: Duration::from_millis(20),
@@ -231,6 +289,10 @@ impl Platform {
                 dispatcher_batch: limits.dispatcher_batch,
                 status_page_is_safe: limits.status_page_is_safe,
                 ops_channel: limits.ops_channel.clone(),
+                data_ops_channel: limits.data_ops_channel.clone(),
+                vendor_channel: limits.vendor_channel.clone(),
+                preview_function: limits.preview_function.clone(),
+                dispatch_function: limits.dispatch_function.clone(),
             },
             artifacts,
         })

@@ -1,5 +1,6 @@
 //! What the clients must be told, and how they are wired into a platform.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,11 @@ use allclear_core::ports::Limits;
 use allclear_core::{Clock, Msisdn, Platform, Service};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::admin_api::AdminApi;
+use crate::admin_api::{AdminApi, Previews};
 use crate::artifacts::ArtifactFolder;
 use crate::edge_functions::SendFunction;
 use crate::http::{Http, Rules};
+use crate::management::{BundleSource, Management};
 use crate::pagerduty::PagerDuty;
 use crate::provider::TicketIntake;
 use crate::slack::Slack;
@@ -25,6 +27,8 @@ pub struct Endpoints {
     pub admin: String,
     /// The Supabase project, e.g. `https://<ref>.supabase.co`.
     pub supabase: String,
+    /// Supabase's Management API, e.g. `https://api.supabase.com`.
+    pub supabase_management: String,
     /// WhatsApp's Graph API with its version, e.g. `https://graph.facebook.com/v23.0`.
     pub graph: String,
     /// PagerDuty's Events API, in the account's region.
@@ -44,6 +48,8 @@ pub struct Credentials {
     pub admin_token: SecretString,
     /// Supabase's service key.
     pub service_key: SecretString,
+    /// Supabase's personal access token, for the Management API.
+    pub management_token: SecretString,
     /// WhatsApp's system-user token.
     pub graph_token: SecretString,
     /// PagerDuty's REST key.
@@ -82,6 +88,10 @@ pub struct Settings {
     pub pagerduty_from: String,
     /// The edge function that sends, e.g. `wa-send-media`.
     pub send_function: String,
+    /// The Supabase project's ref.
+    pub supabase_project: String,
+    /// The pinned sources of functions that may be deployed, by slug.
+    pub bundles: BTreeMap<String, BundleSource>,
     /// How long one call may take, connecting included.
     pub timeout: Duration,
     /// The longest body that is read, in bytes.
@@ -146,6 +156,11 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
     let admin = http(Service::AdminApi, "admin", &endpoints.admin)?;
     let admin = Arc::new(AdminApi::new(admin, credentials.admin_token.clone()));
     let supabase = Arc::new(Supabase::new(supabase, Arc::clone(&admin)));
+    let storage = http(Service::Storage, "supabase", &endpoints.supabase)?;
+    let management =
+        http(Service::SupabaseManagement, "supabase_management", &endpoints.supabase_management)?
+            .bearer(&credentials.management_token);
+    let management = Management::new(management, settings.supabase_project.clone(), settings.bundles.clone());
     let functions =
         http(Service::EdgeFunctions, "supabase", &endpoints.supabase)?.bearer(&credentials.service_key);
     let graph = http(Service::WhatsApp, "graph", &endpoints.graph)?.bearer(&credentials.graph_token);
@@ -165,7 +180,13 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         send_log: supabase.clone(),
         notifications: supabase.clone(),
         policy: supabase.clone(),
+        vouchers: supabase.clone(),
+        replacements: supabase.clone(),
+        redemptions: supabase.clone(),
+        stations: supabase.clone(),
         audit: supabase,
+        previews: Arc::new(Previews::new(Arc::clone(&admin), storage)),
+        functions: Arc::new(management),
         status_page: admin,
         sender: Arc::new(SendFunction::new(functions, &settings.send_function, whatsapp.clone())),
         whatsapp: Arc::new(GraphApi::new(graph, whatsapp.clone())),
@@ -199,6 +220,7 @@ fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
     let all = [
         ("admin_token", &credentials.admin_token),
         ("service_key", &credentials.service_key),
+        ("management_token", &credentials.management_token),
         ("graph_token", &credentials.graph_token),
         ("pagerduty_rest_key", &credentials.pagerduty_rest_key),
         ("pagerduty_routing_key", &credentials.pagerduty_routing_key),

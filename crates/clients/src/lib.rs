@@ -13,9 +13,10 @@
 //!
 //! | module | service |
 //! |---|---|
-//! | [`admin_api`] | the admin API: sessions, campaign actions, notifications, settings |
-//! | [`supabase`] | PostgREST: every read of a written state, the send queue, the audit log |
+//! | [`admin_api`] | the admin API: sessions, campaign actions, notifications, settings, previews |
+//! | [`supabase`] | PostgREST: every read of a written state, the send queue, vouchers, the audit log |
 //! | [`edge_functions`] | the function that sends through WhatsApp |
+//! | [`management`] | Supabase's Management API: functions, deployments, the log of calls |
 //! | [`whatsapp`] | WhatsApp's Graph API |
 //! | [`pagerduty`], [`slack`], [`provider`] | telling people |
 //! | [`artifacts`] | files that a run leaves |
@@ -31,6 +32,7 @@ pub mod artifacts;
 mod config;
 pub mod edge_functions;
 mod http;
+pub mod management;
 pub mod pagerduty;
 pub mod provider;
 pub mod sandbox;

@@ -101,6 +101,10 @@ pub trait SendQueue: Send + Sync {
     /// How many rows of a campaign there are by status, and how many are due at `now`.
     async fn depth(&self, campaign: CampaignId, now: Timestamp) -> Result<QueueDepth>;
 
+    /// How many waiting rows of a campaign have gone out already, by the send log: a start would send them again. Some
+    /// deployments never mark a sent row.
+    async fn sent_but_pending(&self, campaign: CampaignId) -> Result<u64>;
+
     /// How many rows of a campaign are marked not to be sent.
     async fn skipped(&self, campaign: CampaignId) -> Result<u64>;
 

@@ -86,6 +86,8 @@ pub struct Gate<C> {
     pub expiry: Option<Expiry<C>>,
     /// The answer that a plan presumes.
     pub presumed: C,
+    /// Whether it asks for something that must be looked up rather than decided.
+    pub fact: bool,
 }
 
 impl<C: Choice> Gate<C> {
@@ -98,7 +100,14 @@ impl<C: Choice> Gate<C> {
             approvers: Approvers::anyone(),
             expiry: None,
             presumed,
+            fact: false,
         }
+    }
+
+    /// Asks what is so, not what shall be done: a drill's roles may not answer it.
+    pub fn asking_for_a_fact(mut self) -> Self {
+        self.fact = true;
+        self
     }
 
     /// Says what it is about.
@@ -154,6 +163,12 @@ pub struct Question {
     pub deadline: Option<Timestamp>,
     /// The answer that counts at the deadline.
     pub at_deadline: Option<String>,
+    /// The answer that the plan presumed.
+    #[serde(default)]
+    pub presumed: String,
+    /// Whether it asks for something that must be looked up rather than decided.
+    #[serde(default)]
+    pub fact: bool,
     /// Digest of run, gate, what was shown and the plan: an answer that carries another one was given to something
     /// else and is refused.
     pub binding: String,

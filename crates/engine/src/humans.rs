@@ -44,8 +44,8 @@ impl Humans for Elsewhere {
     }
 }
 
-/// A drill role that approves at every gate that offers it; where several people are needed, it plays them all. It never
-/// says whether something happened: that must be looked up.
+/// A drill role that approves, or takes the answer that the plan presumed where a gate offers other choices; where several
+/// people are needed, it plays them all. It never says whether something happened: that must be looked up.
 #[derive(Debug, Clone)]
 pub struct AutoApprove {
     /// The role's name, as the journal shows it.
@@ -55,7 +55,10 @@ pub struct AutoApprove {
 #[async_trait]
 impl Humans for AutoApprove {
     async fn ask(&self, question: &Question, given: &[Answer]) -> Attention {
-        let Some(choice) = question.choices.iter().find(|choice| choice.id == "approve") else {
+        let offered = |id: &str| question.choices.iter().find(|choice| choice.id == id);
+        let Some(choice) =
+            offered("approve").or_else(|| offered(&question.presumed)).filter(|_| !question.fact)
+        else {
             return Attention::Absent;
         };
         Attention::Answer(Answer {

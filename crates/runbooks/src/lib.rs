@@ -11,6 +11,8 @@
 
 pub mod catalogue;
 mod effects;
+#[cfg(test)]
+mod mocked;
 pub mod whatsapp_send_failures;
 
 pub use catalogue::{Entry, InputError, Scenario, UnknownRunbook, catalogue, find};

@@ -74,16 +74,17 @@ fn a_bad_configuration_names_key_and_line() {
 fn staging(url: &str) -> String {
     let at = |path: &str| format!("{url}/{path}");
     format!(
-        "[environment.staging]\nkind = \"staging\"\npagerduty_from = \"oncall@example.test\"\n\
-         [environment.staging.endpoints]\nadmin = \"{}\"\nsupabase = \"{}\"\ngraph = \"{}\"\npagerduty_events = \"{}\"\n\
+        "[environment.staging]\nkind = \"staging\"\npagerduty_from = \"oncall@example.test\"\nsupabase_project = \"ref\"\n\
+         [environment.staging.endpoints]\nadmin = \"{}\"\nsupabase = \"{}\"\nsupabase_management = \"{}\"\ngraph = \"{}\"\npagerduty_events = \"{}\"\n\
          pagerduty_rest = \"{}\"\nslack = \"{}\"\nprovider = \"{}\"\n\
          [environment.staging.credentials]\nadmin_token = {{ env = \"T_ADMIN\" }}\nservice_key = {{ env = \"T_SERVICE\" }}\n\
-         graph_token = {{ env = \"T_OTHER\" }}\npagerduty_rest_key = {{ env = \"T_OTHER\" }}\npagerduty_routing_key = {{ env = \"T_OTHER\" }}\n\
+         management_token = {{ env = \"T_OTHER\" }}\ngraph_token = {{ env = \"T_OTHER\" }}\npagerduty_rest_key = {{ env = \"T_OTHER\" }}\npagerduty_routing_key = {{ env = \"T_OTHER\" }}\n\
          slack_token = {{ env = \"T_OTHER\" }}\nprovider_token = {{ env = \"T_OTHER\" }}\n\
          [environment.staging.whatsapp]\nphone_id = \"1\"\nbusiness_account = \"2\"\ncanary_number = \"+250788000001\"\ncanary_template = \"t\"\n\
          [environment.staging.limits]\nrecipients_zone = \"Africa/Kigali\"\nquiet_start = \"22:00\"\nquiet_end = \"06:00\"\nthrottle_per_minute = 60\nops_channel = \"#ops\"\n",
         at("admin"),
         at("supabase"),
+        at("supabase-management"),
         at("graph/v23.0"),
         at("pagerduty-events"),
         at("pagerduty"),

@@ -6,6 +6,7 @@
 //!   happened.
 //! * A degraded integration comes inside a 200.
 
+mod preview;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -19,6 +20,8 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+
+pub use preview::Previews;
 
 use crate::http::{Call, Http, Reply, clean};
 use wire::{Envelope, Light, Login, Retried};
@@ -102,7 +105,7 @@ impl AdminApi {
     }
 
     /// Makes a call in our session.
-    async fn call(&self, make: impl Fn() -> Call) -> Result<Reply> {
+    pub(crate) async fn call(&self, make: impl Fn() -> Call) -> Result<Reply> {
         let session = self.sign_in(None).await?;
         let reply = self.http.send(make().header("cookie", session.cookie.expose_secret())).await?;
         // Only the guard's own 401 is given before anything is acted upon; a dispatcher's that is passed on is not.

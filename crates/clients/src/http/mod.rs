@@ -49,6 +49,31 @@ pub(crate) fn client(timeout: Duration) -> Result<Client, ConfigError> {
         .map_err(|error| ConfigError::Http { detail: error.to_string() })
 }
 
+/// One part of a multipart body.
+#[derive(Debug)]
+pub(crate) struct Part {
+    name: &'static str,
+    file: Option<String>,
+    content: Vec<u8>,
+}
+
+impl Part {
+    pub(crate) fn field(name: &'static str, content: String) -> Self {
+        Self { name, file: None, content: content.into_bytes() }
+    }
+
+    pub(crate) fn file(name: &'static str, path: &str, content: Vec<u8>) -> Self {
+        Self { name, file: Some(path.to_owned()), content }
+    }
+}
+
+fn form(parts: Vec<Part>) -> reqwest::multipart::Form {
+    parts.into_iter().fold(reqwest::multipart::Form::new(), |form, part| {
+        let body = reqwest::multipart::Part::bytes(part.content);
+        form.part(part.name, if let Some(file) = part.file { body.file_name(file) } else { body })
+    })
+}
+
 /// A request to make.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -57,6 +82,7 @@ pub(crate) struct Call {
     query: Vec<(String, String)>,
     headers: Vec<(&'static str, String)>,
     body: Option<Value>,
+    parts: Vec<Part>,
     writes: bool,
 }
 
@@ -69,8 +95,19 @@ impl Call {
             query: Vec::new(),
             headers: Vec::new(),
             body: None,
+            parts: Vec::new(),
             writes: false,
         }
+    }
+
+    /// A read of a path with a query that somebody else made, such as a signed link.
+    pub(crate) fn read_at(place: PathHere) -> Self {
+        Self { query: place.query, ..Self::read(place.path) }
+    }
+
+    /// An upload of several parts, which may change something.
+    pub(crate) fn upload(path: impl Into<String>, parts: Vec<Part>) -> Self {
+        Self { method: Method::POST, parts, writes: true, ..Self::read(path) }
     }
 
     /// A request that may change something.
@@ -103,6 +140,13 @@ impl Call {
     fn title(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
+}
+
+/// A place below a service's base URL.
+#[derive(Debug)]
+pub(crate) struct PathHere {
+    path: String,
+    query: Vec<(String, String)>,
 }
 
 /// One service at one place.
@@ -159,6 +203,20 @@ impl Http {
         self.service
     }
 
+    /// The time, as this service's calls see it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Where an address lies below our base; `None` when it is anywhere else. An address that came in an answer could
+    /// point into our own network.
+    pub(crate) fn path_here(&self, address: &str) -> Option<PathHere> {
+        let (base, url) = (reqwest::Url::parse(&self.base).ok()?, reqwest::Url::parse(address).ok()?);
+        let same = base.origin() == url.origin() && url.username().is_empty() && url.password().is_none();
+        let path = url.path().strip_prefix(base.path().trim_end_matches('/'))?;
+        same.then(|| PathHere { path: path.to_owned(), query: url.query_pairs().into_owned().collect() })
+    }
+
     /// Makes the call. Any HTTP status is a reply; what it means is said by [`Reply::expect`].
     pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
         self.keep_pace().await;
@@ -174,6 +232,8 @@ impl Http {
         }
         if let Some(body) = &call.body {
             request = request.json(body);
+        } else if !call.parts.is_empty() {
+            request = request.multipart(form(call.parts));
         }
         let response =
             request.send().await.map_err(|error| self.transport_error(&title, call.writes, &error))?;

@@ -51,6 +51,11 @@ impl Reply {
         if self.is_json() { serde_json::from_slice(&self.body).ok() } else { None }
     }
 
+    /// Whether the body's message is exactly this.
+    pub(crate) fn says(&self, message: &str) -> bool {
+        self.json().is_some_and(|body| body["message"] == message)
+    }
+
     fn is_json(&self) -> bool {
         self.header("content-type").is_some_and(|kind| kind.contains("json"))
     }

@@ -17,6 +17,7 @@ pub use clock::SandboxClock;
 
 use crate::config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber};
 use crate::http::{Call, Http, Rules};
+use crate::management::BundleSource;
 
 const RULES: Rules = Rules { timeout: Duration::from_secs(10), max_body: 64 << 20, pace: Duration::ZERO };
 
@@ -32,6 +33,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         endpoints: Endpoints {
             admin: at("admin"),
             supabase: at("supabase"),
+            supabase_management: at("supabase-management"),
             graph: at("graph/v23.0"),
             pagerduty_events: at("pagerduty-events"),
             pagerduty_rest: at("pagerduty"),
@@ -41,6 +43,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         credentials: Credentials {
             admin_token: "sandbox-admin-token".into(),
             service_key: "sandbox-service-key".into(),
+            management_token: "sbp_5a9db0c0000000000000000000000000000000ab".into(),
             graph_token: "sandbox-graph-token".into(),
             pagerduty_rest_key: "sandbox-pd-key".into(),
             pagerduty_routing_key: "sandboxroutingkey00000000000000ab".into(),
@@ -55,6 +58,8 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         },
         pagerduty_from: "oncall@example.test".to_owned(),
         send_function: "wa-send-media".to_owned(),
+        supabase_project: "sandboxprojectref000".to_owned(),
+        bundles: [("voucher-preview".to_owned(), preview_bundle())].into(),
         timeout: Duration::from_secs(5),
         max_body: 8 << 20,
         pace: Duration::ZERO,
@@ -66,9 +71,19 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
             // Each look at the platform's status page makes its dispatcher send.
             status_page_is_safe: false,
             ops_channel: "#ops".to_owned(),
+            data_ops_channel: "#data-ops".to_owned(),
+            vendor_channel: "#vendor-support".to_owned(),
+            preview_function: "voucher-preview".to_owned(),
+            dispatch_function: "campaign-dispatch".to_owned(),
         },
         artifacts,
     })
+}
+
+/// The source that drills deploy. The sandbox runs no code; what counts is that it is the pinned one.
+fn preview_bundle() -> BundleSource {
+    let content = "Deno.serve(() => new Response(null, { status: 501 }));\n";
+    BundleSource::Text { entrypoint: "index.ts".to_owned(), content: content.to_owned() }
 }
 
 /// The sandbox's controls, for drills and tests.

@@ -1,14 +1,26 @@
 //! Campaigns and targets.
 
+use std::collections::BTreeMap;
+
 use allclear_core::campaign::CampaignChange;
 use allclear_core::ports::{Campaigns, Targets};
+use allclear_core::target::TargetProgress;
 use allclear_core::{Campaign, CampaignId, CampaignStatus, PortError, Target, TargetId, TargetStatus};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::wire::{AuditRow, CampaignRow, TargetRow};
+use super::wire::{AuditRow, CampaignRow, Changed, TargetRow};
 use super::{PAGE, Result, Supabase, read};
 
+const STATUSES: [TargetStatus; 7] = [
+    TargetStatus::Queued,
+    TargetStatus::QueuedThrottled,
+    TargetStatus::Sent,
+    TargetStatus::Delivered,
+    TargetStatus::Read,
+    TargetStatus::Failed,
+    TargetStatus::OptedOut,
+];
 const CAMPAIGN: &str = "id,name,status,started_at,finished_at";
 
 impl From<CampaignRow> for Campaign {
@@ -49,6 +61,11 @@ impl Campaigns for Supabase {
     /// `POST /api/campaigns/start` of the admin API.
     async fn start(&self, id: CampaignId) -> Result<()> {
         self.admin.act(id, "start").await
+    }
+
+    /// `POST /api/campaigns/stop` of the admin API.
+    async fn stop(&self, id: CampaignId) -> Result<()> {
+        self.admin.act(id, "stop").await
     }
 
     /// `GET /audit_log?target_id=eq.X&action=in.(...)&created_at=gte.T`.
@@ -101,5 +118,24 @@ impl Targets for Supabase {
             .query("campaign_id", format!("eq.{campaign}"))
             .query("status", format!("eq.{}", TargetStatus::Failed));
         self.count(call).await
+    }
+
+    /// `HEAD /campaign_targets?campaign_id=eq.X[&status=eq.S]` for each status, and the newest change.
+    async fn progress(&self, campaign: CampaignId) -> Result<TargetProgress> {
+        let all = || read("campaign_targets").query("campaign_id", format!("eq.{campaign}"));
+        let mut by_status = BTreeMap::new();
+        for status in STATUSES {
+            let count = self.count(all().query("status", format!("eq.{status}"))).await?;
+            if count > 0 {
+                by_status.insert(status.to_string(), count);
+            }
+        }
+        let newest = all()
+            .query("select", "last_update_at")
+            .query("last_update_at", "not.is.null")
+            .query("order", "last_update_at.desc")
+            .query("limit", 1);
+        let last_update_at = self.rows::<Changed>(newest).await?.pop().map(|row| row.last_update_at);
+        Ok(TargetProgress { by_status, last_update_at })
     }
 }

@@ -10,10 +10,13 @@
 
 mod campaigns;
 mod queue;
+mod redemptions;
+mod replacements;
 mod sends;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod vouchers;
 mod wire;
 
 use std::sync::Arc;
@@ -63,6 +66,24 @@ impl Supabase {
         }
         let reply = self.checked(call).await?;
         count_of(&reply)
+    }
+
+    /// Changes one row, if it is as the filters expect. The database refuses to change more than one.
+    async fn change_one(&self, path: &str, filters: &[(&str, String)], change: Value) -> Result<u64> {
+        let prefer = "return=minimal, count=exact, handling=strict, max-affected=1";
+        let mut call = Call::write(Method::PATCH, path, change).header("prefer", prefer);
+        for (column, condition) in filters {
+            call = call.query(column, condition);
+        }
+        count_of(&self.checked(call).await?)
+    }
+
+    /// Inserts a row with an id of our own: a second insert of the same id changes nothing.
+    async fn insert_once(&self, table_name: &str, row: Value) -> Result<()> {
+        let call = Call::write(Method::POST, table(table_name), row)
+            .query("on_conflict", "id")
+            .header("prefer", "resolution=ignore-duplicates, return=minimal");
+        self.checked(call).await.map(drop)
     }
 
     async fn checked(&self, call: Call) -> Result<Reply> {

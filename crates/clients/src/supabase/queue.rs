@@ -1,6 +1,8 @@
 //! The dispatcher's queue, and the audit log.
 
-use allclear_core::ports::{AuditLog, AuditRow, SendQueue};
+use std::collections::HashSet;
+
+use allclear_core::ports::{AuditLog, AuditRow, QueueDepth, SendQueue};
 use allclear_core::{CampaignId, PortError};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -8,7 +10,8 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Result, Supabase, read, table, wire};
+use super::wire::{Numbered, SentFrom};
+use super::{PAGE, Result, Supabase, read, table, wire};
 use crate::http::Call;
 
 const UNSENT: &str = "in.(PENDING,SKIPPED)";
@@ -25,6 +28,55 @@ fn filters(campaign: CampaignId, status: &str) -> Vec<(&'static str, String)> {
 impl SendQueue for Supabase {
     async fn pending(&self, campaign: CampaignId) -> Result<u64> {
         self.count(rows_of(campaign, "eq.PENDING")).await
+    }
+
+    /// `HEAD /send_queue?campaign_id=eq.X&status=eq.S` for each status.
+    async fn depth(&self, campaign: CampaignId, now: Timestamp) -> Result<QueueDepth> {
+        let count = async |status: &str| self.count(rows_of(campaign, status)).await;
+        let due = rows_of(campaign, "eq.PENDING").query("next_attempt_at", format!("lte.{now}"));
+        Ok(QueueDepth {
+            pending: count("eq.PENDING").await?,
+            due: self.count(due).await?,
+            sent: count("eq.SENT").await?,
+            failed: count("eq.FAILED").await?,
+            skipped: count("eq.SKIPPED").await?,
+        })
+    }
+
+    /// Two walks: the ids of waiting rows, and the queue ids of the send log that went out.
+    async fn sent_but_pending(&self, campaign: CampaignId) -> Result<u64> {
+        let mut waiting = HashSet::new();
+        let mut after = 0;
+        loop {
+            let call =
+                rows_of(campaign, "eq.PENDING").query("select", "id").query("id", format!("gt.{after}"));
+            let page: Vec<Numbered> = self.rows(call.query("order", "id").query("limit", PAGE)).await?;
+            let Some(last) = page.last().map(|row| row.id) else { break };
+            if last <= after {
+                return Err(self.walks_in_circles("send_queue"));
+            }
+            after = last;
+            waiting.extend(page.into_iter().map(|row| row.id));
+        }
+        let mut sent = HashSet::new();
+        after = 0;
+        while !waiting.is_empty() {
+            let call = read("send_logs")
+                .query("select", "id,queue_id")
+                .query("campaign_id", format!("eq.{campaign}"))
+                .query("error", "is.null")
+                .query("id", format!("gt.{after}"))
+                .query("order", "id")
+                .query("limit", PAGE);
+            let page: Vec<SentFrom> = self.rows(call).await?;
+            let Some(last) = page.last().map(|row| row.id) else { break };
+            if last <= after {
+                return Err(self.walks_in_circles("send_logs"));
+            }
+            after = last;
+            sent.extend(page.into_iter().filter_map(|row| row.queue_id).filter(|id| waiting.contains(id)));
+        }
+        Ok(sent.len() as u64)
     }
 
     async fn skipped(&self, campaign: CampaignId) -> Result<u64> {

@@ -126,7 +126,7 @@ impl Notifications for Supabase {
 
 impl Supabase {
     /// A server that does not heed the key would be asked for the same page for ever.
-    fn walks_in_circles(&self, table: &str) -> PortError {
+    pub(super) fn walks_in_circles(&self, table: &str) -> PortError {
         PortError::Malformed {
             service: self.http.service(),
             call: format!("GET /rest/v1/{table}"),

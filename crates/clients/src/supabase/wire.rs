@@ -28,6 +28,22 @@ pub(super) struct TargetRow {
 }
 
 #[derive(Deserialize)]
+pub(super) struct Changed {
+    pub(super) last_update_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Numbered {
+    pub(super) id: i64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SentFrom {
+    pub(super) id: i64,
+    pub(super) queue_id: Option<i64>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct SendRow {
     pub(super) id: i64,
     pub(super) sent_at: Timestamp,

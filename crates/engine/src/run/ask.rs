@@ -86,6 +86,8 @@ impl Run {
             approvers: gate.approvers.clone(),
             requester: self.terms.operator.clone(),
             deadline: None,
+            presumed: gate.presumed.id().to_owned(),
+            fact: gate.fact,
             at_deadline: gate.expiry.as_ref().map(|expiry| expiry.answer.id().to_owned()),
             // Enough of the digest to tell plans apart, short enough to read out loud.
             binding: binding[..12].to_owned(),

@@ -521,6 +521,7 @@ impl Run {
             about = format!("{about} {}.{attempt}", named.round);
         }
         let mut gate = Gate::new(format!("Did this happen: {}?", named.effect.title()), Doubt::Stop)
+            .asking_for_a_fact()
             .about(about)
             .showing(why)
             .showing(format!("it was about to be sent at {} under key {}", intent.at, intent.key));

@@ -170,6 +170,8 @@ impl Journal {
             approvers: Approvers::anyone(),
             requester: "kim".to_owned(),
             deadline: None,
+            presumed: "approve".into(),
+            fact: false,
             at_deadline: None,
             binding: "77ab01c9e2d4".to_owned(),
         };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use allclear_core::policy::{QuietHours, SendPolicy, StoredPolicy};
+use allclear_core::policy::StoredPolicy;
 use allclear_core::ports::*;
 use allclear_core::target::SendTally;
 use allclear_core::{Campaign, CampaignStatus, Msisdn, Platform, PortError, Service, VirtualClock};
@@ -11,6 +11,7 @@ use allclear_engine::{AutoApprove, Event, Finished, MemoryJournal, Outcome, Term
 use jiff::Timestamp;
 
 use super::{Input, WhatsAppSendFailures};
+use crate::mocked;
 
 /// The little of a platform that these tests need: one campaign, its queue, a policy, and a record of what was called.
 #[derive(Debug)]
@@ -217,7 +218,6 @@ fn platform(shared: &Shared) -> Platform {
     let (provider, paging, chat) = tellers(shared);
     Platform {
         campaigns: Arc::new(campaigns(shared)),
-        targets: Arc::new(MockTargets::new()),
         send_queue: Arc::new(queue()),
         send_log: Arc::new(send_log(shared)),
         notifications: Arc::new(notifications),
@@ -228,19 +228,7 @@ fn platform(shared: &Shared) -> Platform {
         chat: Arc::new(chat),
         paging: Arc::new(paging),
         audit: Arc::new(audit(shared)),
-        artifacts: Arc::new(MockArtifacts::new()),
-        status_page: Arc::new(MockStatusPage::new()),
-        limits: Limits {
-            recipients_zone: "Africa/Kigali".into(),
-            default_policy: SendPolicy {
-                quiet_hours: QuietHours::parse("22:00", "06:00").unwrap(),
-                throttle_per_minute: 60,
-            },
-            dispatcher_interval: Duration::from_mins(1),
-            dispatcher_batch: 40,
-            status_page_is_safe: false,
-            ops_channel: "#ops".into(),
-        },
+        ..mocked::platform()
     }
 }
 

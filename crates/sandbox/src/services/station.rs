@@ -132,14 +132,13 @@ fn attempt(world: &mut World, key: &str, code: &str, station: Uuid) -> (u16, Val
 }
 
 fn log(world: &mut World, key: &str, code: &str, station: Uuid, outcome: &str) {
-    let voucher = world.vouchers.iter().find(|voucher| voucher.code == code).map(|voucher| voucher.id);
     let row = WebhookLog {
         id: world.webhook_logs.len() as i64 + 1,
         endpoint: REDEEM,
         status_code: if outcome == "not_found" { 404 } else { 200 },
         error_message: outcome.to_owned(),
         headers: json!({ "idempotency-key": key }),
-        payload: payload(Some(code), voucher, Some(station)),
+        payload: payload(Some(code), Some(station)),
         received_at: world.now(),
     };
     world.webhook_logs.push(row);

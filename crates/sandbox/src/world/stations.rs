@@ -126,14 +126,14 @@ fn attempt(world: &mut World, voucher: Uuid, station: Option<Uuid>, key: &str, o
         status_code: 200,
         error_message: outcome.to_owned(),
         headers: json!({ "idempotency-key": key }),
-        payload: payload(code.as_deref(), Some(voucher), station),
+        payload: payload(code.as_deref(), station),
         received_at: at,
     });
 }
 
 /// A request of the station app as the log keeps it.
-pub(crate) fn payload(code: Option<&str>, voucher: Option<Uuid>, station: Option<Uuid>) -> Value {
-    json!({ "voucherCode": code, "voucherId": voucher, "stationId": station, "method": "code" })
+pub(crate) fn payload(code: Option<&str>, station: Option<Uuid>) -> Value {
+    json!({ "voucherCode": code, "stationId": station, "method": "code" })
 }
 
 impl World {

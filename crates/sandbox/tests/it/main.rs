@@ -163,7 +163,7 @@ async fn lies_answer_well_and_the_ledger_knows_better() {
 async fn an_unknown_admin_route_is_a_page_and_a_session_is_needed() {
     let world = InBox::of(spec(Scenario::Healthy, FaultSet::none().with(Fault::HtmlNotFound))).await;
     let base = world.sandbox.base_url();
-    let unknown = world.client.get(format!("{base}/admin/api/station/redeem")).send().await.unwrap();
+    let unknown = world.client.get(format!("{base}/admin/api/station/history")).send().await.unwrap();
     assert_eq!(unknown.status(), 404);
     assert!(unknown.headers()["content-type"].to_str().unwrap().contains("html"));
     let closed = world.client.get(format!("{base}/admin/api/settings")).send().await.unwrap();
