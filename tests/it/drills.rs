@@ -6,7 +6,7 @@ use allclear::sandbox::{Profile, Scenario, WorldSpec};
 
 use crate::scene::{Scene, small};
 
-async fn outcome_of(scenario: Scenario, profile: Profile) -> (Outcome, Scene) {
+pub(crate) async fn outcome_of(scenario: Scenario, profile: Profile) -> (Outcome, Scene) {
     let scene = Scene::of(WorldSpec { profile, ..small(scenario) }).await;
     let (_, finished) = scene.plan_and_run().await;
     assert!(finished.outcome.is_final(), "{scenario:?} {profile:?}: {}", finished.says);
@@ -16,7 +16,7 @@ async fn outcome_of(scenario: Scenario, profile: Profile) -> (Outcome, Scene) {
     (finished.outcome, scene)
 }
 
-fn statuses(scene: &Scene) -> Vec<String> {
+pub(crate) fn statuses(scene: &Scene) -> Vec<String> {
     let state = scene.sandbox.state();
     let campaigns = state["campaigns"].as_array().unwrap();
     campaigns.iter().map(|campaign| campaign["status"].as_str().unwrap().to_owned()).collect()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod dispatcher;
 mod drills;
 mod lies;
 mod plan_equals_run;

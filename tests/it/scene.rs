@@ -18,7 +18,26 @@ pub(crate) struct Scene {
     pub(crate) clock: Arc<VirtualClock>,
     pub(crate) platform: Platform,
     pub(crate) journal: MemoryJournal,
+    runbook: &'static str,
+    input: serde_json::Value,
     _folder: tempfile::TempDir,
+}
+
+/// The runbook that a scenario is for; what is nobody's is for the first.
+pub(crate) fn runbook_of(scenario: Scenario) -> &'static str {
+    let named = |entry: &&runbooks::Entry| {
+        entry.scenarios.iter().any(|one| one.name != "healthy" && Scenario::named(one.name) == Some(scenario))
+    };
+    let kind = |entry: &&runbooks::Entry| {
+        let same = |one: &runbooks::Scenario| {
+            let known = Scenario::named(one.name).filter(|_| one.name != "healthy");
+            known.is_some_and(|known| std::mem::discriminant(&known) == std::mem::discriminant(&scenario))
+        };
+        entry.scenarios.iter().any(same)
+    };
+    let all = runbooks::catalogue();
+    let whatsapp = "whatsapp-send-failures";
+    all.iter().find(named).or_else(|| all.iter().find(kind)).map_or(whatsapp, |entry| entry.id)
 }
 
 /// A world small enough to be made a thousand times.
@@ -39,6 +58,10 @@ pub(crate) fn drill() -> Arc<dyn Humans> {
 
 impl Scene {
     pub(crate) async fn of(spec: WorldSpec) -> Self {
+        Self::with(runbook_of(spec.scenario), serde_json::Value::Null, spec).await
+    }
+
+    pub(crate) async fn with(runbook: &'static str, input: serde_json::Value, spec: WorldSpec) -> Self {
         let clock = Arc::new(VirtualClock::at(spec.start));
         let sandbox = Sandbox::start_virtual(spec, Arc::clone(&clock)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -47,17 +70,16 @@ impl Scene {
         settings.timeout = Duration::from_secs(20);
         let shared: Arc<dyn Clock> = clock.clone();
         let platform = allclear::clients::connect(settings, &shared).unwrap();
-        Self { sandbox, clock, platform, journal: MemoryJournal::new(), _folder: folder }
+        Self { sandbox, clock, platform, journal: MemoryJournal::new(), runbook, input, _folder: folder }
     }
 
     pub(crate) fn runbook(&self) -> Box<dyn Runbook> {
-        let entry = runbooks::find("whatsapp-send-failures").unwrap();
-        (entry.build)(serde_json::Value::Null, self.platform.clone()).unwrap()
+        let entry = runbooks::find(self.runbook).unwrap();
+        (entry.build)(self.input.clone(), self.platform.clone()).unwrap()
     }
 
-    #[expect(clippy::unused_self, reason = "reads better at its callers")]
     pub(crate) fn terms(&self) -> Terms {
-        Terms { humans: drill(), ..Terms::new("wa-drill", "kim", "sandbox") }
+        Terms { humans: drill(), input: self.input.clone(), ..Terms::new("drill-run", "kim", "sandbox") }
     }
 
     pub(crate) async fn plan(&self) -> Plan {
@@ -111,13 +133,25 @@ impl Scene {
     }
 }
 
-/// An effect of a plan or a journal, named as the ledger names it: the ledger knows ids, rows and channels.
+/// An effect, named so that plan, journal and ledger agree: the ledger knows ids, rows, channels and dedup keys.
 pub(crate) fn name(effect: &str, subject: &str) -> (String, String) {
     let subject = match effect {
-        "slack.post" => "C0OPS",
-        "pagerduty.trigger" => "whatsapp-send-failures/wa-drill",
+        "slack.post" => match subject.strip_prefix("channel #") {
+            Some(rest) => match rest.split(' ').next() {
+                Some("ops") => "C0OPS",
+                Some("data-ops") => "C0DATA",
+                Some("vendor-support") => "C0VENDOR",
+                _ => rest,
+            },
+            None => subject,
+        },
+        "pagerduty.trigger" => "page",
         "notification.retry" => "notifications",
-        _ => subject.strip_prefix("campaign ").unwrap_or(subject),
+        "audit.insert" => subject.split(' ').next().unwrap_or(subject),
+        _ => ["campaign ", "voucher ", "function ", "incident "]
+            .iter()
+            .find_map(|kind| subject.strip_prefix(kind))
+            .unwrap_or(subject),
     };
     (effect.to_owned(), subject.to_owned())
 }
@@ -127,10 +161,10 @@ pub(crate) fn count_effects(ledger: &[LedgerEntry]) -> BTreeMap<(String, String)
     for entry in ledger.iter().filter(|entry| entry.changed) {
         // Notifications are retried in batches; the batch is the effect.
         if entry.effect == "notification.retry" {
-            effects.insert(("notification.retry".to_owned(), "notifications".to_owned()), 1);
+            effects.insert(name("notification.retry", ""), 1);
             continue;
         }
-        *effects.entry((entry.effect.clone(), entry.subject.clone())).or_default() += 1;
+        *effects.entry(name(&entry.effect, &entry.subject)).or_default() += 1;
     }
     effects
 }

@@ -4,6 +4,9 @@ use allclear_core::Platform;
 use allclear_engine::{Runbook, Step};
 use serde_json::Value;
 
+use crate::campaign_dispatcher_stalls::{
+    CampaignDispatcherStalls, Input as DispatcherInput, STEPS as DISPATCHER_STEPS,
+};
 use crate::whatsapp_send_failures::{Input as WhatsAppInput, STEPS as WHATSAPP_STEPS, WhatsAppSendFailures};
 
 /// A named outage that a drill can begin with; the sandbox knows how to make it.
@@ -58,34 +61,64 @@ pub struct UnknownRunbook {
 
 /// All runbooks, in the order of the written text.
 pub fn catalogue() -> &'static [Entry] {
-    const CATALOGUE: &[Entry] = &[Entry {
-        id: "whatsapp-send-failures",
-        title: "WhatsApp Send Failures",
-        steps: WHATSAPP_STEPS,
-        scenarios: &[
-            Scenario { name: "rate-limited", says: "WhatsApp answers 130429 for ten minutes" },
-            Scenario { name: "invalid-numbers", says: "a fifth of the numbers cannot receive" },
-            Scenario {
-                name: "outage",
-                says: "the send function fails for 25 minutes, long enough to notify the provider",
-            },
-            Scenario {
-                name: "quiet-hours-misconfigured",
-                says: "quiet hours are swapped and hold everything back",
-            },
-            Scenario { name: "throttle-misconfigured", says: "the throttle is 0" },
-            Scenario { name: "auth-expired", says: "the WhatsApp token has expired" },
-            Scenario { name: "policy-blocked", says: "WhatsApp restricts the account" },
-            Scenario { name: "flapping", says: "sends fail again after the resume" },
-            Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
-        ],
-        build: |input, on| {
-            let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
-            Ok(Box::new(WhatsAppSendFailures { on, input }))
-        },
-    }];
+    const CATALOGUE: &[Entry] = &[WHATSAPP, DISPATCHER];
     CATALOGUE
 }
+
+const WHATSAPP: Entry = Entry {
+    id: "whatsapp-send-failures",
+    title: "WhatsApp Send Failures",
+    steps: WHATSAPP_STEPS,
+    scenarios: &[
+        Scenario { name: "rate-limited", says: "WhatsApp answers 130429 for ten minutes" },
+        Scenario { name: "invalid-numbers", says: "a fifth of the numbers cannot receive" },
+        Scenario {
+            name: "outage",
+            says: "the send function fails for 25 minutes, long enough to notify the provider",
+        },
+        Scenario {
+            name: "quiet-hours-misconfigured",
+            says: "quiet hours are swapped and hold everything back",
+        },
+        Scenario { name: "throttle-misconfigured", says: "the throttle is 0" },
+        Scenario { name: "auth-expired", says: "the WhatsApp token has expired" },
+        Scenario { name: "policy-blocked", says: "WhatsApp restricts the account" },
+        Scenario { name: "flapping", says: "sends fail again after the resume" },
+        Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
+    ],
+    build: |input, on| {
+        let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
+        Ok(Box::new(WhatsAppSendFailures { on, input }))
+    },
+};
+
+const DISPATCHER: Entry = Entry {
+    id: "campaign-dispatcher-stalls",
+    title: "Campaign Dispatcher Stalls",
+    steps: DISPATCHER_STEPS,
+    scenarios: &[
+        Scenario {
+            name: "stalled",
+            says: "the dispatcher runs and takes nothing until a campaign is started anew",
+        },
+        Scenario { name: "unreachable", says: "the dispatcher does not run for twenty minutes" },
+        Scenario { name: "one-tick", says: "after the replay it sends once and stalls again" },
+        Scenario { name: "targets-not-updated", says: "messages go out and the targets do not show it" },
+        Scenario {
+            name: "quiet-hours",
+            says: "nothing moves because it is quiet hours; nothing must be done",
+        },
+        Scenario {
+            name: "empty-queue",
+            says: "nothing moves because everything is sent; nothing must be done",
+        },
+        Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
+    ],
+    build: |input, on| {
+        let input: DispatcherInput = read("campaign-dispatcher-stalls", input)?;
+        Ok(Box::new(CampaignDispatcherStalls { on, input }))
+    },
+};
 
 /// Finds a runbook by its name.
 pub fn find(name: &str) -> Result<&'static Entry, UnknownRunbook> {

@@ -9,10 +9,12 @@
 //! assert!(allclear_runbooks::find("whatsap-send-failure").unwrap_err().to_string().contains("did you mean"));
 //! ```
 
+pub mod campaign_dispatcher_stalls;
 pub mod catalogue;
 mod effects;
 #[cfg(test)]
 mod mocked;
+mod probes;
 pub mod whatsapp_send_failures;
 
 pub use catalogue::{Entry, InputError, Scenario, UnknownRunbook, catalogue, find};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use allclear_core::ports::{AuditLog, AuditRow};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Effect, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Run, Step,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -117,5 +118,25 @@ impl Effect for AuditNote {
                 vec![Evidence::new(source, format!("no row {}", self.row.id))],
             ),
         })
+    }
+}
+
+/// Puts on the record that a run did not end well, when it had changed something. Ends that can be resumed are no ends.
+pub(crate) async fn record_bad_end(
+    run: &mut Run,
+    step: &Step,
+    note: AuditNote,
+    halt: &Halt,
+    changed_something: bool,
+) -> Result<(), Halt> {
+    let is_end = halt.outcome().is_some_and(allclear_engine::Outcome::is_final);
+    let can_still_act = !matches!(halt, Halt::Aborted { .. } | Halt::NothingToDo { .. });
+    if !is_end || !can_still_act || !changed_something {
+        return Ok(());
+    }
+    match run.attempt(step, note).await {
+        // Why the run ends matters more than that its record could not be written too; the journal has both.
+        Ok(_) | Err(Halt::Failed { .. } | Halt::Refused(_) | Halt::Unverified { .. }) => Ok(()),
+        Err(other) => Err(other),
     }
 }

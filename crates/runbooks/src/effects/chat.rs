@@ -5,7 +5,8 @@ use std::sync::Arc;
 use allclear_core::ports::{Chat, ChatMessage};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Effect, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Note, Prediction, Reconciled,
+    Repeat, Run, Step,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -81,5 +82,21 @@ impl Effect for PostMessage {
                 vec![Evidence::new(source, "none")],
             ),
         })
+    }
+}
+
+/// A failed telling is noted as an open question and holds nothing up; everything else that stops a run stops this one
+/// too.
+pub(crate) async fn go_on_without(
+    run: &mut Run,
+    step: &Step,
+    by_hand: &str,
+    told: Result<(), Halt>,
+) -> Result<(), Halt> {
+    match told {
+        Err(Halt::Failed { error, .. }) => {
+            run.note(step, Note::OpenQuestion { says: format!("{by_hand}: {error}") }).await
+        }
+        other => other,
     }
 }

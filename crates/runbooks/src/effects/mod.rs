@@ -6,10 +6,10 @@ mod campaign;
 mod chat;
 mod page;
 
-pub(crate) use audit::AuditNote;
+pub(crate) use audit::{AuditNote, record_bad_end};
 pub(crate) use campaign::{PauseCampaign, Paused, ResumeCampaign};
-pub(crate) use chat::PostMessage;
-pub(crate) use page::PageSomebody;
+pub(crate) use chat::{PostMessage, go_on_without};
+pub(crate) use page::{PageSomebody, ResolveIncident};
 
 use allclear_engine::Change;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use allclear_core::incident::IncidentStatus;
 use allclear_core::ports::{Page, Paging};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
@@ -17,11 +18,13 @@ use super::change;
 pub(crate) struct PageSomebody {
     paging: Arc<dyn Paging>,
     page: Page,
+    about: String,
 }
 
 impl PageSomebody {
-    pub(crate) fn with(on: &Platform, page: Page) -> Self {
-        Self { paging: Arc::clone(&on.paging), page }
+    /// `about` tells several pages of one step apart.
+    pub(crate) fn about(on: &Platform, page: Page, about: &str) -> Self {
+        Self { paging: Arc::clone(&on.paging), page, about: about.to_owned() }
     }
 }
 
@@ -35,7 +38,7 @@ impl Effect for PageSomebody {
     }
 
     fn subject(&self) -> String {
-        "page".to_owned()
+        format!("page {}", self.about)
     }
 
     fn title(&self) -> String {
@@ -51,7 +54,14 @@ impl Effect for PageSomebody {
         if self.paging.find(&self.page.dedup_key).await?.is_some() {
             return Ok(Prediction::default());
         }
-        Ok(Prediction::of(change("incident", "page", &self.page.summary, "state", "none", "triggered")))
+        Ok(Prediction::of(change(
+            "incident",
+            self.subject(),
+            &self.page.summary,
+            "state",
+            "none",
+            "triggered",
+        )))
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
@@ -83,6 +93,90 @@ impl Effect for PageSomebody {
                 "PagerDuty accepted the alert and shows no incident",
                 vec![Evidence::new(source, "none")],
             ),
+        })
+    }
+}
+
+/// Closes the incident behind a dedup key.
+///
+/// A resolve without an open alert is accepted and dropped, so what PagerDuty shows afterwards is what counts.
+#[derive(Clone)]
+pub(crate) struct ResolveIncident {
+    paging: Arc<dyn Paging>,
+    dedup_key: String,
+}
+
+impl ResolveIncident {
+    pub(crate) fn of(on: &Platform, dedup_key: &str) -> Self {
+        Self { paging: Arc::clone(&on.paging), dedup_key: dedup_key.to_owned() }
+    }
+
+    async fn is_open(&self) -> Result<bool, PortError> {
+        let incident = self.paging.find(&self.dedup_key).await?;
+        Ok(incident.is_some_and(|incident| incident.status != IncidentStatus::Resolved))
+    }
+}
+
+#[async_trait]
+impl Effect for ResolveIncident {
+    type Receipt = ();
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "pagerduty.resolve"
+    }
+
+    fn subject(&self) -> String {
+        format!("incident {}", self.dedup_key)
+    }
+
+    fn title(&self) -> String {
+        format!("close the incident {} in PagerDuty", self.dedup_key)
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Readable
+    }
+
+    async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        let actual = if self.is_open().await? { "open" } else { "not open" };
+        let state = foreseen.or("incident", &self.dedup_key, "state", actual);
+        if state == "not open" {
+            return Ok(Prediction::default());
+        }
+        Ok(Prediction::of(change("incident", &self.dedup_key, &self.dedup_key, "state", &state, "resolved")))
+    }
+
+    fn foresee(&self, _prediction: &Prediction) {}
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
+        self.paging.resolve(&self.dedup_key).await?;
+        Ok(Applied { receipt: (), says: format!("PagerDuty accepted the resolve of {}", self.dedup_key) })
+    }
+
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
+        Ok(if self.is_open().await? {
+            Reconciled::DidNot { why: "PagerDuty shows it open".to_owned() }
+        } else {
+            Reconciled::Happened(Applied { receipt: (), says: "PagerDuty shows it closed".to_owned() })
+        })
+    }
+
+    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
+        let source = "PagerDuty REST, incidents by dedup key";
+        Ok(match self.paging.find(&self.dedup_key).await? {
+            Some(incident) if incident.status != IncidentStatus::Resolved => {
+                let shows = format!("incident {} is {}", incident.id, incident.status);
+                Judgement::pending(
+                    "PagerDuty accepted the resolve and shows it open",
+                    vec![Evidence::new(source, shows)],
+                )
+            }
+            Some(incident) => {
+                let shows = format!("incident {} is {}", incident.id, incident.status);
+                Judgement::verified("the incident is closed", vec![Evidence::new(source, shows)])
+            }
+            None => Judgement::verified("there is no such incident", vec![Evidence::new(source, "none")]),
         })
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::WA_E1;
 use super::detect::Signal;
 use super::messages;
-use crate::effects::{PageSomebody, PostMessage, change};
+use crate::effects::{PageSomebody, PostMessage, change, go_on_without};
 
 /// Tells everybody who must know that the failures last.
 pub(super) struct NotifyProvider {
@@ -36,13 +36,16 @@ impl NotifyProvider {
     pub(super) async fn tell(&self, run: &mut Run) -> Result<(), Halt> {
         let ticket = OpenTicket::about(&self.on, &self.signal, &self.run);
         let told = run.attempt(&WA_E1, ticket).await.map(drop);
-        Self::go_on_without(run, "open a ticket at the WhatsApp provider by hand", told).await?;
+        go_on_without(run, &WA_E1, "open a ticket at the WhatsApp provider by hand", told).await?;
 
         let told = run
-            .attempt(&WA_E1, PageSomebody::with(&self.on, messages::page(&self.signal, &self.run)))
+            .attempt(
+                &WA_E1,
+                PageSomebody::about(&self.on, messages::page(&self.signal, &self.run), "escalation"),
+            )
             .await
             .map(drop);
-        Self::go_on_without(run, "page somebody by hand", told).await?;
+        go_on_without(run, &WA_E1, "page somebody by hand", told).await?;
 
         let told = run
             .attempt(
@@ -54,19 +57,9 @@ impl NotifyProvider {
             )
             .await
             .map(drop);
-        Self::go_on_without(run, "tell the operations channel by hand", told).await?;
+        go_on_without(run, &WA_E1, "tell the operations channel by hand", told).await?;
 
         run.note(&WA_E1, Note::Mitigation { says: "the WhatsApp provider was notified".to_owned() }).await
-    }
-
-    /// A failed telling is noted; everything else that stops a run stops this one too.
-    async fn go_on_without(run: &mut Run, by_hand: &str, told: Result<(), Halt>) -> Result<(), Halt> {
-        match told {
-            Err(Halt::Failed { error, .. }) => {
-                run.note(&WA_E1, Note::OpenQuestion { says: format!("{by_hand}: {error}") }).await
-            }
-            other => other,
-        }
     }
 }
 

@@ -32,12 +32,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use contingencies::StopTheQueue;
-use detect::{Cause, RunningCampaigns, SendHealth, Signal, StoredSendPolicy};
+use detect::{Cause, SendHealth, Signal};
 use effects::{PostponeSends, RepairPolicy, RequeueNotifications, SendCanary};
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
 
-use crate::effects::{AuditNote, PauseCampaign, Paused};
+use crate::effects::{AuditNote, PauseCampaign, Paused, record_bad_end};
+use crate::probes::{RunningCampaigns, StoredSendPolicy};
 
 /// Detect: elevated failures, `send_failed`, or the function answering 5xx/429.
 pub const WA_D1: Step = Step {
@@ -162,7 +163,9 @@ impl Runbook for WhatsAppSendFailures {
                 Ok(resolution)
             }
             Err(halt) => {
-                self.record_bad_end(run, &done, &halt).await?;
+                let facts = done.facts(&halt.to_string());
+                let note = AuditNote::incident_resolution(&self.on, run.id(), "campaigns", &facts);
+                record_bad_end(run, &WA_R2, note, &halt, !done.paused.is_empty()).await?;
                 Err(halt)
             }
         }
@@ -324,22 +327,6 @@ impl WhatsAppSendFailures {
         }
         let gate = Gate::new(signal.cause.question(), Approval::Approve).showing(signal.cause.title());
         run.approve(&WA_E1, gate).await
-    }
-
-    /// Puts on the record that it did not end well, when something was changed. Ends that can be resumed are no ends.
-    async fn record_bad_end(&self, run: &mut Run, done: &Done, halt: &Halt) -> Result<(), Halt> {
-        let is_end = halt.outcome().is_some_and(allclear_engine::Outcome::is_final);
-        let can_still_act = !matches!(halt, Halt::Aborted { .. } | Halt::NothingToDo { .. });
-        if !is_end || !can_still_act || done.paused.is_empty() {
-            return Ok(());
-        }
-        let note =
-            AuditNote::incident_resolution(&self.on, run.id(), "campaigns", &done.facts(&halt.to_string()));
-        match run.attempt(&WA_R2, note).await {
-            // Why the run ends matters more than that its record could not be written too; the journal has both.
-            Ok(_) | Err(Halt::Failed { .. } | Halt::Refused(_) | Halt::Unverified { .. }) => Ok(()),
-            Err(other) => Err(other),
-        }
     }
 }
 

@@ -15,10 +15,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::contingencies::PauseAgain;
-use super::detect::StoredSendPolicy;
 use super::effects::RestoreQueue;
 use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{Paused, ResumeCampaign};
+use crate::probes::StoredSendPolicy;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
 const RELAPSE_PERCENT: u64 = 5;

@@ -16,6 +16,13 @@ const DELIVERY: Duration = Duration::from_secs(5);
 const BACKOFF: [u64; 5] = [15, 30, 60, 120, 300];
 
 impl World {
+    /// Makes sent rows wait again, as a deployment does that never marks them.
+    pub fn leave_sent_rows_waiting(&mut self) {
+        for row in self.queue.iter_mut().filter(|row| row.status == QueueStatus::Sent) {
+            row.status = QueueStatus::Pending;
+        }
+    }
+
     /// One run of the dispatcher: claims up to [`BATCH`] due rows, a fair share from each campaign.
     pub(super) fn dispatch(&mut self, at: Timestamp) {
         if self.dispatcher_is_down(at) {

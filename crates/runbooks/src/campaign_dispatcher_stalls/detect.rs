@@ -1,0 +1,414 @@
+//! Probes: what moves, what waits, whether the dispatcher is healthy, and whether a replay helped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_core::function::{DeployedFunction, FunctionCalls, FunctionStatus};
+use allclear_core::ports::{Campaigns, FunctionHost, QueueDepth, SendLog, SendQueue, Targets};
+use allclear_core::target::TargetProgress;
+use allclear_core::{Campaign, CampaignId, Platform, PortError};
+use allclear_engine::{Evidence, Note, Observation, Probe};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How far back the host's log is read for the dispatcher's health.
+const HEALTH_WINDOW: Duration = Duration::from_mins(5);
+/// In how many runs of the dispatcher a replayed campaign must send: one tick proves little.
+const SUSTAINED: u64 = 3;
+
+/// Whether a campaign moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Movement {
+    /// It does.
+    Moves,
+    /// Nothing is due.
+    NothingDue,
+    /// Messages go out, and its targets do not show it.
+    TargetsNotUpdated,
+    /// Messages are due and none goes out.
+    Stalled,
+}
+
+/// One campaign at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CampaignLook {
+    pub(super) id: CampaignId,
+    pub(super) name: String,
+    pub(super) movement: Movement,
+    pub(super) progress: TargetProgress,
+    pub(super) depth: QueueDepth,
+}
+
+impl CampaignLook {
+    pub(super) fn is_suspect(&self) -> bool {
+        matches!(self.movement, Movement::Stalled | Movement::TargetsNotUpdated)
+    }
+
+    /// Whether nothing at all has changed between two looks.
+    pub(super) fn saw_the_same_as(&self, later: &Self) -> bool {
+        self.progress.last_update_at == later.progress.last_update_at
+    }
+
+    pub(super) fn affected(&self) -> Note {
+        Note::Affected {
+            kind: "campaign".to_owned(),
+            id: self.id.to_string(),
+            label: self.name.clone(),
+            says: format!("it was running and did not move; {}; queue {}", self.progress, self.depth),
+        }
+    }
+}
+
+/// Looks at campaigns, past every cache.
+pub(super) struct Look {
+    targets: Arc<dyn Targets>,
+    queue: Arc<dyn SendQueue>,
+    log: Arc<dyn SendLog>,
+    campaigns: Vec<Campaign>,
+    window: Duration,
+    which: &'static str,
+}
+
+impl Look {
+    pub(super) fn first(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
+        Self {
+            targets: Arc::clone(&on.targets),
+            queue: Arc::clone(&on.send_queue),
+            log: Arc::clone(&on.send_log),
+            campaigns: campaigns.to_vec(),
+            window,
+            which: "first look",
+        }
+    }
+
+    pub(super) fn second(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
+        Self { which: "second look", ..Self::first(on, campaigns, window) }
+    }
+
+    async fn at(&self, campaign: &Campaign, now: Timestamp) -> Result<CampaignLook, PortError> {
+        let progress = self.targets.progress(campaign.id).await?;
+        let depth = self.queue.depth(campaign.id, now).await?;
+        let sends = self.log.tally(Some(campaign.id), now - self.window).await?;
+        let targets_rest = progress.last_update_at.is_none_or(|at| at + self.window <= now);
+        let movement = match (depth.due, sends.tries(), targets_rest) {
+            (0, _, _) => Movement::NothingDue,
+            (_, 0, true) => Movement::Stalled,
+            (_, _, true) => Movement::TargetsNotUpdated,
+            (_, _, false) => Movement::Moves,
+        };
+        Ok(CampaignLook { id: campaign.id, name: campaign.name.clone(), movement, progress, depth })
+    }
+}
+
+#[async_trait]
+impl Probe for Look {
+    type Value = Vec<CampaignLook>;
+
+    fn subject(&self) -> String {
+        self.which.to_owned()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Vec<CampaignLook>>, PortError> {
+        let (mut looks, mut evidence) = (Vec::new(), Vec::new());
+        for campaign in &self.campaigns {
+            let look = self.at(campaign, now).await?;
+            let shows =
+                format!("{}: {:?}; {}; queue {}", look.name, look.movement, look.progress, look.depth);
+            evidence.push(Evidence::new("campaign_targets, send_queue and send_logs (PostgREST)", shows));
+            looks.push(look);
+        }
+        let suspects = looks.iter().filter(|look| look.is_suspect()).count();
+        let says = format!("{}: {suspects} of {} running campaigns do not move", self.which, looks.len());
+        Ok(Observation { value: looks, says, evidence })
+    }
+}
+
+/// How much waits.
+pub(super) struct QueueLengths {
+    queue: Arc<dyn SendQueue>,
+    campaigns: Vec<CampaignLook>,
+}
+
+impl QueueLengths {
+    pub(super) fn of(on: &Platform, campaigns: &[CampaignLook]) -> Self {
+        Self { queue: Arc::clone(&on.send_queue), campaigns: campaigns.to_vec() }
+    }
+}
+
+#[async_trait]
+impl Probe for QueueLengths {
+    type Value = Vec<QueueDepth>;
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Vec<QueueDepth>>, PortError> {
+        let (mut depths, mut evidence) = (Vec::new(), Vec::new());
+        for campaign in &self.campaigns {
+            let depth = self.queue.depth(campaign.id, now).await?;
+            evidence.push(Evidence::new("send_queue (PostgREST)", format!("{}: {depth}", campaign.name)));
+            depths.push(depth);
+        }
+        let due: u64 = depths.iter().map(|depth| depth.due).sum();
+        let says = format!("{due} messages of {} campaigns are due and are not taken", depths.len());
+        Ok(Observation { value: depths, says, evidence })
+    }
+}
+
+/// What the host says of the dispatcher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Health {
+    function: Option<DeployedFunction>,
+    calls: FunctionCalls,
+}
+
+impl Health {
+    /// Served, and its latest calls did not all fail. No calls at all are no failure: nobody may have called.
+    pub(super) fn is_healthy(&self) -> bool {
+        let active = self.function.as_ref().is_some_and(|function| function.status == FunctionStatus::Active);
+        active && (self.calls.failed == 0 || self.calls.succeeded > 0)
+    }
+}
+
+impl std::fmt::Display for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.function {
+            Some(function) => write!(f, "the dispatcher is {function}")?,
+            None => f.write_str("the host has no dispatcher")?,
+        }
+        let FunctionCalls { succeeded, failed } = self.calls;
+        write!(f, "; {succeeded} of its calls in the last five minutes succeeded and {failed} failed")
+    }
+}
+
+/// Looks at the dispatcher without calling it: each call would send messages.
+pub(super) struct DispatcherHealth {
+    host: Arc<dyn FunctionHost>,
+    slug: String,
+    subject: &'static str,
+}
+
+impl DispatcherHealth {
+    pub(super) fn of(on: &Platform) -> Self {
+        Self {
+            host: Arc::clone(&on.functions),
+            slug: on.limits.dispatch_function.clone(),
+            subject: "dispatcher",
+        }
+    }
+
+    /// The same, waited for.
+    pub(super) fn again(on: &Platform) -> Self {
+        Self { subject: "dispatcher healthy", ..Self::of(on) }
+    }
+}
+
+#[async_trait]
+impl Probe for DispatcherHealth {
+    type Value = Health;
+
+    fn subject(&self) -> String {
+        self.subject.to_owned()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Health>, PortError> {
+        let function = self.host.find(&self.slug).await?;
+        let calls = self.host.calls_since(&self.slug, now - HEALTH_WINDOW).await?;
+        let health = Health { function, calls };
+        let says = health.to_string();
+        let evidence = vec![Evidence::new("Supabase Management API, function and its log", says.clone())];
+        Ok(Observation { value: health, says, evidence })
+    }
+}
+
+/// Messages that a start would send a second time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Doubles {
+    pub(super) messages: u64,
+}
+
+/// Compares the queue with the send log.
+pub(super) struct SentTwice {
+    queue: Arc<dyn SendQueue>,
+    campaigns: Vec<CampaignLook>,
+}
+
+impl SentTwice {
+    pub(super) fn of(on: &Platform, campaigns: &[CampaignLook]) -> Self {
+        Self { queue: Arc::clone(&on.send_queue), campaigns: campaigns.to_vec() }
+    }
+}
+
+#[async_trait]
+impl Probe for SentTwice {
+    type Value = Doubles;
+
+    fn subject(&self) -> String {
+        "already sent".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Doubles>, PortError> {
+        let (mut messages, mut evidence) = (0, Vec::new());
+        for campaign in &self.campaigns {
+            let doubles = self.queue.sent_but_pending(campaign.id).await?;
+            messages += doubles;
+            let shows = format!("{}: {doubles} waiting rows have gone out", campaign.name);
+            evidence.push(Evidence::new("send_queue against send_logs (PostgREST)", shows));
+        }
+        let says = match messages {
+            0 => "nothing that waits has gone out already".to_owned(),
+            many => format!("{many} messages that wait have gone out already"),
+        };
+        Ok(Observation { value: Doubles { messages }, says, evidence })
+    }
+}
+
+/// Campaigns that somebody started a short while ago.
+pub(super) struct RecentStarts {
+    campaigns: Arc<dyn Campaigns>,
+    of: Vec<CampaignLook>,
+    within: Duration,
+}
+
+impl RecentStarts {
+    pub(super) fn of(on: &Platform, campaigns: &[CampaignLook], within: Duration) -> Self {
+        Self { campaigns: Arc::clone(&on.campaigns), of: campaigns.to_vec(), within }
+    }
+}
+
+#[async_trait]
+impl Probe for RecentStarts {
+    type Value = Vec<String>;
+
+    fn subject(&self) -> String {
+        "recent starts".to_owned()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Vec<String>>, PortError> {
+        let mut recent = Vec::new();
+        for campaign in &self.of {
+            let changes = self.campaigns.changes_since(campaign.id, now - self.within).await?;
+            if changes.iter().any(|change| change.action == "campaign_start") {
+                recent.push(campaign.name.clone());
+            }
+        }
+        let says = format!("{} of {} campaigns were started a short while ago", recent.len(), self.of.len());
+        let evidence = vec![Evidence::new("audit_log (PostgREST)", says.clone())];
+        Ok(Observation { value: recent, says, evidence })
+    }
+}
+
+/// How one campaign goes since it was started anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Progressing {
+    name: String,
+    sends: u64,
+    /// Runs of the dispatcher in which it sent.
+    runs: u64,
+    /// Messages that are due.
+    due: u64,
+    targets_moved: bool,
+}
+
+/// How all go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Advance {
+    campaigns: Vec<Progressing>,
+    /// In how many runs of the dispatcher each must send.
+    needed: u64,
+}
+
+impl Advance {
+    /// Sends in several runs (or until nothing is due), and targets that show them.
+    pub(super) fn is_sustained(&self) -> Result<(), String> {
+        for campaign in &self.campaigns {
+            let Progressing { name, sends, runs, due, targets_moved } = campaign;
+            if *sends == 0 {
+                return Err(format!("{name} has sent nothing yet"));
+            }
+            if !targets_moved {
+                return Err(format!(
+                    "{name}: the dispatcher is active ({sends} sends) and its targets are not updated"
+                ));
+            }
+            if *runs < self.needed && *due > 0 {
+                return Err(format!("{name} has sent in {runs} of {} runs of the dispatcher", self.needed));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks at campaigns since they were started anew.
+pub(super) struct AfterReplay {
+    targets: Arc<dyn Targets>,
+    queue: Arc<dyn SendQueue>,
+    log: Arc<dyn SendLog>,
+    campaigns: Vec<CampaignLook>,
+    since: Timestamp,
+    interval: Duration,
+    needed: u64,
+}
+
+impl AfterReplay {
+    pub(super) fn of(on: &Platform, campaigns: &[CampaignLook], since: Timestamp, within: Duration) -> Self {
+        let interval = on.limits.dispatcher_interval.max(Duration::from_secs(1));
+        // A slow dispatcher has fewer runs in the time allowed.
+        let runs = (within.as_secs() / interval.as_secs()).saturating_sub(1);
+        Self {
+            targets: Arc::clone(&on.targets),
+            queue: Arc::clone(&on.send_queue),
+            log: Arc::clone(&on.send_log),
+            campaigns: campaigns.to_vec(),
+            since,
+            interval,
+            needed: runs.clamp(1, SUSTAINED),
+        }
+    }
+
+    /// In how many intervals since the start something went out.
+    async fn runs(&self, campaign: CampaignId, now: Timestamp) -> Result<u64, PortError> {
+        let (mut runs, mut from) = (0, self.since);
+        let mut left = self.log.tally(Some(campaign), from).await?.tries();
+        while left > 0 && from < now {
+            from += self.interval;
+            let later = if from < now { self.log.tally(Some(campaign), from).await?.tries() } else { 0 };
+            runs += u64::from(later < left);
+            left = later;
+        }
+        Ok(runs)
+    }
+
+    async fn progressing(&self, campaign: &CampaignLook, now: Timestamp) -> Result<Progressing, PortError> {
+        let progress = self.targets.progress(campaign.id).await?;
+        Ok(Progressing {
+            name: campaign.name.clone(),
+            sends: self.log.tally(Some(campaign.id), self.since).await?.tries(),
+            runs: self.runs(campaign.id, now).await?,
+            due: self.queue.depth(campaign.id, now).await?.due,
+            targets_moved: progress.last_update_at.is_some_and(|at| at >= self.since),
+        })
+    }
+}
+
+#[async_trait]
+impl Probe for AfterReplay {
+    type Value = Advance;
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Advance>, PortError> {
+        let (mut campaigns, mut evidence) = (Vec::new(), Vec::new());
+        for campaign in &self.campaigns {
+            let one = self.progressing(campaign, now).await?;
+            let moved = if one.targets_moved { "targets updated" } else { "targets not updated" };
+            let shows =
+                format!("{}: {} sends in {} runs, {moved}, {} due", one.name, one.sends, one.runs, one.due);
+            evidence.push(Evidence::new("send_logs, campaign_targets and send_queue (PostgREST)", shows));
+            campaigns.push(one);
+        }
+        let advance = Advance { campaigns, needed: self.needed };
+        let says = match advance.is_sustained() {
+            Ok(()) => format!("{} campaigns advance", advance.campaigns.len()),
+            Err(missing) => missing,
+        };
+        Ok(Observation { value: advance, says, evidence })
+    }
+}

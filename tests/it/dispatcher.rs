@@ -1,0 +1,102 @@
+//! Campaign Dispatcher Stalls, each scenario and each of its branches.
+
+use allclear::engine::{Event, Outcome};
+use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, WorldSpec};
+use serde_json::json;
+
+use crate::drills::{outcome_of, statuses};
+use crate::scene::{Scene, small};
+
+const RUNBOOK: &str = "campaign-dispatcher-stalls";
+
+#[tokio::test]
+async fn a_stalled_dispatcher_is_replayed_and_the_movement_is_sustained() {
+    for named in ["stalled", "unreachable"] {
+        for profile in [Profile::AsIs, Profile::Target] {
+            let (outcome, scene) = outcome_of(Scenario::named(named).unwrap(), profile).await;
+            assert_eq!(outcome, Outcome::Verified, "{named} {profile:?}");
+            let expected = ["running", "running", "running", "running", "paused", "draft"];
+            assert_eq!(statuses(&scene), expected, "{named} {profile:?}");
+            let effects = scene.effects();
+            let stops: Vec<_> = effects.keys().filter(|(effect, _)| effect == "campaign.stop").collect();
+            assert!(stops.is_empty(), "nothing final is written without being asked for: {stops:?}");
+            let paged = effects.contains_key(&("pagerduty.trigger".to_owned(), "page".to_owned()));
+            assert_eq!(paged, named == "unreachable", "{named}: {effects:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_looks_like_a_stall_is_left_alone() {
+    for scenario in [Scenario::QuietHours, Scenario::EmptyQueue, Scenario::Healthy] {
+        for profile in [Profile::AsIs, Profile::Target] {
+            let scene = Scene::with(RUNBOOK, json!(null), WorldSpec { profile, ..small(scenario) }).await;
+            let (_, finished) = scene.plan_and_run().await;
+            assert_eq!(finished.outcome, Outcome::Verified, "{scenario:?}: {}", finished.says);
+            assert!(finished.says.starts_with("all clear"), "{}", finished.says);
+            assert!(scene.effects().is_empty(), "{scenario:?} {profile:?}: {:?}", scene.effects());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_list_is_no_stall() {
+    let faults = FaultSet::of(Profile::AsIs).with(Fault::StaleGetOnlyRoutes).with(Fault::StickyGreen);
+    let spec = WorldSpec { faults: Some(faults), ..small(Scenario::Healthy) };
+    let scene = Scene::with(RUNBOOK, json!(null), spec).await;
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert!(scene.effects().is_empty(), "{:?}", scene.effects());
+}
+
+#[tokio::test]
+async fn one_tick_is_no_recovery_and_everything_is_paused_again() {
+    for profile in [Profile::AsIs, Profile::Target] {
+        let (outcome, scene) = outcome_of(Scenario::StalledOneTick, profile).await;
+        assert_eq!(outcome, Outcome::Refuted, "{profile:?}");
+        assert!(!statuses(&scene).contains(&"running".to_owned()), "{profile:?}: {:?}", statuses(&scene));
+        let paged = scene.effects().contains_key(&("pagerduty.trigger".to_owned(), "page".to_owned()));
+        assert!(paged, "engineering must know");
+    }
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_sends_while_targets_stay_is_an_outcome_of_its_own() {
+    let (outcome, scene) = outcome_of(Scenario::TargetsNotUpdated, Profile::Target).await;
+    assert_eq!(outcome, Outcome::Unverified);
+    assert!(scene.effects().is_empty(), "a replay would not cure it: {:?}", scene.effects());
+    let says = match &scene.entries().last().unwrap().event {
+        Event::Concluded { says, .. } => says.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(says.contains("the dispatcher is active and targets are not updated"), "{says}");
+}
+
+#[tokio::test]
+async fn stop_then_start_is_done_only_when_asked_for_and_with_an_incident_open_in_between() {
+    let input = json!({ "replay": "stop-start" });
+    let scene =
+        Scene::with(RUNBOOK, input, WorldSpec { profile: Profile::Target, ..small(Scenario::Stalled) }).await;
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    let ledger = scene.sandbox.ledger();
+    let place = |effect: &str| ledger.iter().position(|entry| entry.effect == effect).unwrap();
+    assert!(place("pagerduty.trigger") < place("campaign.stop"));
+    assert!(place("campaign.stop") < place("campaign.start"));
+    assert!(place("campaign.start") < place("pagerduty.resolve"));
+    let asked = scene.entries().iter().any(
+        |entry| matches!(&entry.event, Event::Asked { question, .. } if question.shown.iter().any(|s| s.contains("`done`"))),
+    );
+    assert!(asked, "the consequence must be shown");
+}
+
+#[tokio::test]
+async fn messages_that_went_out_and_still_wait_are_not_sent_again() {
+    let faults = FaultSet::of(Profile::Target).with(Fault::SendRowStaysPending);
+    let spec = WorldSpec { profile: Profile::Target, faults: Some(faults), ..small(Scenario::Stalled) };
+    let scene = Scene::of(spec).await;
+    scene.sandbox.with_world(allclear::sandbox::World::leave_sent_rows_waiting);
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Refused, "{}", finished.says);
+    assert!(!scene.effects().keys().any(|(effect, _)| effect == "campaign.start"), "{:?}", scene.effects());
+}
