@@ -6,4 +6,5 @@ mod dispatcher;
 mod drills;
 mod lies;
 mod plan_equals_run;
+mod previews;
 mod scene;

@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::campaign_dispatcher_stalls::{
     CampaignDispatcherStalls, Input as DispatcherInput, STEPS as DISPATCHER_STEPS,
 };
+use crate::voucher_preview_failures::{
+    Input as PreviewInput, STEPS as PREVIEW_STEPS, VoucherPreviewFailures,
+};
 use crate::whatsapp_send_failures::{Input as WhatsAppInput, STEPS as WHATSAPP_STEPS, WhatsAppSendFailures};
 
 /// A named outage that a drill can begin with; the sandbox knows how to make it.
@@ -61,9 +64,31 @@ pub struct UnknownRunbook {
 
 /// All runbooks, in the order of the written text.
 pub fn catalogue() -> &'static [Entry] {
-    const CATALOGUE: &[Entry] = &[WHATSAPP, DISPATCHER];
+    const CATALOGUE: &[Entry] = &[PREVIEW, WHATSAPP, DISPATCHER];
     CATALOGUE
 }
+
+const PREVIEW: Entry = Entry {
+    id: "voucher-preview-failures",
+    title: "Voucher Preview Failures",
+    steps: PREVIEW_STEPS,
+    scenarios: &[
+        Scenario { name: "function-removed", says: "the preview function is not deployed any more" },
+        Scenario { name: "function-broken", says: "a bad version of the preview function is deployed" },
+        Scenario { name: "no-picture", says: "the function answers well, and what it points to is a page" },
+        Scenario {
+            name: "timeout",
+            says: "the function does not answer in time until the network is repaired",
+        },
+        Scenario { name: "not-configured", says: "the admin API does not know where the function is" },
+        Scenario { name: "throttled", says: "the host holds calls of the function back" },
+        Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
+    ],
+    build: |input, on| {
+        let input: PreviewInput = read("voucher-preview-failures", input)?;
+        Ok(Box::new(VoucherPreviewFailures { on, input }))
+    },
+};
 
 const WHATSAPP: Entry = Entry {
     id: "whatsapp-send-failures",

@@ -309,6 +309,16 @@ impl World {
         text
     }
 
+    /// What was said in Slack, in order.
+    pub fn slack_texts(&self) -> Vec<String> {
+        self.slack.iter().map(|message| message.text.clone()).collect()
+    }
+
+    /// Every redeemable code: what must be found nowhere outside the database.
+    pub fn voucher_codes(&self) -> Vec<String> {
+        self.vouchers.iter().map(|voucher| voucher.code.clone()).collect()
+    }
+
     /// Vouchers that were taken back, replaced, or are bound to a station.
     fn vouchers_of_note(&self) -> Vec<Value> {
         let of_note = |voucher: &&Voucher| {
