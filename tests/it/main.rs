@@ -8,3 +8,4 @@ mod lies;
 mod plan_equals_run;
 mod previews;
 mod scene;
+mod stations;

@@ -14,7 +14,7 @@ use allclear::runbooks;
 use allclear::sandbox::{LedgerEntry, Sandbox, Scenario, WorldSpec};
 
 pub(crate) struct Scene {
-    pub(crate) sandbox: Sandbox,
+    pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) clock: Arc<VirtualClock>,
     pub(crate) platform: Platform,
     pub(crate) journal: MemoryJournal,
@@ -70,7 +70,15 @@ impl Scene {
         settings.timeout = Duration::from_secs(20);
         let shared: Arc<dyn Clock> = clock.clone();
         let platform = allclear::clients::connect(settings, &shared).unwrap();
-        Self { sandbox, clock, platform, journal: MemoryJournal::new(), runbook, input, _folder: folder }
+        Self {
+            sandbox: Arc::new(sandbox),
+            clock,
+            platform,
+            journal: MemoryJournal::new(),
+            runbook,
+            input,
+            _folder: folder,
+        }
     }
 
     pub(crate) fn runbook(&self) -> Box<dyn Runbook> {

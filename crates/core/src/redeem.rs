@@ -1,5 +1,7 @@
 //! Redeeming: what stations tried, what came of it, and the history of one voucher.
 
+use std::collections::{BTreeSet, HashSet};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -87,13 +89,34 @@ impl VoucherHistory {
     /// How often it was really redeemed. Redemptions with the same idempotency key are one attempt that was played
     /// again; those without a key, or with different ones, are different attempts.
     pub fn times_redeemed(&self) -> usize {
-        let mut keys = std::collections::BTreeSet::new();
+        let mut keys = BTreeSet::new();
         self.redemptions.iter().filter(|one| one.key.as_ref().is_none_or(|key| keys.insert(key))).count()
     }
 
     /// How many redemptions only repeat an earlier one.
     pub fn replays(&self) -> usize {
         self.redemptions.len() - self.times_redeemed()
+    }
+}
+
+/// Which vouchers were redeemed more than once, among millions of redemptions that pass by one at a time.
+#[derive(Debug, Clone, Default)]
+pub struct Repeats {
+    seen: HashSet<Uuid>,
+    repeated: BTreeSet<Uuid>,
+}
+
+impl Repeats {
+    /// Takes note of one redemption.
+    pub fn see(&mut self, id: Uuid) {
+        if !self.seen.insert(id) {
+            self.repeated.insert(id);
+        }
+    }
+
+    /// Those that were seen more than once, in order.
+    pub fn repeated(&self) -> Vec<Uuid> {
+        self.repeated.iter().copied().collect()
     }
 }
 

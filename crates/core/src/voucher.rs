@@ -136,6 +136,8 @@ pub struct Voucher {
     pub updated_at: Timestamp,
     /// The voucher that this one replaces.
     pub replaces: Option<VoucherId>,
+    /// The voucher that replaces this one.
+    pub replaced_by: Option<VoucherId>,
     /// The run that holds it back: made, and not yet given to the customer.
     pub held_by: Option<String>,
 }

@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::campaign_dispatcher_stalls::{
     CampaignDispatcherStalls, Input as DispatcherInput, STEPS as DISPATCHER_STEPS,
 };
+use crate::station_redeem_anomalies::{
+    Input as StationInput, STEPS as STATION_STEPS, StationRedeemAnomalies,
+};
 use crate::voucher_preview_failures::{
     Input as PreviewInput, STEPS as PREVIEW_STEPS, VoucherPreviewFailures,
 };
@@ -64,7 +67,7 @@ pub struct UnknownRunbook {
 
 /// All runbooks, in the order of the written text.
 pub fn catalogue() -> &'static [Entry] {
-    const CATALOGUE: &[Entry] = &[PREVIEW, WHATSAPP, DISPATCHER];
+    const CATALOGUE: &[Entry] = &[PREVIEW, WHATSAPP, DISPATCHER, STATION];
     CATALOGUE
 }
 
@@ -142,6 +145,37 @@ const DISPATCHER: Entry = Entry {
     build: |input, on| {
         let input: DispatcherInput = read("campaign-dispatcher-stalls", input)?;
         Ok(Box::new(CampaignDispatcherStalls { on, input }))
+    },
+};
+
+const STATION: Entry = Entry {
+    id: "station-redeem-anomalies",
+    title: "Station Redeem Anomalies",
+    steps: STATION_STEPS,
+    scenarios: &[
+        Scenario { name: "double-redemption", says: "stations redeemed three vouchers twice" },
+        Scenario { name: "unknown-worth", says: "as before; one row does not tell what it is worth" },
+        Scenario {
+            name: "replays",
+            says: "the app's offline queue stored redemptions again; nothing must be done",
+        },
+        Scenario {
+            name: "key-collision",
+            says: "valid vouchers are refused because the app's key is the same for all",
+        },
+        Scenario {
+            name: "wrong-scope",
+            says: "vouchers are refused because their scope is an id of the wrong table",
+        },
+        Scenario {
+            name: "wrong-station",
+            says: "a voucher is refused because the customer is at another station",
+        },
+        Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
+    ],
+    build: |input, on| {
+        let input: StationInput = read("station-redeem-anomalies", input)?;
+        Ok(Box::new(StationRedeemAnomalies { on, input }))
     },
 };
 

@@ -15,6 +15,7 @@ mod effects;
 #[cfg(test)]
 mod mocked;
 mod probes;
+pub mod station_redeem_anomalies;
 pub mod voucher_preview_failures;
 pub mod whatsapp_send_failures;
 

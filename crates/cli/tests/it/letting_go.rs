@@ -101,7 +101,7 @@ fn production_is_not_entered_by_a_variable() {
     let endpoints = ["admin", "supabase", "graph", "pagerduty_events", "pagerduty_rest", "slack", "provider"];
     let endpoints: String = endpoints.iter().fold(String::new(), |all, name| all + name + " = " + at + "\n");
     let config = format!(
-        "[environment.live]\nkind = \"production\"\npagerduty_from = \"a@b.example\"\n[environment.live.endpoints]\n{endpoints}\
+        "[environment.live]\nkind = \"production\"\npagerduty_from = \"a@b.example\"\nsupabase_project = \"ref\"\n[environment.live.endpoints]\n{endpoints}\
          [environment.live.credentials]\n[environment.live.whatsapp]\nphone_id = \"1\"\nbusiness_account = \"2\"\n\
          canary_number = \"+250788000001\"\ncanary_template = \"t\"\n[environment.live.limits]\nrecipients_zone = \"Africa/Kigali\"\n\
          quiet_start = \"22:00\"\nquiet_end = \"06:00\"\nthrottle_per_minute = 60\nops_channel = \"#ops\"\n"

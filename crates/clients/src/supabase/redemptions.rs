@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use allclear_core::VoucherId;
-use allclear_core::ports::RedemptionLog;
+use allclear_core::ports::{NewVoucherEvent, RedemptionLog};
 use allclear_core::redeem::{
     RedeemAttempt, RedeemOutcome, Redemption, RedemptionSeen, VoucherEvent, VoucherHistory,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{PAGE, Result, Supabase, read};
@@ -161,5 +162,16 @@ code:payload->>voucherCode,station:payload->>stationId";
             events: events.into_iter().map(event).collect(),
             redemptions: redemptions.into_iter().map(redemption).collect(),
         })
+    }
+
+    /// `POST /voucher_events?on_conflict=id` with `resolution=ignore-duplicates`.
+    async fn add_event(&self, event: &NewVoucherEvent) -> Result<()> {
+        let row = json!({
+            "id": event.id,
+            "voucher_id": event.voucher,
+            "event_type": event.kind,
+            "context": event.context,
+        });
+        self.insert_once("voucher_events", row).await
     }
 }

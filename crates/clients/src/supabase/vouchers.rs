@@ -57,6 +57,7 @@ impl From<VoucherRow> for Voucher {
             redeemed_at: row.redeemed_at,
             updated_at: row.updated_at,
             replaces: row.metadata["replaces"].as_str().and_then(|id| id.parse().ok()),
+            replaced_by: row.metadata["replaced_by"].as_str().and_then(|id| id.parse().ok()),
             held_by: row.metadata["held_by"].as_str().map(str::to_owned),
         }
     }

@@ -76,6 +76,19 @@ pub trait Replacements: Send + Sync {
     async fn release(&self, id: VoucherId, held_by: &str) -> Result<u64>;
 }
 
+/// An event to add to a voucher's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVoucherEvent {
+    /// Chosen by us, so that inserting it twice is inserting it once.
+    pub id: Uuid,
+    /// Whose history.
+    pub voucher: VoucherId,
+    /// What happened, e.g. `void`.
+    pub kind: String,
+    /// Why and by which run, as JSON.
+    pub context: serde_json::Value,
+}
+
 /// What stations tried and what was redeemed.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
@@ -93,6 +106,9 @@ pub trait RedemptionLog: Send + Sync {
 
     /// All events and redemptions of one voucher.
     async fn history(&self, voucher: VoucherId) -> Result<VoucherHistory>;
+
+    /// Adds an event to a voucher's history. Keyed by its id: a second insert changes nothing.
+    async fn add_event(&self, event: &NewVoucherEvent) -> Result<()>;
 }
 
 /// The two tables of stations.

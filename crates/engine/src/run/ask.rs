@@ -11,6 +11,9 @@ use crate::plan::PlannedGate;
 use crate::seam::{Signal, Woken};
 use crate::step::Step;
 
+/// After this many refused answers a process lets go of a gate instead of asking the same people for ever.
+const MOST_REFUSED_HERE: u32 = 5;
+
 impl Run {
     /// Asks, and waits for an answer that counts. A plan lists the question and presumes its answer.
     pub async fn ask<C: Choice>(&mut self, step: &Step, gate: Gate<C>) -> Result<C, Halt> {
@@ -44,11 +47,20 @@ impl Run {
         self.once(&format!("{name}/gate"))?;
         let question = self.pose(step, &name, &gate).await?;
         let mut given: Vec<Answer> = Vec::new();
+        let mut refused_here = 0;
         for turn in 1.. {
             let key = format!("{name}/answer {turn}");
             let event = match self.seam.recorded(&key) {
                 Some(entry) => entry.event.clone(),
-                None => self.next_answer(step, &gate.subject, &question, &given).await?,
+                // Whoever is here may not answer and would only be refused again: somebody else must, from elsewhere.
+                None if refused_here >= MOST_REFUSED_HERE => {
+                    return Err(Halt::Waiting { gate: name, question: question.question });
+                }
+                None => {
+                    let event = self.next_answer(step, &gate.subject, &question, &given).await?;
+                    refused_here += u32::from(matches!(event, Event::AnswerRefused { .. }));
+                    event
+                }
             };
             match self.record(&key, async move { event }).await?.entry.event {
                 Event::Answered { answer, .. } => {

@@ -137,6 +137,16 @@ pub(crate) fn payload(code: Option<&str>, station: Option<Uuid>) -> Value {
 }
 
 impl World {
+    /// Vouchers with more than one redemption, by id.
+    pub fn vouchers_redeemed_twice(&self) -> Vec<Uuid> {
+        let mut ids: Vec<Uuid> = self.redemptions.iter().map(|redemption| redemption.voucher).collect();
+        ids.sort();
+        let mut twice: Vec<Uuid> =
+            ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        twice.dedup();
+        twice
+    }
+
     /// Lets somebody else take a voucher back. False where there is no such voucher.
     pub fn let_somebody_void(&mut self, voucher: Uuid) -> bool {
         let now = self.now;

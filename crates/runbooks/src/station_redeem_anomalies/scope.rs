@@ -1,0 +1,347 @@
+//! Scope mismatches: a voucher that one station may redeem, shown at another.
+//!
+//! `station_scope` points to `stations`, redemptions to `petrol_stations`. A scope that holds an id of the wrong table fits
+//! no station at all, and it can be told which station was meant by its name. Where the scope is sound, the customer is at
+//! the wrong place, and widening the scope would open a door to fraud.
+
+use std::sync::Arc;
+
+use allclear_core::error::Service;
+use allclear_core::ports::{Stations, Vouchers};
+use allclear_core::redeem::RedeemOutcome;
+use allclear_core::station::{Station, StationId, StationStatus};
+use allclear_core::voucher::AsSeen;
+use allclear_core::{Platform, PortError, VoucherId};
+use allclear_engine::{
+    Applied, Choice, Effect, Escalation, Evidence, Foreseen, Gate, Halt, Intent, Judgement, NoUndo, Note,
+    Observation, Prediction, Probe, Reconciled, Repeat, Run,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::cases::Case;
+use super::detect::{Found, Refused};
+use super::{Done, SR_M2, StationRedeemAnomalies, messages};
+use crate::effects::{AuditNote, PostMessage, change, go_on_without};
+
+/// What is wrong with a scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "scope", rename_all = "snake_case")]
+enum ScopeFault {
+    /// It is an id of `petrol_stations`.
+    WrongTable { name: String },
+    /// No table has it.
+    Unknown,
+    /// Its station does not take part any more.
+    Inactive { name: String },
+    /// Nothing: the customer is at another station.
+    Sound { name: String },
+}
+
+/// One voucher at the wrong station, or with the wrong scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mismatch {
+    pub(super) voucher: VoucherId,
+    seen: AsSeen,
+    scope: StationId,
+    fault: ScopeFault,
+    /// The station that the scope should name: found by the wrong one's name.
+    right: Option<Station>,
+    pub(super) here_name: String,
+}
+
+impl Mismatch {
+    fn is_wrong(&self) -> bool {
+        !matches!(self.fault, ScopeFault::Sound { .. })
+    }
+
+    pub(super) fn scope_name(&self) -> String {
+        match &self.fault {
+            ScopeFault::WrongTable { name } | ScopeFault::Inactive { name } | ScopeFault::Sound { name } => {
+                name.clone()
+            }
+            ScopeFault::Unknown => "a station that nobody knows".to_owned(),
+        }
+    }
+
+    pub(super) fn wrong_text(&self) -> String {
+        let scope = self.scope;
+        match &self.fault {
+            ScopeFault::WrongTable { name } => {
+                format!("scope {scope} is the id of {name} in petrol_stations and not in stations")
+            }
+            ScopeFault::Unknown => format!("scope {scope} is in neither table of stations"),
+            ScopeFault::Inactive { name } => {
+                format!("scope {scope} is {name}, which does not take part any more")
+            }
+            ScopeFault::Sound { name } => {
+                format!("scope {scope} is {name}, and the customer was at {}", self.here_name)
+            }
+        }
+    }
+}
+
+/// What a person may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    Update,
+    Educate,
+    Leave,
+}
+
+impl Choice for Remedy {
+    const ALL: &'static [Self] = &[Self::Update, Self::Educate, Self::Leave];
+
+    fn id(self) -> &'static str {
+        match self {
+            Self::Update => "update-scope",
+            Self::Educate => "educate-operator",
+            Self::Leave => "leave",
+        }
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Self::Update => "correct the voucher's scope as shown",
+            Self::Educate => "the scope is right: tell the station's operator",
+            Self::Leave => "do nothing; it stays open",
+        }
+    }
+}
+
+impl StationRedeemAnomalies {
+    /// Settles each mismatch as a person chooses. Returns those whose scope was set wrongly.
+    pub(super) async fn settle_scopes(
+        &self,
+        run: &mut Run,
+        found: &Found,
+        cases: &[Case],
+        done: &mut Done,
+    ) -> Result<Vec<Mismatch>, Halt> {
+        let mismatches = run.probe(&SR_M2, Mismatches::of(&self.on, &found.refused, cases)).await?;
+        for mismatch in &mismatches {
+            self.settle_scope(run, mismatch, done).await?;
+        }
+        Ok(mismatches.into_iter().filter(Mismatch::is_wrong).collect())
+    }
+
+    async fn settle_scope(&self, run: &mut Run, mismatch: &Mismatch, done: &mut Done) -> Result<(), Halt> {
+        let presumed = match (mismatch.is_wrong(), &mismatch.right) {
+            (true, Some(_)) => Remedy::Update,
+            (true, None) => Remedy::Leave,
+            (false, _) => Remedy::Educate,
+        };
+        let proposal = match &mismatch.right {
+            Some(right) => format!("the scope would become {} ({})", right.id, right.name),
+            None => "which station was meant cannot be told; update-scope would change nothing".to_owned(),
+        };
+        let gate = Gate::new(
+            format!(
+                "Voucher {} was refused at {}. What shall be done?",
+                mismatch.voucher, mismatch.here_name
+            ),
+            presumed,
+        )
+        .about(format!("scope {}", mismatch.voucher))
+        .showing(mismatch.wrong_text())
+        .showing(proposal);
+        let educate = Educate { on: self.on.clone(), mismatch: mismatch.clone(), run: run.id().to_owned() };
+        if presumed != Remedy::Educate {
+            run.in_case("a person has the operator told instead", &educate).await?;
+        }
+        match (run.ask(&SR_M2, gate).await?, &mismatch.right) {
+            (Remedy::Update, Some(right)) => {
+                run.perform(&SR_M2, SetScope::of(&self.on, mismatch, right)).await?;
+                let facts = json!({ "before": mismatch.scope, "after": right.id, "run": run.id() });
+                let voucher = mismatch.voucher.to_string();
+                let note = AuditNote::of(&self.on, run.id(), "voucher_scope", "vouchers", &voucher, &facts);
+                run.perform(&SR_M2, note).await?;
+                done.scopes_corrected.push(mismatch.voucher);
+                let says = format!("the scope of voucher {voucher} was corrected to {}", right.name);
+                run.note(&SR_M2, Note::Mitigation { says }).await
+            }
+            (Remedy::Educate, _) => {
+                educate.escalate(run).await?;
+                done.operators_told.push(mismatch.voucher);
+                Ok(())
+            }
+            (Remedy::Update | Remedy::Leave, _) => {
+                let says =
+                    format!("voucher {} is still refused: {}", mismatch.voucher, mismatch.wrong_text());
+                self.leave(run, &SR_M2, done, says).await
+            }
+        }
+    }
+}
+
+/// Tells the station's operator.
+struct Educate {
+    on: Platform,
+    mismatch: Mismatch,
+    run: String,
+}
+
+#[async_trait]
+impl Escalation for Educate {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        let message = messages::operator(&self.on.limits.ops_channel, &self.run, &self.mismatch);
+        let told = run.attempt(&SR_M2, PostMessage::of(&self.on, message)).await.map(drop);
+        go_on_without(run, &SR_M2, "tell the station's operator by hand", told).await?;
+        let says = format!("the operator of {} was told where the voucher belongs", self.mismatch.here_name);
+        run.note(&SR_M2, Note::Mitigation { says }).await
+    }
+}
+
+/// Looks up what refused scopes mean.
+struct Mismatches {
+    stations: Arc<dyn Stations>,
+    refused: Vec<(Refused, AsSeen, StationId)>,
+}
+
+impl Mismatches {
+    fn of(on: &Platform, refused: &[Refused], cases: &[Case]) -> Self {
+        let case = |refused: &Refused| cases.iter().find(|case| case.id == refused.voucher);
+        let refused = refused
+            .iter()
+            .filter(|refused| refused.outcome == RedeemOutcome::InvalidStation)
+            .filter_map(|refused| {
+                let case = case(refused)?;
+                Some((refused.clone(), case.seen.clone(), case.scope?))
+            })
+            .collect();
+        Self { stations: Arc::clone(&on.stations), refused }
+    }
+
+    async fn look(&self, refused: &Refused, seen: &AsSeen, scope: StationId) -> Result<Mismatch, PortError> {
+        let found = self.stations.look_up(scope.0).await?;
+        let (fault, right) = match (found.station, found.petrol_station) {
+            (Some(station), _) if station.status == StationStatus::Inactive => {
+                (ScopeFault::Inactive { name: station.name }, None)
+            }
+            (Some(station), _) => (ScopeFault::Sound { name: station.name }, None),
+            (None, Some(name)) => {
+                let mut named = self.stations.named(&name).await?;
+                // Two stations of one name: which was meant cannot be told.
+                let right = if named.len() == 1 { named.pop() } else { None };
+                (ScopeFault::WrongTable { name }, right)
+            }
+            (None, None) => (ScopeFault::Unknown, None),
+        };
+        let here_name = self.name_of(refused.station).await?;
+        Ok(Mismatch { voucher: refused.voucher, seen: seen.clone(), scope, fault, right, here_name })
+    }
+
+    async fn name_of(&self, station: Option<Uuid>) -> Result<String, PortError> {
+        let Some(id) = station else { return Ok("an unknown station".to_owned()) };
+        let found = self.stations.look_up(id).await?;
+        let name = found.station.map(|station| station.name).or(found.petrol_station);
+        Ok(name.unwrap_or_else(|| format!("station {id}")))
+    }
+}
+
+#[async_trait]
+impl Probe for Mismatches {
+    type Value = Vec<Mismatch>;
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<Mismatch>>, PortError> {
+        let (mut mismatches, mut evidence) = (Vec::new(), Vec::new());
+        for (refused, seen, scope) in &self.refused {
+            let mismatch = self.look(refused, seen, *scope).await?;
+            let shows = format!("voucher {}: {}", mismatch.voucher, mismatch.wrong_text());
+            evidence.push(Evidence::new("stations and petrol_stations (PostgREST)", shows));
+            mismatches.push(mismatch);
+        }
+        let wrong = mismatches.iter().filter(|mismatch| mismatch.is_wrong()).count();
+        let says = format!(
+            "{} vouchers were refused for their scope, {wrong} of them with a scope that was set wrongly",
+            mismatches.len()
+        );
+        Ok(Observation { value: mismatches, says, evidence })
+    }
+}
+
+/// Corrects one voucher's scope, if the row is as it was seen.
+#[derive(Clone)]
+struct SetScope {
+    vouchers: Arc<dyn Vouchers>,
+    mismatch: Mismatch,
+    to: Station,
+}
+
+impl SetScope {
+    fn of(on: &Platform, mismatch: &Mismatch, to: &Station) -> Self {
+        Self { vouchers: Arc::clone(&on.vouchers), mismatch: mismatch.clone(), to: to.clone() }
+    }
+}
+
+#[async_trait]
+impl Effect for SetScope {
+    type Receipt = ();
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "voucher.scope"
+    }
+
+    fn subject(&self) -> String {
+        format!("voucher {}", self.mismatch.voucher)
+    }
+
+    fn title(&self) -> String {
+        format!("correct the scope of voucher {} to {}", self.mismatch.voucher, self.to.name)
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Readable
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        let id = self.mismatch.voucher;
+        let now = self.vouchers.find(id).await?.station_scope;
+        if now == Some(self.to.id) {
+            return Ok(Prediction::default());
+        }
+        let before = now.map_or_else(|| "any station".to_owned(), |scope| scope.to_string());
+        let to = self.to.id.to_string();
+        Ok(Prediction::of(change("voucher", id, &id.to_string(), "station scope", &before, &to)))
+    }
+
+    fn foresee(&self, _prediction: &Prediction) {}
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
+        let id = self.mismatch.voucher;
+        match self.vouchers.set_scope(id, &self.mismatch.seen, self.to.id).await? {
+            0 => Err(PortError::Rejected {
+                service: Service::Supabase,
+                call: format!("voucher {id}"),
+                code: Some("state_changed".to_owned()),
+                detail: "it changed after it was looked at; the database changed nothing".to_owned(),
+            }),
+            _ => Ok(Applied { receipt: (), says: format!("the scope of voucher {id} is {}", self.to.name) }),
+        }
+    }
+
+    /// The value decides: nobody else writes this scope into this voucher, and writing it twice is writing it once.
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
+        let scope = self.vouchers.find(self.mismatch.voucher).await?.station_scope;
+        Ok(if scope == Some(self.to.id) {
+            Reconciled::Happened(Applied { receipt: (), says: "the voucher has the scope".to_owned() })
+        } else {
+            Reconciled::DidNot { why: "the voucher has another scope".to_owned() }
+        })
+    }
+
+    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
+        let scope = self.vouchers.find(self.mismatch.voucher).await?.station_scope;
+        let shows = scope.map_or_else(|| "no scope".to_owned(), |scope| format!("scope {scope}"));
+        let evidence = vec![Evidence::new("vouchers (PostgREST)", shows)];
+        Ok(if scope == Some(self.to.id) {
+            Judgement::verified(format!("the voucher may be redeemed at {}", self.to.name), evidence)
+        } else {
+            Judgement::refuted("the voucher has another scope", evidence)
+        })
+    }
+}
