@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use allclear_core::CampaignId;
+use allclear_core::{CampaignId, VoucherId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Executable incident runbooks: exactly once, verified, and told from evidence.
@@ -53,6 +53,13 @@ pub(crate) enum Command {
     /// Show a runbook, bullet by bullet
     #[command(after_help = "Example: allclear show whatsapp-send-failures")]
     Show { runbook: String },
+    /// Say which step does which bullet of the written runbooks; fails when either has drifted
+    #[command(after_help = "Example: allclear check --text docs/incident-runbooks.md")]
+    Check {
+        /// The written runbooks; the text that the procedures were written from if not given
+        #[arg(long, value_name = "FILE")]
+        text: Option<PathBuf>,
+    },
     /// Show what a run would change, object by object; changes nothing
     #[command(after_help = "Example: allclear plan whatsapp-send-failures -o plan.json")]
     Plan(PlanArgs),
@@ -143,6 +150,24 @@ pub(crate) struct InputArgs {
     /// Only this campaign; may be repeated
     #[arg(long = "campaign", value_name = "UUID", value_parser = campaign)]
     pub(crate) campaigns: Vec<CampaignId>,
+    /// Only this voucher; may be repeated
+    #[arg(long = "voucher", value_name = "UUID", value_parser = voucher)]
+    pub(crate) vouchers: Vec<VoucherId>,
+    /// Another input of the runbook, e.g. replay=stop-start; may be repeated
+    #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = field)]
+    pub(crate) fields: Vec<(String, serde_json::Value)>,
+}
+
+fn voucher(text: &str) -> Result<VoucherId, String> {
+    text.parse().map_err(|error: allclear_core::error::InvalidValue| error.to_string())
+}
+
+/// A value is read as JSON where it is some, and as text where it is not: `window_hours=6`, `replay=stop-start`.
+fn field(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` names no value; give FIELD=VALUE"))?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
 }
 
 fn campaign(text: &str) -> Result<CampaignId, String> {
@@ -224,6 +249,8 @@ pub(crate) struct DrillArgs {
     /// Virtual time: waits take no time at all
     #[arg(long, conflicts_with = "speed")]
     pub(crate) r#virtual: bool,
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
     /// Play the approver: the plan and every gate
     #[arg(long)]
     pub(crate) auto_approve: bool,

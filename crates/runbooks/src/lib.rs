@@ -16,6 +16,7 @@ mod effects;
 mod mocked;
 mod probes;
 pub mod station_redeem_anomalies;
+pub mod text;
 pub mod voucher_preview_failures;
 pub mod whatsapp_send_failures;
 

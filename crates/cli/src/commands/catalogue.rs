@@ -1,6 +1,8 @@
-//! `list` and `show`.
+//! `list`, `show` and `check`.
 
-use allclear_engine::step::Phase;
+use std::path::Path;
+
+use allclear_runbooks::text::{WRITTEN, bind, parse, render};
 use allclear_runbooks::{Entry, catalogue, find};
 use serde_json::json;
 
@@ -39,16 +41,40 @@ pub(super) fn show(global: &Global, name: &str) -> Result<Exit, CliError> {
         output::document("show", json!({ "id": entry.id, "title": entry.title, "steps": steps }));
         return Ok(Exit::Verified);
     }
-    output::result(&format!("## {}", entry.title));
-    for phase in Phase::ALL {
-        let steps: Vec<_> = entry.steps.iter().filter(|step| step.phase == phase).collect();
-        if steps.is_empty() {
-            continue;
+    output::result(render(entry).trim_end());
+    Ok(Exit::Verified)
+}
+
+/// Binds the written runbooks to the code; the product's own text unless another is named.
+pub(super) fn check(global: &Global, text: Option<&Path>) -> Result<Exit, CliError> {
+    let written = match text {
+        None => WRITTEN.to_vec(),
+        Some(path) => std::fs::read(path).map_err(|error| {
+            CliError::usage(format!("the text {} cannot be read: {error}", path.display()))
+        })?,
+    };
+    let bindings = bind(&written, catalogue());
+    let drifts = bindings.iter().map(|binding| binding.drifts.len()).sum::<usize>();
+    let exit = if drifts == 0 { Exit::Verified } else { Exit::Refuted };
+    if global.json {
+        output::document("check", json!({ "runbooks": bindings, "drifts": drifts, "exit_code": exit as u8 }));
+        return Ok(exit);
+    }
+    for binding in &bindings {
+        output::result(&binding.runbook);
+        for (id, line, words) in &binding.bound {
+            output::result(&format!("  ✓ {id}  line {line:<3} {words}"));
         }
-        output::result(&format!("\n{}", phase.title()));
-        for step in steps {
-            output::result(&format!("  {}  {}", step.id, step.title));
+        for drift in &binding.drifts {
+            output::result(&format!("  ✗ {drift}"));
         }
     }
-    Ok(Exit::Verified)
+    for section in
+        parse(&written).iter().filter(|section| !catalogue().iter().any(|entry| entry.title == section.title))
+    {
+        output::result(&format!("no runbook: {}", section.title));
+    }
+    let bullets = bindings.iter().map(|binding| binding.bound.len()).sum::<usize>();
+    output::result(&format!("{bullets} bullets bound, {drifts} drifts"));
+    Ok(exit)
 }

@@ -40,7 +40,8 @@ async fn on_sandbox(
     let id = new_id(entry);
     let on = Wired::sandbox("sandbox", url, folder(global, &id).join("artifacts")).await?;
     let control = on.control();
-    let plan = make_plan(global, entry, &Value::Null, &on).await?;
+    let input = super::execute::input_of(&args.input);
+    let plan = make_plan(global, entry, &input, &on).await?;
     say(&output::plan_text(&plan));
     if !(args.auto_approve || global.yes || !plan.has_effects()) {
         if global.no_input {
@@ -59,7 +60,7 @@ async fn on_sandbox(
     let approved_by =
         if args.auto_approve { "drill-approver".to_owned() } else { super::execute::operator(global) };
     let gates = GatePolicy { wait: false, auto_approve: args.auto_approve };
-    let run = Start { entry, id: id.clone(), input: Value::Null, plan, approved_by, gates };
+    let run = Start { entry, id: id.clone(), input, plan, approved_by, gates };
     let (exit, _) = start(global, run, on, hooks).await?;
     tell_time(global, &id)?;
     if let Some(control) = control {

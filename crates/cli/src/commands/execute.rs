@@ -42,8 +42,17 @@ pub(super) fn folder(global: &Global, run: &str) -> PathBuf {
     state_dir(global).join("runs").join(run)
 }
 
-fn input_of(input: &InputArgs) -> Value {
-    if input.campaigns.is_empty() { Value::Null } else { json!({ "campaigns": input.campaigns }) }
+/// What was typed, as the runbook's input; `null` where nothing was.
+pub(super) fn input_of(input: &InputArgs) -> Value {
+    let mut fields = serde_json::Map::new();
+    if !input.campaigns.is_empty() {
+        fields.insert("campaigns".to_owned(), json!(input.campaigns));
+    }
+    if !input.vouchers.is_empty() {
+        fields.insert("vouchers".to_owned(), json!(input.vouchers));
+    }
+    fields.extend(input.fields.iter().cloned());
+    if fields.is_empty() { Value::Null } else { Value::Object(fields) }
 }
 
 fn build(entry: &Entry, input: &Value, on: &Wired) -> Result<Box<dyn Runbook>, CliError> {

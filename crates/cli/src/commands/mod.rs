@@ -19,6 +19,7 @@ pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
     match command {
         Command::List => Ok(catalogue::list(&global)),
         Command::Show { runbook } => catalogue::show(&global, &runbook),
+        Command::Check { text } => catalogue::check(&global, text.as_deref()),
         Command::Plan(args) => execute::plan_only(&global, args).await,
         Command::Run(args) => execute::run(&global, args, hooks).await,
         Command::Resume { run, gates } => execute::resume(&global, &run, &gates, hooks).await,

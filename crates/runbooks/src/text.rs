@@ -1,0 +1,310 @@
+//! The written runbooks, and what binds them to the code: every bullet has an id, and the step of that id carries the
+//! bullet's words.
+//!
+//! An id follows from where a bullet stands: the runbook's letters, the phase's letter, and its number in that phase. So
+//! a bullet that is added, moved, taken out or reworded shows up as drift, and so does a step.
+
+use std::fmt::Write as _;
+
+use allclear_engine::{Phase, Step};
+use serde::Serialize;
+
+use crate::Entry;
+
+/// The text that the procedures were written from.
+pub const WRITTEN: &[u8] = include_bytes!("../text/incident-runbooks.txt");
+
+/// One bullet of the text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bullet {
+    /// Under which phase it stands.
+    pub phase: Phase,
+    /// Its number among the bullets of that phase, from 1.
+    pub number: usize,
+    /// Its words, on one line.
+    pub words: String,
+    /// Its line in the text, from 1.
+    pub line: usize,
+}
+
+impl Bullet {
+    /// Its id in a runbook with these letters.
+    pub fn id(&self, letters: &str) -> String {
+        format!("{letters}-{}{}", letter(self.phase), self.number)
+    }
+}
+
+/// One section of the text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// Its heading.
+    pub title: String,
+    /// Its bullets, in order.
+    pub bullets: Vec<Bullet>,
+}
+
+/// What does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(tag = "drift", rename_all = "snake_case")]
+pub enum Drift {
+    /// The text has a bullet that no step does.
+    #[error("{id} (line {line}) has no step: \"{words}\"; write the step, or take the bullet out")]
+    NoStep {
+        /// The bullet's id.
+        id: String,
+        /// Where it stands.
+        line: usize,
+        /// What it says.
+        words: String,
+    },
+    /// The code has a step that the text does not ask for.
+    #[error("step {id} has no bullet in the text: \"{words}\"; write the bullet, or take the step out")]
+    NoBullet {
+        /// The step's id.
+        id: String,
+        /// What it says.
+        words: String,
+    },
+    /// Text and step say different things.
+    #[error(
+        "{id} (line {line}): the text says \"{text}\" and the step \"{step}\"; decide which is meant and change the other"
+    )]
+    Words {
+        /// The id of both.
+        id: String,
+        /// Where the bullet stands.
+        line: usize,
+        /// The bullet's words.
+        text: String,
+        /// The step's.
+        step: String,
+    },
+    /// The text lacks a whole runbook.
+    #[error("the text has no section \"{title}\"; write it, e.g. from `allclear show {runbook}`")]
+    NoSection {
+        /// Its heading.
+        title: String,
+        /// The runbook.
+        runbook: String,
+    },
+}
+
+/// How one runbook and its section fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Binding {
+    /// The runbook.
+    pub runbook: String,
+    /// Ids that fit, with the bullet's line and words.
+    pub bound: Vec<(String, usize, String)>,
+    /// What does not.
+    pub drifts: Vec<Drift>,
+}
+
+/// Reads a text. Bytes that are no UTF-8 become marks, and never an error: one odd dash in a heading must not hide the
+/// rest.
+pub fn parse(text: &[u8]) -> Vec<Section> {
+    let text = String::from_utf8_lossy(text);
+    let mut sections: Vec<Section> = Vec::new();
+    let mut phase = None;
+    // Whether the next line may go on with the last bullet.
+    let mut open = false;
+    for (index, line) in text.lines().enumerate() {
+        let (trimmed, indented) = (line.trim(), line.starts_with(' '));
+        if let Some(title) = line.strip_prefix("## ") {
+            sections.push(Section { title: title.trim().to_owned(), bullets: Vec::new() });
+            (phase, open) = (None, false);
+        } else if let Some((name, rest)) = phase_line(trimmed).filter(|_| !indented) {
+            phase = phase_named(name);
+            open = phase.is_some() && !rest.is_empty();
+            if open {
+                add(&mut sections, phase, rest, index + 1);
+            }
+        } else if let Some(words) = trimmed.strip_prefix("- ").filter(|_| indented) {
+            open = phase.is_some();
+            add(&mut sections, phase, words, index + 1);
+        } else if open && indented && !trimmed.is_empty() {
+            if let Some(bullet) = sections.last_mut().and_then(|section| section.bullets.last_mut()) {
+                let _ = write!(bullet.words, " {trimmed}");
+            }
+        } else {
+            open = false;
+        }
+    }
+    for bullet in sections.iter_mut().flat_map(|section| &mut section.bullets) {
+        bullet.words = plain(&bullet.words);
+    }
+    sections
+}
+
+fn add(sections: &mut [Section], phase: Option<Phase>, words: &str, line: usize) {
+    let (Some(section), Some(phase)) = (sections.last_mut(), phase) else { return };
+    let number = section.bullets.iter().filter(|bullet| bullet.phase == phase).count() + 1;
+    // Rendered from code, a bullet carries its id.
+    let words =
+        words.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(words, |(_, words)| words);
+    section.bullets.push(Bullet { phase, number, words: words.to_owned(), line });
+}
+
+/// `1. **Detect**: words` as name and words.
+fn phase_line(line: &str) -> Option<(&str, &str)> {
+    let (number, rest) = line.split_once(". **")?;
+    let (name, rest) = rest.split_once("**")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| (name, rest.trim_start_matches(':').trim()))
+}
+
+fn phase_named(name: &str) -> Option<Phase> {
+    Some(match name {
+        "Detect" => Phase::Detect,
+        "Immediate Actions" => Phase::Immediate,
+        "Mitigation" => Phase::Mitigate,
+        "Escalation" => Phase::Escalate,
+        "Resolution" => Phase::Resolve,
+        "Postmortem Inputs" => Phase::Postmortem,
+        _ => return None,
+    })
+}
+
+fn written_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Detect => "Detect",
+        Phase::Immediate => "Immediate Actions",
+        Phase::Mitigate => "Mitigation",
+        Phase::Escalate => "Escalation",
+        Phase::Resolve => "Resolution",
+        Phase::Postmortem => "Postmortem Inputs",
+    }
+}
+
+fn letter(phase: Phase) -> char {
+    match phase {
+        Phase::Detect => 'D',
+        Phase::Immediate => 'I',
+        Phase::Mitigate => 'M',
+        Phase::Escalate => 'E',
+        Phase::Resolve => 'R',
+        Phase::Postmortem => 'P',
+    }
+}
+
+/// One line, single spaces, no full stop at the end.
+fn plain(words: &str) -> String {
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.strip_suffix('.').unwrap_or(&words).to_owned()
+}
+
+/// The letters that a runbook's ids begin with.
+fn letters(steps: &[Step]) -> &str {
+    steps.first().and_then(|step| step.id.split('-').next()).unwrap_or_default()
+}
+
+/// Binds runbooks to a text; sections that no runbook has are left alone.
+pub fn bind(text: &[u8], runbooks: &[Entry]) -> Vec<Binding> {
+    let sections = parse(text);
+    runbooks.iter().map(|entry| bind_one(&sections, entry.id, entry.title, entry.steps)).collect()
+}
+
+fn bind_one(sections: &[Section], runbook: &str, title: &str, steps: &[Step]) -> Binding {
+    let mut binding = Binding { runbook: runbook.to_owned(), bound: Vec::new(), drifts: Vec::new() };
+    let Some(section) = sections.iter().find(|section| section.title == title) else {
+        binding.drifts.push(Drift::NoSection { title: title.to_owned(), runbook: runbook.to_owned() });
+        return binding;
+    };
+    let id_of = |bullet: &Bullet| bullet.id(letters(steps));
+    for bullet in &section.bullets {
+        let (id, line, words) = (id_of(bullet), bullet.line, bullet.words.clone());
+        match steps.iter().find(|step| step.id == id) {
+            None => binding.drifts.push(Drift::NoStep { id, line, words }),
+            Some(step) if plain(step.title) != words => {
+                binding.drifts.push(Drift::Words { id, line, text: words, step: plain(step.title) });
+            }
+            Some(_) => binding.bound.push((id, line, words)),
+        }
+    }
+    for step in steps.iter().filter(|step| !section.bullets.iter().any(|bullet| id_of(bullet) == step.id)) {
+        binding.drifts.push(Drift::NoBullet { id: step.id.to_owned(), words: plain(step.title) });
+    }
+    binding
+}
+
+/// The runbook as text, from the code: what can replace the written one.
+pub fn render(entry: &Entry) -> String {
+    let mut text = format!("## {}\n", entry.title);
+    let phases = Phase::ALL.into_iter().filter(|phase| entry.steps.iter().any(|step| step.phase == *phase));
+    for (number, phase) in phases.enumerate() {
+        let _ = write!(text, "\n{}. **{}**\n", number + 1, written_name(phase));
+        for step in entry.steps.iter().filter(|step| step.phase == phase) {
+            let _ = writeln!(text, "   - [{}] {}.", step.id, step.title);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    fn drifts(text: &str) -> Vec<Drift> {
+        bind(text.as_bytes(), catalogue()).into_iter().flat_map(|binding| binding.drifts).collect()
+    }
+
+    fn written() -> String {
+        String::from_utf8_lossy(WRITTEN).into_owned()
+    }
+
+    #[test]
+    fn every_bullet_of_the_written_runbooks_is_bound_to_a_step() {
+        let bindings = bind(WRITTEN, catalogue());
+        for binding in &bindings {
+            assert!(binding.drifts.is_empty(), "{}: {:#?}", binding.runbook, binding.drifts);
+        }
+        let bullets: Vec<usize> = bindings.iter().map(|binding| binding.bound.len()).collect();
+        assert_eq!(bullets, [8, 8, 7, 7]);
+    }
+
+    #[test]
+    fn one_changed_word_is_drift() {
+        let edited = written().replacen("honor `retry-after`", "ignore `retry-after`", 1);
+        let found = drifts(&edited);
+        assert!(matches!(&found[..], [Drift::Words { id, .. }] if id == "WA-M1"), "{found:?}");
+    }
+
+    #[test]
+    fn a_bullet_that_is_taken_out_or_added_is_drift() {
+        let without = written().replacen("   - Pause campaign to prevent stale state.\n", "", 1);
+        assert!(
+            drifts(&without).iter().any(|drift| matches!(drift, Drift::NoBullet { id, .. } if id == "CD-I2"))
+        );
+        let pause = "   - Pause campaign to prevent stale state.\n";
+        let more = written().replacen(pause, &format!("{pause}   - Phone a friend.\n"), 1);
+        let found = drifts(&more);
+        assert!(matches!(&found[..], [Drift::NoStep { id, .. }] if id == "CD-I3"), "{found:?}");
+    }
+
+    #[test]
+    fn a_step_that_is_taken_out_is_drift() {
+        let entry = catalogue().iter().find(|entry| entry.id == "station-redeem-anomalies").unwrap();
+        let fewer = Entry { steps: &entry.steps[..entry.steps.len() - 1], ..*entry };
+        let found = &bind(WRITTEN, &[fewer])[0].drifts;
+        assert!(matches!(&found[..], [Drift::NoStep { id, .. }] if id == "SR-R1"), "{found:?}");
+    }
+
+    #[test]
+    fn a_wrongly_encoded_dash_hides_nothing() {
+        let mut broken = WRITTEN.to_vec();
+        let place = broken.windows(12).position(|window| window == b"## Voucher P").unwrap();
+        broken.splice(place..place, b"## Broken \xe2\x28 heading\n\n".iter().copied());
+        assert_eq!(parse(&broken).len(), parse(WRITTEN).len() + 1);
+        assert!(bind(&broken, catalogue()).iter().all(|binding| binding.drifts.is_empty()));
+    }
+
+    #[test]
+    fn a_runbook_rendered_from_code_can_replace_the_written_one() {
+        for entry in catalogue() {
+            let binding = &bind(render(entry).as_bytes(), &[*entry])[0];
+            assert!(binding.drifts.is_empty(), "{:?}", binding.drifts);
+            assert_eq!(binding.bound.len(), entry.steps.len());
+        }
+    }
+}
