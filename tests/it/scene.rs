@@ -151,7 +151,7 @@ pub(crate) fn name(effect: &str, subject: &str) -> (String, String) {
                 Some("vendor-support") => "C0VENDOR",
                 _ => rest,
             },
-            None => subject,
+            None => subject.split(' ').next().unwrap_or(subject),
         },
         "pagerduty.trigger" => "page",
         "notification.retry" => "notifications",

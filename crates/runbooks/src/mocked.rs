@@ -1,11 +1,13 @@
 //! A platform of mocks: every call that a test does not expect fails it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use allclear_core::Platform;
+use allclear_core::incident::{Incident, IncidentStatus};
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::*;
+use allclear_core::{Platform, VirtualClock};
+use allclear_engine::{AutoApprove, Finished, Humans, MemoryJournal, Runbook, Terms, execute};
 
 /// All ports mocked, none expecting anything. Tests replace the ports that they are about.
 pub(crate) fn platform() -> Platform {
@@ -46,4 +48,102 @@ pub(crate) fn platform() -> Platform {
             dispatch_function: "campaign-dispatch".into(),
         },
     }
+}
+
+/// What was called, in order: the specification that tests compare with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Calls(Arc<Mutex<Vec<String>>>);
+
+impl Calls {
+    pub(crate) fn note(&self, call: impl Into<String>) {
+        self.0.lock().unwrap().push(call.into());
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn contains(&self, call: &str) -> bool {
+        self.all().iter().any(|one| one == call)
+    }
+}
+
+/// An audit log that keeps what is inserted.
+pub(crate) fn audit(calls: &Calls) -> MockAuditLog {
+    let rows: Arc<Mutex<Vec<AuditRow>>> = Arc::default();
+    let mut mock = MockAuditLog::new();
+    let (kept, calls) = (Arc::clone(&rows), calls.clone());
+    mock.expect_insert().returning(move |row| {
+        calls.note(format!("audit {}", row.action));
+        kept.lock().unwrap().push(row.clone());
+        Ok(())
+    });
+    mock.expect_find().returning(move |id| Ok(rows.lock().unwrap().iter().find(|row| row.id == id).cloned()));
+    mock
+}
+
+/// A chat that keeps what is posted; calls are noted as `chat #channel about`.
+pub(crate) fn chat(calls: &Calls) -> MockChat {
+    let markers: Arc<Mutex<Vec<String>>> = Arc::default();
+    let mut mock = MockChat::new();
+    let (kept, calls) = (Arc::clone(&markers), calls.clone());
+    mock.expect_post().returning(move |message| {
+        assert!(!message.text.contains("+250"), "a number in a chat: {}", message.text);
+        calls.note(format!("chat {} {}", message.channel, message.about));
+        kept.lock().unwrap().push(message.marker.clone());
+        Ok(Posted { ts: "1.000001".into() })
+    });
+    mock.expect_find().returning(move |_, marker| {
+        let known = markers.lock().unwrap().iter().any(|one| one == marker);
+        Ok(known.then(|| Posted { ts: "1.000001".into() }))
+    });
+    mock
+}
+
+/// A paging service in which the incident `open` is open already.
+pub(crate) fn paging(calls: &Calls, open: &str) -> MockPaging {
+    let incident = |key: &str| Incident {
+        id: "P1".into(),
+        dedup_key: Some(key.to_owned()),
+        title: key.to_owned(),
+        status: IncidentStatus::Triggered,
+        created_at: None,
+    };
+    let incidents: Arc<Mutex<Vec<Incident>>> = Arc::new(Mutex::new(vec![incident(open)]));
+    let mut mock = MockPaging::new();
+    let (kept, noted) = (Arc::clone(&incidents), calls.clone());
+    mock.expect_trigger().returning(move |page| {
+        noted.note("page");
+        kept.lock().unwrap().push(incident(&page.dedup_key));
+        Ok(())
+    });
+    let (kept, noted) = (Arc::clone(&incidents), calls.clone());
+    mock.expect_resolve().returning(move |key| {
+        noted.note("resolve");
+        let mut incidents = kept.lock().unwrap();
+        for incident in incidents.iter_mut().filter(|incident| incident.dedup_key.as_deref() == Some(key)) {
+            incident.status = IncidentStatus::Resolved;
+        }
+        Ok(())
+    });
+    mock.expect_find().returning(move |key| {
+        let incidents = incidents.lock().unwrap();
+        Ok(incidents.iter().rfind(|incident| incident.dedup_key.as_deref() == Some(key)).cloned())
+    });
+    mock
+}
+
+/// Runs a procedure to its end in virtual time, as kim; `humans` answer its gates.
+pub(crate) async fn run(
+    runbook: &dyn Runbook,
+    clock: Arc<VirtualClock>,
+    humans: Arc<dyn Humans>,
+) -> Finished {
+    let terms = Terms { humans, ..Terms::new("run-1", "kim", "unit") };
+    execute(runbook, Box::new(MemoryJournal::new().seam(clock).unwrap()), terms).await.unwrap()
+}
+
+/// Somebody who approves.
+pub(crate) fn approver() -> Arc<dyn Humans> {
+    Arc::new(AutoApprove { role: "commander".into() })
 }

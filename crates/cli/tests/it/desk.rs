@@ -109,18 +109,23 @@ impl Desk {
     }
 
     /// Every mutating request that the sandbox saw from us, each with how often. A repetition that changed nothing counts
-    /// too; only the audit row may be sent twice, because its key makes it one.
+    /// too; only rows with an id of ours may be sent twice, because their key makes them one.
     pub(crate) fn effects(&self) -> BTreeMap<String, usize> {
         let ledger = self.with_control(async |control| control.ledger().await.unwrap());
         let mut effects = BTreeMap::new();
         for entry in ledger {
             let name = entry["effect"].as_str().unwrap();
-            if name == "audit.insert" && entry["changed"] == false {
+            let keyed = ["audit.insert", "voucher.reserve", "voucher.event"].contains(&name);
+            if keyed && entry["changed"] == false {
                 continue;
             }
-            // The page's subject carries the run's id.
-            let subject =
-                if name == "pagerduty.trigger" { "page" } else { entry["subject"].as_str().unwrap() };
+            let subject = entry["subject"].as_str().unwrap();
+            // What PagerDuty, Slack and the audit log know carries the run's id.
+            let subject = match name {
+                "slack.post" | "audit.insert" => subject.split(' ').next().unwrap_or(subject),
+                name if name.starts_with("pagerduty.") => "incident",
+                _ => subject,
+            };
             *effects.entry(format!("{name} {subject}")).or_insert(0) += 1;
         }
         effects

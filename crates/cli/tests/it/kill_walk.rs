@@ -2,18 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::Path as FilePath;
 
 use serde_json::{Value, json};
 
 use crate::desk::{ALLCLEAR, Desk, stderr, walker, world};
 
-const RUN: [&str; 4] = ["run", "whatsapp-send-failures", "--yes", "--auto-approve"];
 const SIGKILL: i32 = 9;
 
+/// What is walked: a runbook in a world.
+#[derive(Clone)]
+pub(crate) struct Path {
+    pub(crate) runbook: &'static str,
+    pub(crate) world: Value,
+    /// Beside the runbook's name.
+    pub(crate) more: &'static [&'static str],
+}
+
+impl Path {
+    fn of(runbook: &'static str, scenario: &Value, profile: &str) -> Self {
+        Self { runbook, world: world(scenario, profile), more: &[] }
+    }
+
+    pub(crate) fn args(&self) -> Vec<&'static str> {
+        [&["run", self.runbook, "--yes", "--auto-approve"], self.more].concat()
+    }
+}
+
 /// An outage that lasts long enough for the provider to be told: the one effect that is neither keyed nor readable.
-fn outage() -> Value {
-    json!({ "scenario": "outage", "minutes": 6 })
+fn outage() -> Path {
+    Path::of("whatsapp-send-failures", &json!({ "scenario": "outage", "minutes": 6 }), "as-is")
+}
+
+fn double_redemption() -> Path {
+    Path::of("station-redeem-anomalies", &json!({ "scenario": "double-redemption" }), "as-is")
 }
 
 struct Expected {
@@ -21,10 +43,10 @@ struct Expected {
     digest: String,
 }
 
-fn baseline(desk: &Desk, world: &Value) -> (Expected, u64) {
-    desk.start_over(world);
+fn baseline(desk: &Desk, path: &Path) -> (Expected, u64) {
+    desk.start_over(&path.world);
     let count = desk.folder().join("count");
-    let output = desk.command(&walker(), &RUN).env("WALK_COUNT", &count).output().unwrap();
+    let output = desk.command(&walker(), &path.args()).env("WALK_COUNT", &count).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let boundaries = std::fs::read_to_string(count).unwrap().parse().unwrap();
     (Expected { effects: desk.effects(), digest: desk.digest() }, boundaries)
@@ -38,7 +60,7 @@ struct Walk {
 }
 
 /// Resumes until the run has ended. Where it is in doubt, a person looks and tells.
-pub(crate) fn finish(desk: &Desk, program: &Path, mutant: bool) -> (i32, bool) {
+pub(crate) fn finish(desk: &Desk, path: &Path, program: &FilePath, mutant: bool) -> (i32, bool) {
     let mut asked = false;
     for _ in 0..6 {
         let mutant_flag = if mutant { "1" } else { "0" };
@@ -57,7 +79,7 @@ pub(crate) fn finish(desk: &Desk, program: &Path, mutant: bool) -> (i32, bool) {
             }
             // Nothing was begun before the process was killed.
             Some(2) if stderr(&output).contains("no runs yet") => {
-                let output = desk.command(program, &RUN).output().unwrap();
+                let output = desk.command(program, &path.args()).output().unwrap();
                 return (output.status.code().unwrap_or(-1), asked);
             }
             // The run had ended just before.
@@ -69,12 +91,13 @@ pub(crate) fn finish(desk: &Desk, program: &Path, mutant: bool) -> (i32, bool) {
     (-2, asked)
 }
 
-fn walk_to(desk: &Desk, world: &Value, expected: &Expected, boundary: u64, mutant: bool) -> Walk {
-    desk.start_over(world);
-    let killed = desk.command(&walker(), &RUN).env("WALK_KILL_AT", boundary.to_string()).output().unwrap();
+fn walk_to(desk: &Desk, path: &Path, expected: &Expected, boundary: u64, mutant: bool) -> Walk {
+    desk.start_over(&path.world);
+    let killed =
+        desk.command(&walker(), &path.args()).env("WALK_KILL_AT", boundary.to_string()).output().unwrap();
     assert_eq!(killed.status.signal(), Some(SIGKILL), "boundary {boundary}: {}", stderr(&killed));
     let program = if mutant { walker() } else { ALLCLEAR.into() };
-    let (code, asked_in_doubt) = finish(desk, &program, mutant);
+    let (code, asked_in_doubt) = finish(desk, path, &program, mutant);
     let (effects, digest) = (desk.effects(), desk.digest());
     let wrong = if code != 0 {
         Some(format!("exit code {code}"))
@@ -89,21 +112,20 @@ fn walk_to(desk: &Desk, world: &Value, expected: &Expected, boundary: u64, mutan
 }
 
 /// Walks every `stride`-th boundary, on two desks at a time.
-fn walk_all(profile: &str, mutant: bool, stride: u64) -> (u64, u64, Vec<String>) {
-    let world = world(&outage(), profile);
-    let first = Desk::with(&world);
-    let (expected, boundaries) = baseline(&first, &world);
-    let second = Desk::with(&world);
+fn walk_all(path: &Path, mutant: bool, stride: u64) -> (u64, u64, Vec<String>) {
+    let first = Desk::with(&path.world);
+    let (expected, boundaries) = baseline(&first, path);
+    let second = Desk::with(&path.world);
     let walked: Vec<(u64, Walk)> = std::thread::scope(|scope| {
         let lanes: Vec<_> = [(first, 0), (second, 1)]
             .into_iter()
             .map(|(desk, lane)| {
-                let (world, expected) = (&world, &expected);
+                let expected = &expected;
                 scope.spawn(move || {
                     let mine = (1..=boundaries)
                         .step_by(usize::try_from(stride).unwrap())
                         .filter(|n| (n / stride) % 2 == lane);
-                    mine.map(|n| (n, walk_to(&desk, world, expected, n, mutant))).collect::<Vec<_>>()
+                    mine.map(|n| (n, walk_to(&desk, path, expected, n, mutant))).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -117,21 +139,61 @@ fn walk_all(profile: &str, mutant: bool, stride: u64) -> (u64, u64, Vec<String>)
     (walked.len() as u64, asked, wrong)
 }
 
-#[test]
-fn killed_at_every_boundary_nothing_is_repeated_and_nothing_is_lost() {
-    let (walked, asked, wrong) = walk_all("as-is", false, 1);
+/// Walks every boundary; returns how many left the run in doubt.
+fn walk_every_boundary(path: &Path) -> u64 {
+    let (walked, asked, wrong) = walk_all(path, false, 1);
     println!(
-        "killed at {walked} journal boundaries: {} wrong, {asked} in doubt with a person asked",
+        "{}: killed at {walked} journal boundaries: {} wrong, {asked} in doubt with a person asked",
+        path.runbook,
         wrong.len()
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
+    asked
+}
+
+#[test]
+fn killed_at_every_boundary_nothing_is_repeated_and_nothing_is_lost() {
+    let asked = walk_every_boundary(&outage());
     assert!(asked >= 1, "the ticket is neither keyed nor readable, so some kill must leave it in doubt");
 }
 
 #[test]
-fn without_reconciliation_the_same_walk_fails() {
-    let (walked, _, wrong) = walk_all("as-is", true, 2);
-    let percent = wrong.len() as u64 * 100 / walked.max(1);
-    println!("without reconciliation: {} of {walked} boundaries wrong ({percent} %)", wrong.len());
-    assert!(wrong.len() >= 5, "the oracle does not bite: {wrong:#?}");
+fn killed_at_every_boundary_previews_are_repaired_once() {
+    walk_every_boundary(&Path::of(
+        "voucher-preview-failures",
+        &json!({ "scenario": "preview-removed" }),
+        "as-is",
+    ));
+}
+
+#[test]
+fn killed_at_every_boundary_the_dispatcher_is_replayed_once() {
+    walk_every_boundary(&Path::of("campaign-dispatcher-stalls", &json!({ "scenario": "stalled" }), "target"));
+}
+
+#[test]
+fn killed_at_every_boundary_between_stop_and_start_the_campaign_runs_in_the_end() {
+    let mut path = Path::of("campaign-dispatcher-stalls", &json!({ "scenario": "stalled" }), "target");
+    path.more = &["--set", "replay=stop-start"];
+    path.world["campaigns"] = json!(1);
+    walk_every_boundary(&path);
+}
+
+#[test]
+fn killed_at_every_boundary_a_voucher_is_replaced_once() {
+    walk_every_boundary(&double_redemption());
+}
+
+#[test]
+fn without_reconciliation_the_same_walks_fail() {
+    for (path, fewest) in [(outage(), 5), (double_redemption(), 1)] {
+        let (walked, _, wrong) = walk_all(&path, true, 2);
+        let percent = wrong.len() as u64 * 100 / walked.max(1);
+        println!(
+            "{}: without reconciliation {} of {walked} boundaries wrong ({percent} %)",
+            path.runbook,
+            wrong.len()
+        );
+        assert!(wrong.len() >= fewest, "{}: the oracle does not bite: {wrong:#?}", path.runbook);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod desk;
+mod drills;
 mod kill_walk;
 mod letting_go;
 mod strace_walk;

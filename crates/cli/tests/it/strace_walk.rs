@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::desk::{ALLCLEAR, Desk, stderr, world};
-use crate::kill_walk::finish;
+use crate::kill_walk::{Path as WalkPath, finish};
 
 /// Calls that change a file or send bytes. `openat` is left out: opening alone changes nothing that counts here.
 const CALLS: &str = "write,writev,pwrite64,sendto,fsync,fdatasync,ftruncate,rename,unlink";
@@ -36,6 +36,7 @@ fn killed_at_mutating_system_calls_nothing_is_repeated_and_nothing_is_lost() {
     let installed = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
     assert!(installed, "strace is not installed; `cargo xtask test` installs it");
     let world = world(&json!({ "scenario": "outage", "minutes": 4 }), "target");
+    let path = WalkPath { runbook: "whatsapp-send-failures", world: world.clone(), more: &[] };
     let desk = Desk::with(&world);
     desk.start_over(&world);
     let output = strace(&desk, "").output().unwrap();
@@ -54,7 +55,7 @@ fn killed_at_mutating_system_calls_nothing_is_repeated_and_nothing_is_lost() {
     for point in (1..=calls).step_by(usize::try_from(stride).unwrap()) {
         desk.start_over(&world);
         let _ = strace(&desk, &format!("signal=KILL:when={point}")).output().unwrap();
-        let (code, _) = finish(&desk, Path::new(ALLCLEAR), false);
+        let (code, _) = finish(&desk, &path, Path::new(ALLCLEAR), false);
         walked += 1;
         if code != 0 {
             wrong.push(format!("call {point}: exit code {code}"));

@@ -115,6 +115,7 @@ fn every_command_has_help_with_an_example_and_json_where_it_has_results() {
     for command in [
         "list",
         "show",
+        "check",
         "plan",
         "run",
         "watch",
@@ -139,6 +140,7 @@ fn every_command_has_help_with_an_example_and_json_where_it_has_results() {
     for args in [
         &["list"][..],
         &["show", "whatsapp-send-failures"],
+        &["check"],
         &["plan", "whatsapp-send-failures"],
         &["status"],
         &["doctor"],

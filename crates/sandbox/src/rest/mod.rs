@@ -301,7 +301,8 @@ fn insert_audit(
         ));
     }
     let lost = world.has(Fault::AuditWriteLost);
-    world.ledger.note(world.now, "audit.insert", &row.action, !exists && !lost);
+    let subject = format!("{} {}", row.action, row.target_id);
+    world.ledger.note(world.now, "audit.insert", subject, !exists && !lost);
     let rendered = query.render(&row);
     if !exists && !lost {
         world.audit.push(row);

@@ -56,7 +56,9 @@ async fn post_message(State(shared): State<Shared>, headers: HeaderMap, body: By
     let now = world.now();
     let ts = format!("{}.{:06}", now.as_second(), world.slack.len() + 1);
     let lost = world.has(Fault::SlackMessageLost);
-    world.ledger.note(now, "slack.post", channel, !lost);
+    // Several messages to one channel are several effects: a marker of the sender's tells them apart.
+    let marker = body["metadata"]["event_payload"]["marker"].as_str().unwrap_or_default();
+    world.ledger.note(now, "slack.post", format!("{channel} {marker}").trim_end(), !lost);
     if !lost {
         world.slack.push(SlackMessage {
             channel: channel.to_owned(),
