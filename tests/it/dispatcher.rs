@@ -88,6 +88,8 @@ async fn stop_then_start_is_done_only_when_asked_for_and_with_an_incident_open_i
         |entry| matches!(&entry.event, Event::Asked { question, .. } if question.shown.iter().any(|s| s.contains("`done`"))),
     );
     assert!(asked, "the consequence must be shown");
+    let drifted = scene.entries().iter().any(|entry| matches!(entry.event, Event::Drifted { .. }));
+    assert!(!drifted, "the plan names all of it");
 }
 
 #[tokio::test]

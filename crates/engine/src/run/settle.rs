@@ -328,7 +328,7 @@ impl Run {
         let entry = self.record(&format!("{base}/intent {attempt}"), body).await?.entry;
         match entry.event.clone() {
             Event::Drifted { planned, found, .. } => {
-                self.ask_about_drift(named, &planned, &found).await?;
+                self.ask_about_drift(named, attempt, &planned, &found).await?;
                 self.intend_despite_drift(named, attempt, found).await
             }
             _ => self.read_intent(entry),
@@ -357,14 +357,20 @@ impl Run {
     async fn ask_about_drift<E: Effect>(
         &mut self,
         named: &Named<'_, E>,
+        attempt: u32,
         planned: &[Change],
         found: &[Change],
     ) -> Result<(), Halt> {
+        let about = match attempt {
+            1 => format!("{} drift", named.subject),
+            // An attempt that did not happen is made anew, and the world may have moved again meanwhile.
+            later => format!("{} drift {later}", named.subject),
+        };
         let mut gate = Gate::new(
             format!("{}: the world has moved since the plan; go on?", named.effect.title()),
             Approval::Approve,
         )
-        .about(format!("{} drift", named.subject));
+        .about(about);
         for change in planned {
             gate = gate.showing(format!("planned: {change}"));
         }

@@ -336,16 +336,12 @@ impl CampaignDispatcherStalls {
             .showing("stop writes `done` and a finishing time; the start leaves that time and overwrites the starting time")
             .showing("pause and start would do without (replay = pause-start)");
         run.approve(&CD_M1, gate).await?;
-        let page = messages::stopped(run.id(), paused);
-        let key = page.dedup_key.clone();
-        run.perform(
-            &CD_M1,
-            PageSomebody::about(&self.on, page, &format!("stop of campaign {}", paused.campaign)),
-        )
-        .await?;
+        let about = format!("stop of campaign {}", paused.campaign);
+        let page = PageSomebody::about(&self.on, messages::stopped(run.id(), paused), &about);
+        run.perform(&CD_M1, page.clone()).await?;
         run.perform(&CD_M1, StopCampaign::of(&self.on, paused)).await?;
         run.perform(&CD_M1, StartStopped::of(&self.on, paused)).await?;
-        run.perform(&CD_M1, ResolveIncident::of(&self.on, &key)).await
+        run.perform(&CD_M1, ResolveIncident::of_page(&page)).await
     }
 
     /// Sustained movement within five minutes, or everything is paused again and engineering is told.

@@ -104,11 +104,21 @@ impl Effect for PageSomebody {
 pub(crate) struct ResolveIncident {
     paging: Arc<dyn Paging>,
     dedup_key: String,
+    subject: String,
 }
 
 impl ResolveIncident {
+    /// The incident of an alert that others raised.
     pub(crate) fn of(on: &Platform, dedup_key: &str) -> Self {
-        Self { paging: Arc::clone(&on.paging), dedup_key: dedup_key.to_owned() }
+        let subject = format!("incident {dedup_key}");
+        Self { paging: Arc::clone(&on.paging), dedup_key: dedup_key.to_owned(), subject }
+    }
+
+    /// The incident of a page of this run. Its dedup key names the run, which a plan does not know yet, so it goes by
+    /// what the page is about.
+    pub(crate) fn of_page(page: &PageSomebody) -> Self {
+        let (paging, dedup_key) = (Arc::clone(&page.paging), page.page.dedup_key.clone());
+        Self { paging, dedup_key, subject: page.subject() }
     }
 
     async fn is_open(&self) -> Result<bool, PortError> {
@@ -127,11 +137,11 @@ impl Effect for ResolveIncident {
     }
 
     fn subject(&self) -> String {
-        format!("incident {}", self.dedup_key)
+        self.subject.clone()
     }
 
     fn title(&self) -> String {
-        format!("close the incident {} in PagerDuty", self.dedup_key)
+        format!("close the {} in PagerDuty", self.subject)
     }
 
     fn repeat(&self) -> Repeat {
@@ -139,12 +149,12 @@ impl Effect for ResolveIncident {
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let actual = if self.is_open().await? { "open" } else { "not open" };
-        let state = foreseen.or("incident", &self.dedup_key, "state", actual);
-        if state == "not open" {
+        let actual = if self.is_open().await? { "triggered" } else { "none" };
+        let state = foreseen.or("incident", &self.subject, "state", actual);
+        if state == "none" {
             return Ok(Prediction::default());
         }
-        Ok(Prediction::of(change("incident", &self.dedup_key, &self.dedup_key, "state", &state, "resolved")))
+        Ok(Prediction::of(change("incident", &self.subject, &self.subject, "state", "open", "resolved")))
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
