@@ -4,8 +4,10 @@
 
 mod dispatcher;
 mod drills;
+mod golden;
 mod lies;
 mod plan_equals_run;
 mod previews;
 mod scene;
+mod secrets;
 mod stations;

@@ -314,6 +314,16 @@ impl World {
         self.slack.iter().map(|message| message.text.clone()).collect()
     }
 
+    /// What others were told and what was kept about it: Slack, PagerDuty, tickets, audit rows, events.
+    pub fn told(&self) -> Vec<String> {
+        let incidents =
+            self.incidents.iter().map(|incident| format!("{} {}", incident.title, incident.notes.join(" ")));
+        let tickets = self.tickets.iter().map(ToString::to_string);
+        let audit = self.audit.iter().map(|row| format!("{} {} {}", row.action, row.target_id, row.diff));
+        let events = self.events.iter().map(|event| event.context.to_string());
+        self.slack_texts().into_iter().chain(incidents).chain(tickets).chain(audit).chain(events).collect()
+    }
+
     /// Every redeemable code: what must be found nowhere outside the database.
     pub fn voucher_codes(&self) -> Vec<String> {
         self.vouchers.iter().map(|voucher| voucher.code.clone()).collect()
