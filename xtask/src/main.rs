@@ -24,6 +24,7 @@ fn test() -> bool {
         && cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[])
         && cargo(&["test", "--workspace", "--all-features"], &[])
         && cargo(&["run", "--quiet", "--example", "embed"], &[])
+        && cargo(&["run", "--quiet", "--example", "own_runbook"], &[])
         && cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
 }
 

@@ -31,6 +31,7 @@ pub mod admin_api;
 pub mod artifacts;
 mod config;
 pub mod edge_functions;
+mod hex;
 mod http;
 pub mod management;
 pub mod pagerduty;

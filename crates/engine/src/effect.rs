@@ -31,6 +31,15 @@ pub struct Change {
     pub after: String,
 }
 
+impl Change {
+    /// A change of a thing whose name is its id.
+    pub fn new(kind: &str, id: &str, field: &str, before: &str, after: &str) -> Self {
+        let text = str::to_owned;
+        let (kind, field) = (text(kind), text(field));
+        Self { kind, id: text(id), label: text(id), field, before: text(before), after: text(after) }
+    }
+}
+
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}: {} {} → {}", self.kind, self.label, self.field, self.before, self.after)

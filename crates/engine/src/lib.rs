@@ -54,6 +54,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`step`], [`probe`], [`effect`], [`gate`] | what a procedure is made of |
+//! | [`quick`] | probes and effects made of closures |
 //! | [`run`] | the verbs that a procedure uses |
 //! | [`runbook`] | planning and executing |
 //! | [`journal`] | what is recorded, and its hash chain |
@@ -74,6 +75,7 @@ pub mod memory;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
+pub mod quick;
 mod replay;
 pub mod report;
 pub mod retry;
@@ -95,6 +97,7 @@ pub use memory::MemoryJournal;
 pub use outcome::{Halt, Outcome, Refusal, Resolution};
 pub use plan::Plan;
 pub use probe::{Evidence, Observation, Probe};
+pub use quick::{Act, Look};
 pub use retry::RetryPolicy;
 pub use run::{Achieving, Check, Condition, Detach, Escalation, Observing, Run, Settled, Terms, Watch};
 pub use runbook::{Finished, Runbook, execute, plan};

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::AdminApi;
+use crate::hex::hex;
 use crate::http::{Call, Http, Reply};
 
 /// A picture of a voucher is far smaller; a larger one is not fetched.
@@ -54,7 +55,7 @@ impl Previews {
         }
         match decode(&picture.body) {
             Ok((width, height)) => {
-                let sha256 = Sha256::digest(&picture.body).iter().map(|byte| format!("{byte:02x}")).collect();
+                let sha256 = hex(&Sha256::digest(&picture.body));
                 Ok(Ok(PreviewImage { width, height, bytes: picture.body.len() as u64, sha256 }))
             }
             Err(detail) => no_picture(&detail),

@@ -15,6 +15,8 @@ use allclear_core::{PortError, Service};
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
+
 /// The folder.
 #[derive(Debug, Clone)]
 pub struct ArtifactFolder {
@@ -103,14 +105,6 @@ fn read_back(path: &Path) -> io::Result<(u64, String)> {
         digest.update(&buffer[..read]);
         bytes += read as u64;
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A name is a name and no path.

@@ -1,12 +1,13 @@
 //! The source of a function, pinned by its digest.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use allclear_core::function::Bundle;
 use allclear_core::{PortError, Service};
 use sha2::{Digest as _, Sha256};
+
+use crate::hex::hex;
 
 /// Supabase takes bundles up to this size.
 const LARGEST: u64 = 20 << 20;
@@ -104,8 +105,5 @@ fn digest(files: &[(String, Vec<u8>)]) -> String {
         hash.update((content.len() as u64).to_be_bytes());
         hash.update(content);
     }
-    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash.finalize())
 }

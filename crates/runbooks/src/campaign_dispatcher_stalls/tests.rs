@@ -96,7 +96,7 @@ impl World {
             (Arc::clone(&self.clock), Arc::clone(&self.status), self.dispatcher);
         move |since| {
             let from = if dispatcher.sends {
-                Some(start() - Duration::from_mins(60))
+                Some(start() - Duration::from_hours(1))
             } else {
                 status.lock().unwrap().1
             };
@@ -112,7 +112,7 @@ impl World {
             (MockTargets::new(), MockSendQueue::new(), MockSendLog::new());
         let (sends, dispatcher, clock) = (self.sends(), self.dispatcher, Arc::clone(&self.clock));
         targets.expect_progress().returning(move |_| {
-            let moved = dispatcher.updates_targets && sends(start() - Duration::from_mins(60)) > 0;
+            let moved = dispatcher.updates_targets && sends(start() - Duration::from_hours(1)) > 0;
             let last = if moved { clock.now() } else { start() - Duration::from_mins(12) };
             Ok(TargetProgress { by_status: [("queued".to_owned(), 40)].into(), last_update_at: Some(last) })
         });

@@ -154,7 +154,7 @@ impl Effect for PauseCampaign {
         let since = intent.at + IN_FLIGHT;
         let sends = self.log.tally(Some(self.id), since).await?;
         let evidence =
-            vec![status, Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", sends))];
+            vec![status, Evidence::new("send_logs (PostgREST)", format!("since {since}: {sends}"))];
         if sends.tries() > 0 {
             let says =
                 format!("campaign {} is paused in data only: {} sends since", self.name, sends.tries());

@@ -117,12 +117,11 @@ impl Literal {
 
     fn compare(&self, cell: &Cell<'_>) -> Option<Ordering> {
         match cell {
-            Cell::Null => None,
+            Cell::Null | Cell::Hundredths(_) => None,
             Cell::Text(text) => Some(text.as_ref().cmp(&self.text)),
             Cell::Int(number) => Some(number.cmp(&self.int?)),
             Cell::Time(at) => Some(at.cmp(&self.time?)),
             Cell::Id(id) => Some(id.cmp(&self.id?)),
-            Cell::Hundredths(_) => None,
             Cell::Json(value) => (value.as_str() == Some(&self.text)).then_some(Ordering::Equal),
         }
     }

@@ -46,9 +46,8 @@ fn effect_of(body: &Value, voucher: &Voucher) -> &'static str {
     match body["status"].as_str() {
         Some("void") => "voucher.void",
         Some("issued") if voucher.metadata["held_by"].is_string() => "voucher.release",
-        Some(_) => "voucher.update",
         None if body.get("station_scope").is_some() => "voucher.scope",
-        None => "voucher.update",
+        _ => "voucher.update",
     }
 }
 

@@ -119,7 +119,7 @@ impl Effect for SkipQueue {
         // A batch that the dispatcher had claimed just before may still go out.
         let since = intent.at + self.limits.dispatcher_interval;
         let sends = self.log.tally(Some(self.paused.campaign), since).await?;
-        let log = Evidence::new("send_logs (PostgREST)", format!("since {since}: {}", sends));
+        let log = Evidence::new("send_logs (PostgREST)", format!("since {since}: {sends}"));
         let evidence = vec![queue, log];
         if sends.tries() > 0 {
             return Ok(Judgement::refuted(format!("{} still sends", self.paused.name), evidence));
