@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::http::{Call, Http, Reply, clean};
+use crate::http::{Call, Http, Reply};
 use wire::{Envelope, Light, Login, Retried};
 
 type Result<T> = std::result::Result<T, PortError>;
@@ -41,6 +41,7 @@ struct Session {
 
 impl AdminApi {
     pub(crate) fn new(http: Http, token: SecretString) -> Self {
+        http.keep_secret(&token);
         Self { http, token, session: Mutex::new(None) }
     }
 
@@ -74,7 +75,7 @@ impl AdminApi {
         let retried: Retried = reply.expect()?;
         Ok(RetryAnswer {
             queued: retried.queued,
-            blocked: retried.blocked.into_iter().map(|one| (one.id, one.reason)).collect(),
+            blocked: retried.blocked.into_iter().map(|one| (one.id, reply.clean(&one.reason))).collect(),
             missing: retried.missing,
         })
     }
@@ -135,6 +136,8 @@ impl AdminApi {
             .find(|pair| pair.starts_with("admin_session="))
             .ok_or_else(|| reply.unusable("signing in gave no session cookie"))?;
         let session = Session { cookie: cookie.to_owned().into(), actor: login.actor_id };
+        self.http.keep_secret(&session.cookie);
+        self.http.keep_secret(&cookie.trim_start_matches("admin_session=").into());
         *current = Some(session.clone());
         Ok(session)
     }
@@ -152,9 +155,9 @@ impl StatusPage for AdminApi {
         let reply = self.call(|| Call::read("/api/integrations/status")).await?;
         let lights: std::collections::BTreeMap<String, Light> = reply.expect()?;
         let light = |(integration, light): (String, Light)| StatusLight {
-            integration,
-            status: light.status,
-            message: clean(&light.message),
+            integration: self.http.clean(&integration),
+            status: self.http.clean(&light.status),
+            message: self.http.clean(&light.message),
         };
         Ok(lights.into_iter().map(light).collect())
     }

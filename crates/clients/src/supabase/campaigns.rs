@@ -11,10 +11,10 @@ use super::{PAGE, Result, Supabase, read};
 
 const CAMPAIGN: &str = "id,name,status,started_at,finished_at";
 
-impl From<CampaignRow> for Campaign {
-    fn from(row: CampaignRow) -> Self {
+impl Supabase {
+    fn campaign(&self, row: CampaignRow) -> Campaign {
         let CampaignRow { id, name, status, started_at, finished_at } = row;
-        Self { id, name: crate::http::clean(&name), status, started_at, finished_at }
+        Campaign { id, name: self.http.clean(&name), status, started_at, finished_at }
     }
 }
 
@@ -28,7 +28,7 @@ impl Campaigns for Supabase {
             .query("status", status)
             .query("order", "id")
             .query("limit", PAGE);
-        Ok(self.rows::<CampaignRow>(call).await?.into_iter().map(Campaign::from).collect())
+        Ok(self.rows::<CampaignRow>(call).await?.into_iter().map(|row| self.campaign(row)).collect())
     }
 
     /// `GET /campaigns?id=eq.X`.
@@ -37,7 +37,7 @@ impl Campaigns for Supabase {
         let found = self.rows::<CampaignRow>(call).await?.pop();
         let service = self.http.service();
         found
-            .map(Campaign::from)
+            .map(|row| self.campaign(row))
             .ok_or_else(|| PortError::NotFound { service, what: format!("campaign {id}") })
     }
 

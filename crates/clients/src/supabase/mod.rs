@@ -92,7 +92,7 @@ fn count_of(reply: &Reply) -> Result<u64> {
 /// PostgREST's own codes, where the status alone would mislead.
 fn classify(reply: &Reply) -> PortError {
     let code = reply.json().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default();
-    let detail = format!("code {code}");
+    let detail = format!("code {}", reply.clean(&code));
     let (service, call) = (reply.service, reply.call.clone());
     match code.as_str() {
         // No connection to the database, none free, or a transaction that was rolled back because of others: nothing was

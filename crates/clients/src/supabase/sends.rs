@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::wire::{DeliveryRow, ErrorText, NotificationRow, SendRow};
 use super::{PAGE, Result, Supabase, read};
-use crate::http::clean;
 
 /// Adds one failure to a tally.
 fn count_failure(tally: &mut SendTally, at: Timestamp, text: &str) {
@@ -100,7 +99,7 @@ impl Notifications for Supabase {
         let rows = self.notifications_since(since, Some("eq.failed"), limit as usize).await?;
         let failed = |row: NotificationRow| FailedNotification {
             id: row.id,
-            error: clean(&row.error_message.unwrap_or_default()),
+            error: self.http.clean(&row.error_message.unwrap_or_default()),
         };
         Ok(rows.into_iter().map(failed).collect())
     }

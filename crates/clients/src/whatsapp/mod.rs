@@ -40,7 +40,9 @@ impl WhatsAppAccount for GraphApi {
         }
         let phone: wire::Phone = reply.expect()?;
         let usage = reply.header("x-business-use-case-usage").and_then(wire::regain_minutes);
-        Ok(phone.health(usage))
+        let mut health = phone.health(usage);
+        health.quality = self.http.clean(&health.quality);
+        Ok(health)
     }
 
     fn ids(&self) -> AccountIds {
