@@ -30,6 +30,8 @@ pub mod admin_api;
 pub mod artifacts;
 mod config;
 pub mod edge_functions;
+#[cfg(test)]
+mod fake;
 mod http;
 pub mod pagerduty;
 pub mod provider;

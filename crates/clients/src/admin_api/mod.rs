@@ -50,6 +50,16 @@ impl AdminApi {
         Ok(self.sign_in(None).await?.actor)
     }
 
+    /// As [`actor`](Self::actor), or `None` where signing in is not possible just now. A refused credential stays an error:
+    /// waiting does not help, and a person must know.
+    pub(crate) async fn actor_if_reachable(&self) -> Result<Option<String>> {
+        match self.actor().await {
+            Ok(actor) => Ok(Some(actor)),
+            Err(error @ PortError::Stopped { .. }) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// `POST /api/campaigns/{pause|start}`. Not keyed, no precondition on the status.
     pub(crate) async fn act(&self, campaign: CampaignId, action: &'static str) -> Result<()> {
         let path = format!("/api/campaigns/{action}");

@@ -48,7 +48,7 @@ pub(crate) fn client(timeout: Duration) -> Result<Client, ConfigError> {
 }
 
 /// A request to make.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: Method,
     path: String,
@@ -98,7 +98,7 @@ impl Call {
     }
 
     /// The call as errors name it. Query values stay out: they may hold numbers.
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 }

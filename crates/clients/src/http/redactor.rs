@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use allclear_core::phone::mask_numbers_in;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 /// Foreign words in an error are cut to this many characters.
 pub(super) const DETAIL: usize = 300;
@@ -51,7 +51,7 @@ impl Redactor {
     /// The text without any of our secrets.
     fn redact(&self, text: &str) -> String {
         let forms = self.forms.read().unwrap_or_else(PoisonError::into_inner);
-        forms.iter().map(|form| form.expose_secret()).fold(text.to_owned(), |text, form| {
+        forms.iter().map(ExposeSecret::expose_secret).fold(text.to_owned(), |text, form| {
             let text = if text.contains(form) { text.replace(form, INSTEAD) } else { text };
             if text.contains('%') { redact_in_url(&text, form) } else { text }
         })
@@ -175,7 +175,7 @@ mod tests {
             SECRET.to_owned(),
             json.trim_matches('"').to_owned(),
             reqwest::Url::parse_with_params("http://x", [("t", SECRET)]).unwrap().query().unwrap().to_owned(),
-            SECRET.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            hex(SECRET),
         ];
         for form in forms {
             let shown = redact(&format!("invalid token {form} given"));

@@ -2,12 +2,14 @@
 
 use allclear_core::campaign::CampaignChange;
 use allclear_core::ports::{Campaigns, Targets};
-use allclear_core::{Campaign, CampaignId, CampaignStatus, PortError, Target, TargetId, TargetStatus};
+use allclear_core::{
+    Campaign, CampaignId, CampaignStatus, PortError, Recipient, Target, TargetId, TargetStatus,
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::wire::{AuditRow, CampaignRow, TargetRow};
-use super::{PAGE, Result, Supabase, read};
+use super::{Result, Supabase, read};
 
 const CAMPAIGN: &str = "id,name,status,started_at,finished_at";
 
@@ -23,12 +25,9 @@ impl Campaigns for Supabase {
     /// `GET /campaigns?status=eq.running`.
     async fn running(&self) -> Result<Vec<Campaign>> {
         let status = format!("eq.{}", CampaignStatus::Running);
-        let call = read("campaigns")
-            .query("select", CAMPAIGN)
-            .query("status", status)
-            .query("order", "id")
-            .query("limit", PAGE);
-        Ok(self.rows::<CampaignRow>(call).await?.into_iter().map(|row| self.campaign(row)).collect())
+        let list = read("campaigns").query("select", CAMPAIGN).query("status", status);
+        let rows = self.all(list, |row: &CampaignRow| row.id).await?;
+        Ok(rows.into_iter().map(|row| self.campaign(row)).collect())
     }
 
     /// `GET /campaigns?id=eq.X`.
@@ -54,14 +53,14 @@ impl Campaigns for Supabase {
     /// `GET /audit_log?target_id=eq.X&action=in.(...)&created_at=gte.T`.
     async fn changes_since(&self, id: CampaignId, since: Timestamp) -> Result<Vec<CampaignChange>> {
         let us = self.admin.actor().await?;
-        let call = read("audit_log")
+        let list = read("audit_log")
             .query("select", "id,actor_id,action,target_table,target_id,created_at")
             .query("target_id", format!("eq.{id}"))
             .query("action", "in.(campaign_pause,campaign_start,campaign_stop)")
-            .query("created_at", format!("gte.{since}"))
-            .query("order", "created_at")
-            .query("limit", PAGE);
-        let rows: Vec<AuditRow> = self.rows(call).await?;
+            .query("created_at", format!("gte.{since}"));
+        let mut rows = self.all(list, |row: &AuditRow| row.id).await?;
+        // The key of this table says nothing about the time.
+        rows.sort_by_key(|row| row.created_at);
         let change = |row: AuditRow| CampaignChange {
             ours: row.actor_id.as_deref() == Some(us.as_str()),
             action: row.action,
@@ -87,9 +86,9 @@ impl Targets for Supabase {
         let target = |row: TargetRow| Target {
             id: row.id,
             campaign: row.campaign_id,
-            msisdn: row.msisdn,
+            recipient: Recipient::read(row.msisdn.as_deref().unwrap_or_default()),
             status: row.status,
-            error_code: row.error_code,
+            error_code: row.error_code.map(|code| self.http.clean(&code)),
             last_update_at: row.last_update_at,
         };
         Ok(self.rows(call).await?.into_iter().map(target).collect())

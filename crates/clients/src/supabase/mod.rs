@@ -9,6 +9,7 @@
 //! The writes of the admin API that belong to the same ports (pause, retry, settings) are delegated to [`AdminApi`].
 
 mod campaigns;
+mod pages;
 mod queue;
 mod sends;
 mod settings;
@@ -100,6 +101,12 @@ fn classify(reply: &Reply) -> PortError {
         "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" | "40001" | "40P01" => {
             PortError::Unavailable { service, call, detail }
         }
+        // 404, but not of a row: the table or function is unknown there. A migration is missing, or the environment is
+        // another one than we think.
+        "PGRST202" | "PGRST205" | "42P01" | "42883" => reply.rejected(
+            &code,
+            "there is no such table or function in this project; check its migrations and its URL",
+        ),
         "23505" => PortError::AlreadyDone { service, call, detail },
         _ => reply.failure(),
     }
