@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::admin_api::{AdminApi, Previews};
 use crate::artifacts::ArtifactFolder;
 use crate::edge_functions::SendFunction;
-use crate::http::{Http, Rules};
+use crate::http::{Http, Redactor, Rules};
 use crate::management::{BundleSource, Management};
 use crate::pagerduty::PagerDuty;
 use crate::provider::TicketIntake;
@@ -143,9 +143,11 @@ pub enum ConfigError {
 pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, ConfigError> {
     let rules = Rules { timeout: settings.timeout, max_body: settings.max_body, pace: settings.pace };
     let client = crate::http::client(settings.timeout)?;
+    let redactor = Redactor::default();
     let http = |service: Service, field: &'static str, base: &str| {
         check_url(field, base)?;
-        Ok::<_, ConfigError>(Http::new(client.clone(), service, base, rules, Arc::clone(clock)))
+        let http = Http::new(client.clone(), service, base, rules, Arc::clone(clock));
+        Ok::<_, ConfigError>(http.redacting(&redactor))
     };
     let Settings { endpoints, credentials, whatsapp, .. } = &settings;
     check_credentials(credentials)?;

@@ -31,6 +31,8 @@ pub mod admin_api;
 pub mod artifacts;
 mod config;
 pub mod edge_functions;
+#[cfg(test)]
+mod fake;
 mod hex;
 mod http;
 pub mod management;

@@ -55,5 +55,5 @@ pub use error::{Class, PortError, Service};
 pub use money::{Currency, Money};
 pub use phone::Msisdn;
 pub use platform::Platform;
-pub use target::{Target, TargetId, TargetStatus};
+pub use target::{Recipient, Target, TargetId, TargetStatus};
 pub use voucher::{Voucher, VoucherId, VoucherStatus};

@@ -1,6 +1,7 @@
 //! Targets: one recipient of one campaign, and what is counted about them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,53 @@ open_enum! {
     }
 }
 
+/// Whom a target is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipient {
+    /// A number.
+    Number(Msisdn),
+    /// What is stored is none. It still fails and must still be counted and cleaned, so it is not an error; what is stored
+    /// may be most of a number, so only its size is kept.
+    Unreadable {
+        /// How many characters are stored.
+        characters: usize,
+        /// How many of them are digits.
+        digits: usize,
+    },
+}
+
+impl Recipient {
+    /// Reads what is stored.
+    pub fn read(stored: &str) -> Self {
+        stored.parse().map_or_else(
+            |_| Self::Unreadable {
+                characters: stored.chars().count(),
+                digits: stored.chars().filter(char::is_ascii_digit).count(),
+            },
+            Self::Number,
+        )
+    }
+
+    /// The number, where there is one.
+    pub fn number(&self) -> Option<&Msisdn> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Unreadable { characters, digits } => {
+                write!(f, "no phone number ({characters} characters, {digits} of them digits)")
+            }
+        }
+    }
+}
+
 /// One recipient of one campaign. Not serializable, because it holds a phone number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -39,8 +87,8 @@ pub struct Target {
     pub id: TargetId,
     /// Of which campaign.
     pub campaign: CampaignId,
-    /// The number.
-    pub msisdn: Msisdn,
+    /// The number, or that there is none.
+    pub recipient: Recipient,
     /// What became of it.
     pub status: TargetStatus,
     /// Why it failed, as WhatsApp or the platform coded it.
@@ -123,6 +171,15 @@ impl std::fmt::Display for SendTally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_number_is_named_without_its_digits() {
+        let unreadable = Recipient::read("0788 123 012");
+        assert_eq!(unreadable.to_string(), "no phone number (12 characters, 10 of them digits)");
+        assert_eq!(unreadable.number(), None);
+        assert!(!format!("{unreadable:?}").contains("788"));
+        assert_eq!(Recipient::read("250788123012").to_string(), "+250 78* *** 012");
+    }
 
     #[test]
     fn no_sends_are_no_evidence_of_health() {

@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 
 pub use preview::Previews;
 
-use crate::http::{Call, Http, Reply, clean};
+use crate::http::{Call, Http, Reply};
 use wire::{Envelope, Light, Login, Retried};
 
 type Result<T> = std::result::Result<T, PortError>;
@@ -44,12 +44,23 @@ struct Session {
 
 impl AdminApi {
     pub(crate) fn new(http: Http, token: SecretString) -> Self {
+        http.keep_secret(&token);
         Self { http, token, session: Mutex::new(None) }
     }
 
     /// Who we are to the platform: the actor under which its audit log has our actions. Signs in if need be.
     pub(crate) async fn actor(&self) -> Result<String> {
         Ok(self.sign_in(None).await?.actor)
+    }
+
+    /// As [`actor`](Self::actor), or `None` where signing in is not possible just now. A refused credential stays an error:
+    /// waiting does not help, and a person must know.
+    pub(crate) async fn actor_if_reachable(&self) -> Result<Option<String>> {
+        match self.actor().await {
+            Ok(actor) => Ok(Some(actor)),
+            Err(error @ PortError::Stopped { .. }) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// `POST /api/campaigns/{pause|start}`. Not keyed, no precondition on the status.
@@ -77,7 +88,7 @@ impl AdminApi {
         let retried: Retried = reply.expect()?;
         Ok(RetryAnswer {
             queued: retried.queued,
-            blocked: retried.blocked.into_iter().map(|one| (one.id, one.reason)).collect(),
+            blocked: retried.blocked.into_iter().map(|one| (one.id, reply.clean(&one.reason))).collect(),
             missing: retried.missing,
         })
     }
@@ -138,6 +149,8 @@ impl AdminApi {
             .find(|pair| pair.starts_with("admin_session="))
             .ok_or_else(|| reply.unusable("signing in gave no session cookie"))?;
         let session = Session { cookie: cookie.to_owned().into(), actor: login.actor_id };
+        self.http.keep_secret(&session.cookie);
+        self.http.keep_secret(&cookie.trim_start_matches("admin_session=").into());
         *current = Some(session.clone());
         Ok(session)
     }
@@ -155,9 +168,9 @@ impl StatusPage for AdminApi {
         let reply = self.call(|| Call::read("/api/integrations/status")).await?;
         let lights: std::collections::BTreeMap<String, Light> = reply.expect()?;
         let light = |(integration, light): (String, Light)| StatusLight {
-            integration,
-            status: light.status,
-            message: clean(&light.message),
+            integration: self.http.clean(&integration),
+            status: self.http.clean(&light.status),
+            message: self.http.clean(&light.message),
         };
         Ok(lights.into_iter().map(light).collect())
     }

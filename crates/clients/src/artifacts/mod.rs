@@ -7,8 +7,9 @@ mod tests;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use allclear_core::ports::{Artifact, ArtifactWriter, Artifacts};
 use allclear_core::{PortError, Service};
@@ -36,9 +37,8 @@ impl Artifacts for ArtifactFolder {
         check_name(name)?;
         let open = || {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-            let part = self.folder.join(format!(".{name}.part"));
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-            Ok((part, file))
+            sweep(&self.folder, name)?;
+            open_part(&self.folder, name)
         };
         let (part, file) = open().map_err(|error| failed(name, &error))?;
         Ok(Box::new(Writer {
@@ -48,6 +48,7 @@ impl Artifacts for ArtifactFolder {
             file,
             digest: Sha256::new(),
             bytes: 0,
+            published: false,
         }))
     }
 
@@ -68,6 +69,61 @@ struct Writer {
     file: File,
     digest: Sha256,
     bytes: u64,
+    published: bool,
+}
+
+impl Drop for Writer {
+    /// What was given up must not stay behind: it may hold phone numbers.
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+/// A temporary file of this writer alone: two writers of one name (a resumed run and its predecessor that is not quite
+/// dead) each publish a whole file, and the last one stays. It is locked as long as it is being written.
+fn open_part(folder: &Path, name: &str) -> io::Result<(PathBuf, File)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let part = folder.join(format!("{}{}-{number}.part", part_prefix(name), std::process::id()));
+        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
+            Ok(file) => file,
+            // Left by a process that had our number before us.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+        };
+        file.lock()?;
+        // A sweep may have taken it away between the two calls.
+        if file.metadata()?.nlink() > 0 {
+            return Ok((part, file));
+        }
+    }
+}
+
+/// Removes what killed writers of this name left behind: what nobody has locked.
+fn sweep(folder: &Path, name: &str) -> io::Result<()> {
+    let prefix = part_prefix(name);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let Some(file_name) = file_name.to_str() else { continue };
+        if !file_name.starts_with(&prefix) {
+            continue;
+        }
+        // Somebody else may publish or sweep it at the same time.
+        let Ok(file) = File::open(entry.path()) else { continue };
+        if file.try_lock().is_ok() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// No file's own name begins with a dot or holds a tilde, so no name's parts are taken for those of another.
+fn part_prefix(name: &str) -> String {
+    format!(".{name}~")
 }
 
 #[async_trait]
@@ -80,9 +136,10 @@ impl ArtifactWriter for Writer {
     }
 
     async fn finish(&mut self) -> Result<Artifact, PortError> {
-        let publish = || {
+        let mut publish = || {
             self.file.sync_all()?;
             fs::rename(&self.part, self.folder.join(&self.name))?;
+            self.published = true;
             // The name itself must survive a power cut too.
             File::open(&self.folder)?.sync_all()
         };

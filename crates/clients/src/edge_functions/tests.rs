@@ -14,6 +14,7 @@ fn reply(status: u16, body: &str) -> Reply {
         headers,
         body: body.as_bytes().to_vec(),
         now: jiff::Timestamp::UNIX_EPOCH,
+        redactor: crate::http::Redactor::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! The difference that matters is between reads and writes. A read that fails may simply be made again. A write that was
 //! sent and got no usable answer *may have happened*, whatever the status code says.
 
+mod redactor;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,6 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use allclear_core::phone::mask_numbers_in;
 use allclear_core::{Clock, PortError, Service};
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -19,12 +19,10 @@ use reqwest::{Client, Method, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
+pub(crate) use redactor::Redactor;
 pub(crate) use reply::Reply;
 
 use crate::ConfigError;
-
-/// Foreign words in an error are cut to this many characters.
-const DETAIL: usize = 300;
 
 /// Bounds of every call.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +48,7 @@ pub(crate) fn client(timeout: Duration) -> Result<Client, ConfigError> {
 }
 
 /// One part of a multipart body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Part {
     name: &'static str,
     file: Option<String>,
@@ -75,7 +73,7 @@ fn form(parts: Vec<Part>) -> reqwest::multipart::Form {
 }
 
 /// A request to make.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     method: Method,
     path: String,
@@ -137,7 +135,7 @@ impl Call {
     }
 
     /// The call as errors name it. Query values stay out: they may hold numbers.
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 }
@@ -158,6 +156,7 @@ pub(crate) struct Http {
     rules: Rules,
     clock: Arc<dyn Clock>,
     headers: HeaderMap,
+    redactor: Redactor,
     last_call: Arc<Mutex<Option<Timestamp>>>,
 }
 
@@ -170,11 +169,24 @@ impl Http {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { client, service, base, rules, clock, headers: HeaderMap::new(), last_call: Arc::default() }
+        let (headers, redactor) = (HeaderMap::new(), Redactor::default());
+        Self { client, service, base, rules, clock, headers, redactor, last_call: Arc::default() }
+    }
+
+    /// Shares what is known of secrets with other services: what one was sent, another may repeat.
+    pub(crate) fn redacting(mut self, with: &Redactor) -> Self {
+        self.redactor = with.clone();
+        self
+    }
+
+    /// A secret that travels in a body or a cookie: it is taken out of all that comes back.
+    pub(crate) fn keep_secret(&self, secret: &SecretString) {
+        self.redactor.learn(secret);
     }
 
     /// Sends a secret header with every call.
     pub(crate) fn header(mut self, name: &'static str, secret: &SecretString) -> Self {
+        self.keep_secret(secret);
         self.insert(name, secret.expose_secret());
         self
     }
@@ -186,6 +198,7 @@ impl Http {
 
     /// Sends `Authorization` with another scheme.
     pub(crate) fn token(mut self, scheme: &str, secret: &SecretString) -> Self {
+        self.keep_secret(secret);
         let value = format!("{scheme}{}", secret.expose_secret());
         self.insert("authorization", &value);
         self
@@ -215,6 +228,11 @@ impl Http {
         let same = base.origin() == url.origin() && url.username().is_empty() && url.password().is_none();
         let path = url.path().strip_prefix(base.path().trim_end_matches('/'))?;
         same.then(|| PathHere { path: path.to_owned(), query: url.query_pairs().into_owned().collect() })
+    }
+
+    /// Foreign words, fit for a journal and a terminal.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        self.redactor.clean(text)
     }
 
     /// Makes the call. Any HTTP status is a reply; what it means is said by [`Reply::expect`].
@@ -248,6 +266,7 @@ impl Http {
             headers,
             body,
             now: self.clock.now(),
+            redactor: self.redactor.clone(),
         })
     }
 
@@ -275,7 +294,7 @@ impl Http {
     }
 
     fn transport_error(&self, title: &str, writes: bool, error: &reqwest::Error) -> PortError {
-        let detail = clean(&root_cause(error));
+        let detail = self.clean(&root_cause(error));
         // Only a connection that was never made proves that nothing was sent.
         if writes && !error.is_connect() {
             let detail = if error.is_timeout() { "no answer in time".to_owned() } else { detail };
@@ -298,7 +317,7 @@ impl Http {
             service: self.service,
             call: title.to_owned(),
             code: None,
-            detail: clean(detail),
+            detail: self.clean(detail),
         }
     }
 
@@ -333,11 +352,4 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// Foreign words, fit for a journal and a terminal: no numbers, no control characters, not too long.
-pub(crate) fn clean(text: &str) -> String {
-    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    // Masked before it is cut: half a number looks like none.
-    mask_numbers_in(visible.trim()).chars().take(DETAIL).collect()
 }

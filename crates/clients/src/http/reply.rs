@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::clean;
+use super::Redactor;
 
 /// A service may not ask for a longer wait than this: a typing error there must not stop us for a year.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
@@ -24,6 +24,7 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) now: Timestamp,
+    pub(crate) redactor: Redactor,
 }
 
 impl Reply {
@@ -62,6 +63,11 @@ impl Reply {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Its words, fit for a journal and a terminal.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        self.redactor.clean(text)
     }
 
     /// What an unsuccessful status means where the service has no words of its own for it.
@@ -103,12 +109,12 @@ impl Reply {
 
     pub(crate) fn rejected(&self, code: &str, detail: &str) -> PortError {
         let (service, call) = (self.service, self.call.clone());
-        PortError::Rejected { service, call, code: Some(code.to_owned()), detail: clean(detail) }
+        PortError::Rejected { service, call, code: Some(code.to_owned()), detail: self.clean(detail) }
     }
 
     /// A successful status with a body that says nothing we understand: a write may have happened.
     pub(crate) fn unusable(&self, detail: &str) -> PortError {
-        let (service, call, detail) = (self.service, self.call.clone(), clean(detail));
+        let (service, call, detail) = (self.service, self.call.clone(), self.clean(detail));
         if self.writes {
             PortError::OutcomeUnknown { service, call, detail }
         } else {
@@ -135,7 +141,7 @@ impl Reply {
             .into_iter()
             .find(|code| !code.is_null())?;
         match code {
-            Value::String(text) => Some(clean(text)),
+            Value::String(text) => Some(self.clean(text)),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         }
@@ -145,7 +151,7 @@ impl Reply {
     fn said(&self) -> String {
         let Some(body) = self.json() else { return String::new() };
         let places = [&body["message"], &body["error"]["message"], &body["error"], &body["msg"]];
-        places.into_iter().find_map(Value::as_str).map(clean).unwrap_or_default()
+        places.into_iter().find_map(Value::as_str).map(|said| self.clean(said)).unwrap_or_default()
     }
 
     /// The host only: the rest of a location may hold anything.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::redactor::DETAIL;
 use super::*;
 
 fn clock() -> Arc<VirtualClock> {
@@ -144,7 +145,30 @@ async fn errors_show_no_numbers_no_control_characters_and_no_query() {
 #[test]
 fn a_number_that_lies_across_the_cut_is_masked() {
     for before in DETAIL - 13..DETAIL {
-        let shown = clean(&format!("{} 250788123012", "x".repeat(before)));
+        let shown = Redactor::default().clean(&format!("{} 250788123012", "x".repeat(before)));
         assert!(!shown.contains("2507"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_the_service_repeats_is_in_no_error() {
+    let secret = "sk-Q7/w+9?ZxK2long";
+    let percent = "sk-Q7%2Fw%2B9%3FZxK2long";
+    let base64 = "c2stUTcvdys5P1p4SzJsb25n";
+    for status in ["200 OK", "302 Go", "400 Bad", "401 No", "409 Conflict", "429 Slow", "500 Broken"] {
+        for echo in [secret, percent, base64, &format!("Basic dXNlcjpz{}", "ay1RNy93Kzk/WnhLMmxvbmc=")] {
+            for body in
+                [json!({ "message": echo }), json!({ "code": echo }), json!({ "error": { "code": echo } })]
+            {
+                let location = format!("{JSON}location: https://{}.example/\r\n", "sk-q7");
+                let base = server(answer(status, &location, &body.to_string())).await;
+                let http = http(&base).bearer(&secret.into());
+                let reply = http.send(Call::write(Method::POST, "/x", json!({}))).await.unwrap();
+                let error = format!("{:?}", reply.expect::<Vec<u8>>().unwrap_err());
+                for part in [secret, percent, "ZxK2", base64, "WnhLMmxv", "Kzk/Wnh"] {
+                    assert!(!error.contains(part), "{status} {echo}: {error}");
+                }
+            }
+        }
     }
 }

@@ -23,7 +23,7 @@ use serde_json::json;
 
 pub use bundle::BundleSource;
 
-use crate::http::{Call, Http, Part, clean};
+use crate::http::{Call, Http, Part};
 
 type Result<T> = std::result::Result<T, PortError>;
 
@@ -84,7 +84,10 @@ impl Management {
             service: self.http.service(),
             call: "functions".to_owned(),
             code: None,
-            detail: format!("`{}` is no function's name; give letters, digits, - and _", clean(slug)),
+            detail: format!(
+                "`{}` is no function's name; give letters, digits, - and _",
+                self.http.clean(slug)
+            ),
         })
     }
 

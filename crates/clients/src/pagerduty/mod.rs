@@ -33,6 +33,7 @@ pub struct PagerDuty {
 
 impl PagerDuty {
     pub(crate) fn new(events: Http, rest: Http, routing_key: SecretString, from: &str) -> Self {
+        events.keep_secret(&routing_key);
         Self { events, rest, routing_key, from: from.to_owned() }
     }
 
@@ -74,7 +75,7 @@ impl Paging for PagerDuty {
             .header("accept", "application/vnd.pagerduty+json;version=2")
             .header("from", &self.from);
         let found: wire::Incidents = self.rest.send(call).await?.expect()?;
-        Ok(found.incidents.into_iter().next().map(wire::IncidentRow::into_incident))
+        Ok(found.incidents.into_iter().next().map(|row| row.into_incident(|text| self.rest.clean(text))))
     }
 
     async fn resolve(&self, dedup_key: &str) -> Result<(), PortError> {

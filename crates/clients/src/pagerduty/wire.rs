@@ -4,8 +4,6 @@ use allclear_core::incident::{Incident, IncidentStatus};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::http::clean;
-
 #[derive(Deserialize)]
 pub(super) struct Accepted {
     pub(super) status: String,
@@ -27,7 +25,8 @@ pub(super) struct IncidentRow {
 }
 
 impl IncidentRow {
-    pub(super) fn into_incident(self) -> Incident {
+    /// `clean` makes the title fit to be shown.
+    pub(super) fn into_incident(self, clean: impl Fn(&str) -> String) -> Incident {
         let Self { id, incident_key, title, status, created_at } = self;
         Incident { id, dedup_key: incident_key, title: clean(&title), status, created_at }
     }

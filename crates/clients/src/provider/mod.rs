@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::http::{Call, Http, clean};
+use crate::http::{Call, Http};
 
 /// The client.
 #[derive(Debug)]
@@ -32,6 +32,6 @@ impl Provider for TicketIntake {
     async fn open_ticket(&self, ticket: &Ticket) -> Result<String, PortError> {
         let body = json!({ "subject": ticket.subject, "body": ticket.body, "severity": "high" });
         let opened: Opened = self.http.send(Call::write(Method::POST, "/tickets", body)).await?.expect()?;
-        Ok(clean(&opened.ticket))
+        Ok(self.http.clean(&opened.ticket))
     }
 }

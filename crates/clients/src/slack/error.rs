@@ -6,6 +6,8 @@ use allclear_core::error::StopReason;
 use crate::http::Reply;
 
 pub(super) fn classify(reply: &Reply, word: &str) -> PortError {
+    let word = reply.clean(word);
+    let word = word.as_str();
     let (service, call, detail) = (reply.service, reply.call.clone(), format!("Slack says `{word}`"));
     match word {
         "ratelimited" | "rate_limited" => reply.rate_limited(detail),

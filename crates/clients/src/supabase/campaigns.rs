@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use allclear_core::campaign::CampaignChange;
 use allclear_core::ports::{Campaigns, Targets};
 use allclear_core::target::TargetProgress;
-use allclear_core::{Campaign, CampaignId, CampaignStatus, PortError, Target, TargetId, TargetStatus};
+use allclear_core::{
+    Campaign, CampaignId, CampaignStatus, PortError, Recipient, Target, TargetId, TargetStatus,
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::wire::{AuditRow, CampaignRow, Changed, TargetRow};
-use super::{PAGE, Result, Supabase, read};
+use super::{Result, Supabase, read};
 
 const STATUSES: [TargetStatus; 7] = [
     TargetStatus::Queued,
@@ -23,10 +25,10 @@ const STATUSES: [TargetStatus; 7] = [
 ];
 const CAMPAIGN: &str = "id,name,status,started_at,finished_at";
 
-impl From<CampaignRow> for Campaign {
-    fn from(row: CampaignRow) -> Self {
+impl Supabase {
+    fn campaign(&self, row: CampaignRow) -> Campaign {
         let CampaignRow { id, name, status, started_at, finished_at } = row;
-        Self { id, name: crate::http::clean(&name), status, started_at, finished_at }
+        Campaign { id, name: self.http.clean(&name), status, started_at, finished_at }
     }
 }
 
@@ -35,12 +37,9 @@ impl Campaigns for Supabase {
     /// `GET /campaigns?status=eq.running`.
     async fn running(&self) -> Result<Vec<Campaign>> {
         let status = format!("eq.{}", CampaignStatus::Running);
-        let call = read("campaigns")
-            .query("select", CAMPAIGN)
-            .query("status", status)
-            .query("order", "id")
-            .query("limit", PAGE);
-        Ok(self.rows::<CampaignRow>(call).await?.into_iter().map(Campaign::from).collect())
+        let list = read("campaigns").query("select", CAMPAIGN).query("status", status);
+        let rows = self.all(list, |row: &CampaignRow| row.id).await?;
+        Ok(rows.into_iter().map(|row| self.campaign(row)).collect())
     }
 
     /// `GET /campaigns?id=eq.X`.
@@ -49,7 +48,7 @@ impl Campaigns for Supabase {
         let found = self.rows::<CampaignRow>(call).await?.pop();
         let service = self.http.service();
         found
-            .map(Campaign::from)
+            .map(|row| self.campaign(row))
             .ok_or_else(|| PortError::NotFound { service, what: format!("campaign {id}") })
     }
 
@@ -71,14 +70,14 @@ impl Campaigns for Supabase {
     /// `GET /audit_log?target_id=eq.X&action=in.(...)&created_at=gte.T`.
     async fn changes_since(&self, id: CampaignId, since: Timestamp) -> Result<Vec<CampaignChange>> {
         let us = self.admin.actor().await?;
-        let call = read("audit_log")
+        let list = read("audit_log")
             .query("select", "id,actor_id,action,target_table,target_id,created_at")
             .query("target_id", format!("eq.{id}"))
             .query("action", "in.(campaign_pause,campaign_start,campaign_stop)")
-            .query("created_at", format!("gte.{since}"))
-            .query("order", "created_at")
-            .query("limit", PAGE);
-        let rows: Vec<AuditRow> = self.rows(call).await?;
+            .query("created_at", format!("gte.{since}"));
+        let mut rows = self.all(list, |row: &AuditRow| row.id).await?;
+        // The key of this table says nothing about the time.
+        rows.sort_by_key(|row| row.created_at);
         let change = |row: AuditRow| CampaignChange {
             ours: row.actor_id.as_deref() == Some(us.as_str()),
             action: row.action,
@@ -104,9 +103,9 @@ impl Targets for Supabase {
         let target = |row: TargetRow| Target {
             id: row.id,
             campaign: row.campaign_id,
-            msisdn: row.msisdn,
+            recipient: Recipient::read(row.msisdn.as_deref().unwrap_or_default()),
             status: row.status,
-            error_code: row.error_code,
+            error_code: row.error_code.map(|code| self.http.clean(&code)),
             last_update_at: row.last_update_at,
         };
         Ok(self.rows(call).await?.into_iter().map(target).collect())

@@ -9,6 +9,7 @@
 //! The writes of the admin API that belong to the same ports (pause, retry, settings) are delegated to [`AdminApi`].
 
 mod campaigns;
+mod pages;
 mod queue;
 mod redemptions;
 mod replacements;
@@ -113,7 +114,7 @@ fn count_of(reply: &Reply) -> Result<u64> {
 /// PostgREST's own codes, where the status alone would mislead.
 fn classify(reply: &Reply) -> PortError {
     let code = reply.json().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default();
-    let detail = format!("code {code}");
+    let detail = format!("code {}", reply.clean(&code));
     let (service, call) = (reply.service, reply.call.clone());
     match code.as_str() {
         // No connection to the database, none free, or a transaction that was rolled back because of others: nothing was
@@ -121,6 +122,12 @@ fn classify(reply: &Reply) -> PortError {
         "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" | "40001" | "40P01" => {
             PortError::Unavailable { service, call, detail }
         }
+        // 404, but not of a row: the table or function is unknown there. A migration is missing, or the environment is
+        // another one than we think.
+        "PGRST202" | "PGRST205" | "42P01" | "42883" => reply.rejected(
+            &code,
+            "there is no such table or function in this project; check its migrations and its URL",
+        ),
         "23505" => PortError::AlreadyDone { service, call, detail },
         _ => reply.failure(),
     }

@@ -125,7 +125,7 @@ code:payload->>voucherCode,station:payload->>stationId";
                 id: row.id,
                 voucher: code.and_then(|code| vouchers.get(&code).copied().flatten()),
                 station: row.station.and_then(|id| id.parse().ok()),
-                key: row.key.map(|key| crate::http::clean(&key)),
+                key: row.key.map(|key| self.http.clean(&key)),
                 outcome: RedeemOutcome::from(row.error_message.as_deref().unwrap_or_default()),
                 at: row.received_at,
             }
@@ -148,14 +148,14 @@ code:payload->>voucherCode,station:payload->>stationId";
         let redemptions: Vec<RedemptionRow> = self.rows(of("voucher_redemptions", columns)).await?;
         let event = |row: EventRow| VoucherEvent {
             id: row.id,
-            kind: crate::http::clean(&row.event_type),
+            kind: self.http.clean(&row.event_type),
             station: row.station_id,
             at: row.created_at,
         };
         let redemption = |row: RedemptionRow| Redemption {
             id: row.id,
             station: row.station_id,
-            key: row.key.map(|key| crate::http::clean(&key)),
+            key: row.key.map(|key| self.http.clean(&key)),
             at: row.created_at,
         };
         Ok(VoucherHistory {

@@ -3,13 +3,13 @@
 use allclear_core::notification::{FailedNotification, NotificationId, RetryAnswer};
 use allclear_core::ports::{Delivery, Notifications, SendLog};
 use allclear_core::target::SendTally;
-use allclear_core::{CampaignId, Msisdn, PortError};
+use allclear_core::{CampaignId, Msisdn};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::wire::{DeliveryRow, ErrorText, NotificationRow, SendRow};
-use super::{PAGE, Result, Supabase, read};
-use crate::http::clean;
+use super::{Result, Supabase, read};
+use crate::http::Call;
 
 /// Adds one failure to a tally.
 fn count_failure(tally: &mut SendTally, at: Timestamp, text: &str) {
@@ -29,44 +29,30 @@ fn count_failure(tally: &mut SendTally, at: Timestamp, text: &str) {
 impl SendLog for Supabase {
     /// `GET /send_logs?sent_at=gte.T&id=gt.N&order=id`, page by page; only counts are kept.
     async fn tally(&self, campaign: Option<CampaignId>, since: Timestamp) -> Result<SendTally> {
-        let mut tally = SendTally::default();
-        let mut after = 0;
-        loop {
-            let mut call = read("send_logs")
-                .query("select", "id,sent_at,delivery_status,error")
-                .query("sent_at", format!("gte.{since}"))
-                .query("id", format!("gt.{after}"))
-                .query("order", "id")
-                .query("limit", PAGE);
-            if let Some(campaign) = campaign {
-                call = call.query("campaign_id", format!("eq.{campaign}"));
-            }
-            let page: Vec<SendRow> = self.rows(call).await?;
-            // Only an empty page is the end: a server may be configured to give fewer rows than asked for.
-            let Some(last) = page.last().map(|row| row.id) else { return Ok(tally) };
-            if last <= after {
-                return Err(self.walks_in_circles("send_logs"));
-            }
-            after = last;
-            for row in &page {
-                match (&row.error, row.delivery_status.as_deref()) {
-                    (Some(error), _) => count_failure(&mut tally, row.sent_at, error),
-                    (None, Some("failed")) => count_failure(&mut tally, row.sent_at, "unknown"),
-                    _ => tally.sent += 1,
-                }
-            }
+        let mut list = read("send_logs")
+            .query("select", "id,sent_at,delivery_status,error")
+            .query("sent_at", format!("gte.{since}"));
+        if let Some(campaign) = campaign {
+            list = list.query("campaign_id", format!("eq.{campaign}"));
         }
+        let mut tally = SendTally::default();
+        let count = |row: SendRow| match (&row.error, row.delivery_status.as_deref()) {
+            (Some(error), _) => count_failure(&mut tally, row.sent_at, error),
+            (None, Some("failed")) => count_failure(&mut tally, row.sent_at, "unknown"),
+            _ => tally.sent += 1,
+        };
+        self.walk(list, |row| row.id, usize::MAX, count).await?;
+        Ok(tally)
     }
 
-    /// `GET /send_logs?msisdn_e164=eq.N&sent_at=gte.T&order=sent_at`.
+    /// `GET /send_logs?msisdn_e164=eq.N&sent_at=gte.T&id=gt.N&order=id`, page by page, then put in the order of time.
     async fn to_number(&self, number: &Msisdn, since: Timestamp) -> Result<Vec<Delivery>> {
-        let call = read("send_logs")
-            .query("select", "provider_msg_id,sent_at,delivery_status,error")
+        let list = read("send_logs")
+            .query("select", "id,provider_msg_id,sent_at,delivery_status,error")
             .query("msisdn_e164", format!("eq.{}", number.expose()))
-            .query("sent_at", format!("gte.{since}"))
-            .query("order", "sent_at")
-            .query("limit", PAGE);
-        let rows: Vec<DeliveryRow> = self.rows(call).await?;
+            .query("sent_at", format!("gte.{since}"));
+        let mut rows = self.all(list, |row: &DeliveryRow| row.id).await?;
+        rows.sort_by_key(|row| row.sent_at);
         let delivery = |row: DeliveryRow| Delivery {
             message_id: row.provider_msg_id.unwrap_or_default(),
             sent_at: row.sent_at,
@@ -82,27 +68,27 @@ impl Notifications for Supabase {
     /// `GET /notifications?created_at=gte.T`: the admin API's list has no time filter and may be frozen.
     async fn tally(&self, since: Timestamp) -> Result<SendTally> {
         let mut tally = SendTally::default();
-        for row in self.notifications_since(since, None, usize::MAX).await? {
-            match row.status.as_str() {
-                "sent" => tally.sent += 1,
-                "failed" => count_failure(
-                    &mut tally,
-                    row.created_at,
-                    row.error_message.as_deref().unwrap_or("unknown"),
-                ),
-                _ => {}
+        let count = |row: NotificationRow| match row.status.as_str() {
+            "sent" => tally.sent += 1,
+            "failed" => {
+                let error = row.error_message.as_deref().unwrap_or("unknown");
+                count_failure(&mut tally, row.created_at, error);
             }
-        }
+            _ => {}
+        };
+        self.walk(notifications_since(since), |row| row.id, usize::MAX, count).await?;
         Ok(tally)
     }
 
     async fn failed(&self, since: Timestamp, limit: u32) -> Result<Vec<FailedNotification>> {
-        let rows = self.notifications_since(since, Some("eq.failed"), limit as usize).await?;
-        let failed = |row: NotificationRow| FailedNotification {
-            id: row.id,
-            error: clean(&row.error_message.unwrap_or_default()),
+        let list = notifications_since(since).query("status", "eq.failed");
+        let mut failed = Vec::new();
+        let keep = |row: NotificationRow| {
+            let error = self.http.clean(&row.error_message.unwrap_or_default());
+            failed.push(FailedNotification { id: row.id, error });
         };
-        Ok(rows.into_iter().map(failed).collect())
+        self.walk(list, |row| row.id, limit as usize, keep).await?;
+        Ok(failed)
     }
 
     /// `HEAD /notifications?id=in.(...)&status=eq.failed`, fifty ids at a time to keep the URL short.
@@ -124,46 +110,8 @@ impl Notifications for Supabase {
     }
 }
 
-impl Supabase {
-    /// A server that does not heed the key would be asked for the same page for ever.
-    pub(super) fn walks_in_circles(&self, table: &str) -> PortError {
-        PortError::Malformed {
-            service: self.http.service(),
-            call: format!("GET /rest/v1/{table}"),
-            detail: "the next page does not begin after the last one".to_owned(),
-        }
-    }
-
-    async fn notifications_since(
-        &self,
-        since: Timestamp,
-        status: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<NotificationRow>> {
-        let mut rows: Vec<NotificationRow> = Vec::new();
-        let mut after: Option<NotificationId> = None;
-        loop {
-            let mut call = read("notifications")
-                .query("select", "id,status,error_message,created_at")
-                .query("created_at", format!("gte.{since}"))
-                .query("order", "id")
-                .query("limit", PAGE.min(limit - rows.len()));
-            if let Some(status) = status {
-                call = call.query("status", status);
-            }
-            if let Some(after) = after {
-                call = call.query("id", format!("gt.{after}"));
-            }
-            let page: Vec<NotificationRow> = self.rows(call).await?;
-            let Some(last) = page.last().map(|row| row.id) else { return Ok(rows) };
-            if after.is_some_and(|after| last <= after) {
-                return Err(self.walks_in_circles("notifications"));
-            }
-            after = Some(last);
-            rows.extend(page);
-            if rows.len() >= limit {
-                return Ok(rows);
-            }
-        }
-    }
+fn notifications_since(since: Timestamp) -> Call {
+    read("notifications")
+        .query("select", "id,status,error_message,created_at")
+        .query("created_at", format!("gte.{since}"))
 }

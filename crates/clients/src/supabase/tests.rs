@@ -1,4 +1,175 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use allclear_core::ports::{AuditLog as _, AuditRow, Campaigns, SendLog as _, SendQueue as _, Targets as _};
+use allclear_core::{CampaignId, Class, PortError, Service};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Supabase;
 use super::wire::ErrorText;
+use crate::admin_api::AdminApi;
+use crate::fake::{self, Asked};
+
+const LOGIN: &str = r#"{"actorId":"us"}"#;
+const COOKIE: &str = "set-cookie: admin_session=s3cr3t-cookie; Path=/\r\n";
+
+/// Supabase at `base`, and an admin API at `admin`.
+fn supabase(base: &str, admin: &str) -> Supabase {
+    let admin = AdminApi::new(fake::http(Service::AdminApi, admin), "admin-token".into());
+    Supabase::new(fake::http(Service::Supabase, base), Arc::new(admin))
+}
+
+/// Rows as PostgREST gives them: above the key, in its order, and no more than `most`.
+fn page(asked: &Asked, rows: &[Value], most: usize) -> String {
+    let after = asked.query("id").map(|filter| filter.trim_start_matches("gt.").to_owned());
+    let key = |row: &Value| row["id"].as_str().map_or_else(|| row["id"].to_string(), str::to_owned);
+    let above = |row: &&Value| match (&after, row["id"].as_i64()) {
+        (None, _) => true,
+        (Some(after), Some(id)) => id > after.parse().unwrap(),
+        (Some(after), None) => key(row) > *after,
+    };
+    let mut rows: Vec<&Value> = rows.iter().filter(above).collect();
+    rows.sort_by_key(|row| (row["id"].as_i64(), key(row)));
+    rows.truncate(most.min(asked.query("limit").unwrap().parse().unwrap()));
+    fake::json(200, "", &json!(rows).to_string())
+}
+
+fn id(number: usize) -> Uuid {
+    Uuid::from_u128(number as u128)
+}
+
+fn since() -> Timestamp {
+    "2026-11-23T00:00:00Z".parse().unwrap()
+}
+
+/// Nobody listens there.
+const DOWN: &str = "http://127.0.0.1:1";
+
+#[tokio::test]
+async fn all_running_campaigns_are_read_however_many_there_are() {
+    let rows: Vec<Value> = (0..2_345)
+        .map(|n| json!({ "id": id(n), "name": "c", "status": "running", "started_at": null, "finished_at": null }))
+        .collect();
+    let base = fake::serve(move |asked| page(&asked, &rows, 1_000)).await;
+    let found = supabase(&base, DOWN).running().await.unwrap();
+    assert_eq!(found.len(), 2_345);
+    assert!(found.windows(2).all(|pair| pair[0].id < pair[1].id));
+}
+
+#[tokio::test]
+async fn all_changes_are_read_and_stand_in_the_order_of_time() {
+    let at = |n: usize| since() + std::time::Duration::from_secs(10_000 - n as u64);
+    let rows: Vec<Value> = (0..1_500)
+        .map(|n| {
+            let actor = if n % 2 == 0 { "us" } else { "somebody" };
+            json!({ "id": id(n), "actor_id": actor, "action": "campaign_pause", "target_table": "campaigns",
+                "target_id": id(7), "created_at": at(n) })
+        })
+        .collect();
+    let base = fake::serve(move |asked| page(&asked, &rows, 400)).await;
+    let admin = fake::serve(|_| fake::json(200, COOKIE, LOGIN)).await;
+    let changes = supabase(&base, &admin).changes_since(CampaignId(id(7)), since()).await.unwrap();
+    assert_eq!(changes.len(), 1_500);
+    assert!(changes.windows(2).all(|pair| pair[0].at <= pair[1].at));
+    assert_eq!(changes.iter().filter(|change| change.ours).count(), 750);
+}
+
+#[tokio::test]
+async fn all_messages_to_a_number_are_read_newest_last() {
+    let at = |n: i64| since() + std::time::Duration::from_secs((n * 7_919 % 5_000) as u64);
+    let rows: Vec<Value> = (1..=1_200)
+        .map(|n| json!({ "id": n, "provider_msg_id": format!("wamid.{n}"), "sent_at": at(n) }))
+        .collect();
+    let base = fake::serve(move |asked| page(&asked, &rows, 1_000)).await;
+    let number = "+250788123012".parse().unwrap();
+    let sent = supabase(&base, DOWN).to_number(&number, since()).await.unwrap();
+    assert_eq!(sent.len(), 1_200);
+    assert!(sent.windows(2).all(|pair| pair[0].sent_at <= pair[1].sent_at));
+}
+
+#[tokio::test]
+async fn a_server_that_gives_the_same_page_again_is_not_read_for_ever() {
+    let row =
+        json!([{ "id": id(1), "name": "c", "status": "running", "started_at": null, "finished_at": null }]);
+    let base = fake::serve(move |_| fake::json(200, "", &row.to_string())).await;
+    let error = supabase(&base, DOWN).running().await.unwrap_err();
+    assert!(matches!(error, PortError::Malformed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn one_number_that_cannot_be_read_does_not_break_the_page() {
+    let row = |n: usize, msisdn: Value| {
+        json!({ "id": id(n), "campaign_id": id(7), "msisdn": msisdn, "status": "failed",
+            "error_code": "131026", "last_update_at": null })
+    };
+    let rows = json!([row(1, json!("+250788123012")), row(2, json!("0788 123 013")), row(3, Value::Null)]);
+    let base = fake::serve(move |_| fake::json(200, "", &rows.to_string())).await;
+    let page = supabase(&base, DOWN).failed(CampaignId(id(7)), None, 1_000).await.unwrap();
+    let named: Vec<String> = page.iter().map(|target| target.recipient.to_string()).collect();
+    assert_eq!(
+        named,
+        [
+            "+250 78* *** 012",
+            "no phone number (12 characters, 10 of them digits)",
+            "no phone number (0 characters, 0 of them digits)"
+        ]
+    );
+    assert!(!format!("{page:?}").contains("788"), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_is_a_wrong_environment_and_not_a_missing_row() {
+    for code in ["PGRST205", "PGRST202", "42P01", "42883"] {
+        let body =
+            json!({ "code": code, "message": "Could not find the table 'public.send_queue'" }).to_string();
+        let base = fake::serve(move |_| fake::json(404, "", &body)).await;
+        let supabase = supabase(&base, DOWN);
+        let campaign = CampaignId(id(7));
+        for error in
+            [supabase.skip_pending(campaign).await, Campaigns::find(&supabase, campaign).await.map(|_| 0)]
+        {
+            let error = error.unwrap_err();
+            assert!(
+                matches!(&error, PortError::Rejected { code: Some(said), .. } if said == code),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_audit_row_does_not_need_the_admin_api() {
+    let row = AuditRow {
+        id: id(1),
+        action: "incident_resolution".to_owned(),
+        target_table: "campaigns".to_owned(),
+        target_id: "x".to_owned(),
+        diff: json!({}),
+    };
+    let (inserts, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let (count, keep) = (Arc::clone(&inserts), Arc::clone(&seen));
+    let base = fake::serve(move |asked| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let body: Value = serde_json::from_str(&asked.body).unwrap();
+        keep.lock().unwrap().push(body["actor_id"].clone());
+        fake::json(201, "", "")
+    })
+    .await;
+    let page =
+        fake::serve(|_| "HTTP/1.1 502 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned()).await;
+    let well = fake::serve(|_| fake::json(200, COOKIE, LOGIN)).await;
+    for admin in [DOWN, &page, &well] {
+        supabase(&base, admin).insert(&row).await.unwrap();
+    }
+    assert_eq!(*seen.lock().unwrap(), [Value::Null, Value::Null, json!("us")]);
+
+    let refused = fake::serve(|_| fake::json(401, "", "{}")).await;
+    let error = supabase(&base, &refused).insert(&row).await.unwrap_err();
+    assert!(matches!(error.class(), Class::Stop(_)), "{error}");
+    assert_eq!(inserts.load(Ordering::SeqCst), 3);
+}
 
 #[test]
 fn error_texts_of_all_shapes_have_a_code() {

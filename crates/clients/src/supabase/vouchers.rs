@@ -141,19 +141,15 @@ struct StationRow {
     status: StationStatus,
 }
 
-impl From<StationRow> for Station {
-    fn from(row: StationRow) -> Self {
-        Self { id: row.id, name: crate::http::clean(&row.name), status: row.status }
-    }
-}
-
 impl Supabase {
     async fn stations_where(&self, table: &str, column: &str, value: &str) -> Result<Vec<Station>> {
         let call = read(table)
             .query("select", "id,name,status")
             .query(column, format!("eq.{value}"))
             .query("order", "id");
-        Ok(self.rows::<StationRow>(call).await?.into_iter().map(Station::from).collect())
+        let station =
+            |row: StationRow| Station { id: row.id, name: self.http.clean(&row.name), status: row.status };
+        Ok(self.rows::<StationRow>(call).await?.into_iter().map(station).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use allclear_core::notification::NotificationId;
 use allclear_core::send_fault::SendFault;
-use allclear_core::{CampaignId, CampaignStatus, Msisdn, TargetId, TargetStatus};
+use allclear_core::{CampaignId, CampaignStatus, TargetId, TargetStatus};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,7 +21,8 @@ pub(super) struct CampaignRow {
 pub(super) struct TargetRow {
     pub(super) id: TargetId,
     pub(super) campaign_id: CampaignId,
-    pub(super) msisdn: Msisdn,
+    /// As it is stored: it may be no number, and that must not break a page.
+    pub(super) msisdn: Option<String>,
     pub(super) status: TargetStatus,
     pub(super) error_code: Option<String>,
     pub(super) last_update_at: Option<Timestamp>,
@@ -53,6 +54,7 @@ pub(super) struct SendRow {
 
 #[derive(Deserialize)]
 pub(super) struct DeliveryRow {
+    pub(super) id: i64,
     pub(super) provider_msg_id: Option<String>,
     pub(super) sent_at: Timestamp,
     pub(super) delivery_status: Option<String>,

@@ -160,6 +160,7 @@ fn opted_out(target: &Target) -> bool {
 fn record(target: &Target) -> [String; 6] {
     let code = target.error_code.clone().unwrap_or_default();
     let meaning = match SendFault::from_text(&code) {
+        _ if target.recipient.number().is_none() => "what is stored is no number",
         SendFault::InvalidNumber => "number cannot receive",
         SendFault::Recipient => "recipient may not be sent this",
         SendFault::RateLimited | SendFault::HeldByPolicy | SendFault::Transient => {
@@ -172,8 +173,13 @@ fn record(target: &Target) -> [String; 6] {
     };
     [
         target.id.to_string(),
-        target.msisdn.digits().to_owned(),
-        guard(target.msisdn.expose()),
+        target.recipient.number().map(|number| number.digits().to_owned()).unwrap_or_default(),
+        guard(
+            &target
+                .recipient
+                .number()
+                .map_or_else(|| target.recipient.to_string(), |n| n.expose().to_owned()),
+        ),
         guard(&code),
         meaning.to_owned(),
         target.last_update_at.map(|at| at.to_string()).unwrap_or_default(),
@@ -202,13 +208,13 @@ fn encode(records: &[[String; 6]]) -> Result<Vec<u8>, PortError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use allclear_core::TargetStatus;
+    use allclear_core::{Recipient, TargetStatus};
 
     fn target(number: &str, code: &str) -> Target {
         Target {
             id: "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e90".parse().unwrap(),
             campaign: "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e91".parse().unwrap(),
-            msisdn: number.parse().unwrap(),
+            recipient: Recipient::read(number),
             status: TargetStatus::Failed,
             error_code: Some(code.to_owned()),
             last_update_at: Some("2026-11-23T07:00:00Z".parse().unwrap()),
@@ -231,6 +237,14 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, hostile.len());
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_read_is_a_row_to_clean_without_its_digits() {
+        let row = record(&target("0788 123 012", "131026"));
+        assert_eq!(row[1], "");
+        assert_eq!(row[2], "no phone number (12 characters, 10 of them digits)");
+        assert_eq!(row[4], "what is stored is no number");
     }
 
     #[test]
