@@ -95,6 +95,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         gates: GatePolicy,
     },
+    /// Hand a run over to somebody else
+    #[command(after_help = "Example: allclear hand-over @last --to lea")]
+    HandOver {
+        #[arg(default_value = "@last")]
+        run: String,
+        /// Who has it from now on
+        #[arg(long, value_name = "NAME", value_parser = person)]
+        to: String,
+    },
     /// End a run after its current effect is settled
     #[command(after_help = "Example: allclear abort @last")]
     Abort { run: String },
@@ -156,6 +165,15 @@ pub(crate) struct InputArgs {
     /// Another input of the runbook, e.g. replay=stop-start; may be repeated
     #[arg(long = "set", value_name = "FIELD=VALUE", value_parser = field)]
     pub(crate) fields: Vec<(String, serde_json::Value)>,
+}
+
+/// A name is one line of visible text.
+fn person(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err("give a name, e.g. lea".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 fn voucher(text: &str) -> Result<VoucherId, String> {

@@ -226,8 +226,9 @@ pub enum AnswerRefused {
 }
 
 impl Question {
-    /// Whether `answer` counts, given who answered before.
-    pub fn check(&self, answer: &Answer, before: &[Answer]) -> Result<(), AnswerRefused> {
+    /// Whether `answer` counts, given who answered before and who holds the run now. Where the requester is excluded, so
+    /// is the holder: a run that was handed over is still nobody's to approve alone.
+    pub fn check(&self, answer: &Answer, before: &[Answer], holder: &str) -> Result<(), AnswerRefused> {
         if answer.binding != self.binding {
             return Err(AnswerRefused::Foreign {
                 given: answer.binding.clone(),
@@ -241,8 +242,11 @@ impl Question {
                 offered: offered.join(", "),
             });
         }
-        if self.approvers.not_the_requester && answer.by == self.requester {
-            let who = format!("somebody other than {}", self.requester);
+        if self.approvers.not_the_requester && (answer.by == self.requester || answer.by == holder) {
+            let who = match holder == self.requester {
+                true => format!("somebody other than {holder}"),
+                false => format!("somebody other than {} and {holder}", self.requester),
+            };
             return Err(AnswerRefused::NotAllowed { by: answer.by.clone(), who });
         }
         if !self.approvers.among.is_empty() && !self.approvers.among.contains(&answer.by) {

@@ -104,6 +104,13 @@ pub enum Event {
         /// How often that has happened.
         incarnation: u32,
     },
+    /// The run is somebody else's responsibility from now on.
+    HandedOver {
+        /// Who had it.
+        from: String,
+        /// Who has it.
+        to: String,
+    },
     /// A probe found something.
     Observed {
         /// Which step.
@@ -369,6 +376,7 @@ impl Event {
             Self::Started { .. }
             | Self::PlanApproved { .. }
             | Self::Resumed { .. }
+            | Self::HandedOver { .. }
             | Self::OrderDiffers { .. }
             | Self::Detached { .. }
             | Self::Concluded { .. } => None,

@@ -24,6 +24,7 @@ struct Shared {
     links: Vec<Link>,
     answers: HashMap<String, VecDeque<Answer>>,
     abort: Option<String>,
+    hand_overs: VecDeque<(String, String)>,
     incarnations: u32,
 }
 
@@ -46,6 +47,11 @@ impl MemoryJournal {
     /// Answers a gate, as a person would from elsewhere.
     pub fn answer(&self, gate: &str, answer: Answer) {
         self.lock().answers.entry(gate.to_owned()).or_default().push_back(answer);
+    }
+
+    /// Hands the run over, as somebody would from elsewhere.
+    pub fn hand_over(&self, from: &str, to: &str) {
+        self.lock().hand_overs.push_back((from.to_owned(), to.to_owned()));
     }
 
     /// Ends the run from outside.
@@ -124,6 +130,9 @@ impl Seam for MemorySeam {
             let mut shared = self.journal.lock();
             if let Some(by) = shared.abort.clone() {
                 return Ok(Woken::By(Signal::Abort { by }));
+            }
+            if let Some((from, to)) = shared.hand_overs.pop_front() {
+                return Ok(Woken::By(Signal::HandOver { from, to }));
             }
             if let Some(answer) = shared.answers.get_mut(gate).and_then(VecDeque::pop_front) {
                 return Ok(Woken::By(Signal::Answer(answer)));

@@ -112,9 +112,11 @@ async fn begin(runbook: &dyn Runbook, run: &mut Run, incarnation: u32) -> Result
         plan.check_untampered()?;
     }
     let entry = run.record("started", async move { started }).await?.entry;
-    if let Event::Started { version, .. } = entry.event
-        && version != runbook.version()
-    {
+    let Event::Started { version, operator, .. } = entry.event else {
+        return Err(run.unreadable(&entry, "it is no start"));
+    };
+    run.was_started_by(operator);
+    if version != runbook.version() {
         return Err(Refusal::Limit {
             what: format!("the run was started by version {version} of the procedure and this is version {}; resume it with that one", runbook.version()),
         }

@@ -26,6 +26,13 @@ pub struct Recorded {
 pub enum Signal {
     /// An answer to the gate that was waited for.
     Answer(Answer),
+    /// Somebody hands the run over.
+    HandOver {
+        /// Who had it.
+        from: String,
+        /// Who has it from now on.
+        to: String,
+    },
     /// Somebody ends the run.
     Abort {
         /// Who.

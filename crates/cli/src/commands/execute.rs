@@ -226,7 +226,7 @@ pub(super) async fn take_up(
         plan: Some(plan),
         approved_by: run.context["approved_by"].as_str().map(str::to_owned),
         humans: humans(global, &run.id, gates),
-        ..Terms::new(run.id.clone(), run.operator.clone(), on.name.clone())
+        ..Terms::new(run.id.clone(), operator(global), on.name.clone())
     };
     follow(global, entry, Box::new(seam), terms, on, hooks).await.map(|(exit, _)| exit)
 }

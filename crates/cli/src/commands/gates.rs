@@ -35,6 +35,41 @@ pub(super) fn open_question(entries: &[Entry]) -> Option<Question> {
     open
 }
 
+/// Who has the run now: whoever was handed it, took it up, or started it, last.
+pub(super) fn holder(entries: &[Entry]) -> &str {
+    entries
+        .iter()
+        .rev()
+        .find_map(|entry| match &entry.event {
+            Event::HandedOver { to, .. } => Some(to.as_str()),
+            Event::Resumed { by, .. } => Some(by.as_str()),
+            Event::Started { operator, .. } => Some(operator.as_str()),
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+/// Hands a run over: from then on the other person has it.
+pub(super) fn hand_over(global: &Global, name: &str, to: &str) -> Result<Exit, CliError> {
+    let store = store(global)?;
+    let run = store.find(name)?;
+    if let Some(outcome) = run.outcome {
+        let message = format!("run {} has ended {outcome}; there is nothing to hand over", run.id);
+        return Err(CliError::new(Exit::Refused, message));
+    }
+    let from = operator(global);
+    store.hand_over(&run.id, &from, to)?;
+    if global.json {
+        output::document("hand-over", json!({ "run": run.id, "from": from, "to": to }));
+    } else {
+        output::result(&format!("run {} is handed over from {from} to {to}", run.id));
+    }
+    if !run.held {
+        say(&format!("{to} takes it up with: allclear resume {} --as {to}", run.id));
+    }
+    Ok(Exit::Verified)
+}
+
 pub(super) async fn answer(
     global: &Global,
     name: &str,
@@ -70,7 +105,7 @@ pub(super) async fn answer(
             _ => None,
         })
         .collect();
-    question.check(&answer, &before).map_err(|why| refused(why.to_string()))?;
+    question.check(&answer, &before, holder(&entries)).map_err(|why| refused(why.to_string()))?;
     store.answer(&run.id, &question.gate, &answer)?;
     if global.json {
         output::document("answer", json!({ "run": run.id, "gate": question.gate, "answer": answer }));

@@ -25,6 +25,7 @@ pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
         Command::Resume { run, gates } => execute::resume(&global, &run, &gates, hooks).await,
         Command::Drill(args) => drill::drill(&global, args, hooks).await,
         Command::Watch { run } => runs::watch(&global, &run).await,
+        Command::HandOver { run, to } => gates::hand_over(&global, &run, &to),
         Command::Abort { run } => runs::abort(&global, &run, hooks).await,
         Command::Status { run } => runs::status(&global, run.as_deref()),
         Command::Report { run, format, output } => runs::report(&global, &run, format, output),

@@ -124,6 +124,7 @@ fn every_command_has_help_with_an_example_and_json_where_it_has_results() {
         "answer",
         "resume",
         "abort",
+        "hand-over",
         "status",
         "report",
         "drill",

@@ -147,6 +147,9 @@ impl<'a> Teller<'a> {
                 format!("{by} approved the plan with {effects} possible change{s}")
             }
             Event::Resumed { by, .. } => format!("{} took the run up again", quoted(by)),
+            Event::HandedOver { from, to } => {
+                format!("{} handed the run over to {}", quoted(from), quoted(to))
+            }
             Event::Observed { says, .. } | Event::Applied { says, .. } => sentence(says),
             Event::Failed { of, doing, error, .. } => {
                 format!("{}, a call failed: {}", self.while_doing(of, *doing), quoted(&error.to_string()))

@@ -57,8 +57,8 @@ impl Run {
                     return Err(Halt::Waiting { gate: name, question: question.question });
                 }
                 None => {
-                    let event = self.next_answer(step, &gate.subject, &question, &given).await?;
-                    refused_here += u32::from(matches!(event, Event::AnswerRefused { .. }));
+                    let (event, here) = self.next_answer(step, &gate.subject, &question, &given).await?;
+                    refused_here += u32::from(here && matches!(event, Event::AnswerRefused { .. }));
                     event
                 }
             };
@@ -96,7 +96,7 @@ impl Run {
                 .map(|c| Offered { id: c.id().to_owned(), says: c.says().to_owned() })
                 .collect(),
             approvers: gate.approvers.clone(),
-            requester: self.terms.operator.clone(),
+            requester: self.requester.clone(),
             deadline: None,
             presumed: gate.presumed.id().to_owned(),
             fact: gate.fact,
@@ -116,41 +116,56 @@ impl Run {
         }
     }
 
-    /// Gets the next answer: one that lies ready, one from whoever is here, or the deadline.
+    /// Gets the next answer: one that lies ready, one from whoever is here, or the deadline; and whether it is from
+    /// whoever is here.
     async fn next_answer(
         &mut self,
         step: &Step,
         subject: &str,
         question: &Question,
         given: &[Answer],
-    ) -> Result<Event, Halt> {
+    ) -> Result<(Event, bool), Halt> {
         let of = of(step, subject);
-        let ready = self.seam.signal(&question.gate, None, false).await?;
-        let woken = match ready {
-            Woken::By(signal) => Woken::By(signal),
-            Woken::Time if self.is_past(question.deadline) => Woken::Time,
-            Woken::Time => match self.terms.humans.clone().ask(question, given).await {
-                Attention::Answer(answer) => Woken::By(Signal::Answer(answer)),
-                Attention::Wait => self.seam.signal(&question.gate, question.deadline, true).await?,
-                Attention::Absent => {
+        let mut here = false;
+        let woken = loop {
+            let ready = self.seam.signal(&question.gate, None, false).await?;
+            let woken = match ready {
+                Woken::By(signal) => Woken::By(signal),
+                Woken::Time if self.is_past(question.deadline) => Woken::Time,
+                Woken::Time => match self.terms.humans.clone().ask(question, given).await {
+                    Attention::Answer(answer) => {
+                        here = true;
+                        Woken::By(Signal::Answer(answer))
+                    }
+                    Attention::Wait => self.seam.signal(&question.gate, question.deadline, true).await?,
+                    Attention::Absent => {
+                        let gate = question.gate.clone();
+                        return Err(Halt::Waiting { gate, question: question.question.clone() });
+                    }
+                },
+            };
+            match woken {
+                Woken::By(Signal::HandOver { from, to }) => self.hand_over(from, to).await?,
+                woken => break woken,
+            }
+        };
+        let event = match woken {
+            Woken::By(Signal::Answer(answer)) => match question.check(&answer, given, &self.holder) {
+                Ok(()) => Event::Answered { of, answer },
+                Err(why) => Event::AnswerRefused { of, by: answer.by, why },
+            },
+            Woken::By(signal) => return Err(super::halt_of(signal)),
+            Woken::Time => match &question.at_deadline {
+                Some(choice) if self.is_past(question.deadline) => {
+                    Event::GateExpired { of, choice: choice.clone() }
+                }
+                _ => {
                     let gate = question.gate.clone();
                     return Err(Halt::Waiting { gate, question: question.question.clone() });
                 }
             },
         };
-        match woken {
-            Woken::By(Signal::Answer(answer)) => Ok(match question.check(&answer, given) {
-                Ok(()) => Event::Answered { of, answer },
-                Err(why) => Event::AnswerRefused { of, by: answer.by, why },
-            }),
-            Woken::By(signal) => Err(super::halt_of(signal)),
-            Woken::Time => match &question.at_deadline {
-                Some(choice) if self.is_past(question.deadline) => {
-                    Ok(Event::GateExpired { of, choice: choice.clone() })
-                }
-                _ => Err(Halt::Waiting { gate: question.gate.clone(), question: question.question.clone() }),
-            },
-        }
+        Ok((event, here))
     }
 
     fn is_past(&self, deadline: Option<Timestamp>) -> bool {

@@ -129,6 +129,11 @@ pub struct Run {
     pub(crate) mode: Mode,
     now: Timestamp,
     performed: HashSet<String>,
+    /// Who started the run: not necessarily whoever took it up again.
+    requester: String,
+    /// Who has it now.
+    holder: String,
+    hand_overs: u32,
     repeats: u32,
     notes: u32,
 }
@@ -156,7 +161,19 @@ impl Run {
     fn new(seam: Box<dyn Seam>, terms: Terms, mode: Mode) -> Self {
         // Acting, time comes from entries alone, so that a replay computes what the first execution computed.
         let now = if matches!(mode, Mode::Acting) { Timestamp::MIN } else { seam.clock().now() };
-        Self { seam, terms, mode, now, performed: HashSet::new(), repeats: 0, notes: 0 }
+        let (requester, holder) = (terms.operator.clone(), terms.operator.clone());
+        Self {
+            seam,
+            terms,
+            mode,
+            now,
+            performed: HashSet::new(),
+            requester,
+            holder,
+            hand_overs: 0,
+            repeats: 0,
+            notes: 0,
+        }
     }
 
     /// The run's id.
@@ -165,8 +182,17 @@ impl Run {
     }
 
     /// Who started it.
-    pub fn operator(&self) -> &str {
-        &self.terms.operator
+    pub fn requester(&self) -> &str {
+        &self.requester
+    }
+
+    /// Who has it now: whoever took it up last, or was handed it.
+    pub fn holder(&self) -> &str {
+        &self.holder
+    }
+
+    pub(crate) fn was_started_by(&mut self, requester: String) {
+        self.requester = requester;
     }
 
     /// The run's time: that of its latest entry, or of the wait that ended since. The same in every replay.
@@ -279,10 +305,26 @@ impl Run {
             return Err(Halt::Detached);
         }
         // Aborting is a signal like an answer, to a gate that nobody asks at.
-        match self.seam.signal("~abort", None, false).await? {
-            Woken::By(signal) => Err(halt_of(signal)),
-            Woken::Time => Ok(()),
+        loop {
+            match self.seam.signal("~abort", None, false).await? {
+                Woken::By(Signal::HandOver { from, to }) => self.hand_over(from, to).await?,
+                Woken::By(signal) => return Err(halt_of(signal)),
+                Woken::Time => return Ok(()),
+            }
         }
+    }
+
+    /// Records that somebody else has the run from now on. Beside the procedure: a replay goes the same way.
+    pub(crate) async fn hand_over(&mut self, from: String, to: String) -> Result<(), Halt> {
+        let key = loop {
+            self.hand_overs += 1;
+            let key = format!("{BESIDE}handed over {}", self.hand_overs);
+            if self.seam.recorded(&key).is_none() {
+                break key;
+            }
+        };
+        self.holder.clone_from(&to);
+        self.record(&key, async move { Event::HandedOver { from, to } }).await.map(drop)
     }
 
     pub(crate) async fn sleep(
@@ -299,8 +341,12 @@ impl Run {
             return Err(self.unreadable(&recorded.entry, "it is no wait"));
         };
         self.check_stop().await?;
-        if let Woken::By(signal) = self.seam.sleep(until).await? {
-            return Err(halt_of(signal));
+        loop {
+            match self.seam.sleep(until).await? {
+                Woken::By(Signal::HandOver { from, to }) => self.hand_over(from, to).await?,
+                Woken::By(signal) => return Err(halt_of(signal)),
+                Woken::Time => break,
+            }
         }
         self.now = self.now.max(until);
         if self.terms.detach.is_requested() { Err(Halt::Detached) } else { Ok(()) }
@@ -375,7 +421,8 @@ pub(crate) fn failed(step: &Step, error: PortError) -> Halt {
 fn halt_of(signal: Signal) -> Halt {
     match signal {
         Signal::Abort { by } => Halt::Aborted { by },
-        Signal::Detach | Signal::Answer(_) => Halt::Detached,
+        // A hand-over is taken by whoever waits, and never ends a run.
+        Signal::Detach | Signal::Answer(_) | Signal::HandOver { .. } => Halt::Detached,
     }
 }
 

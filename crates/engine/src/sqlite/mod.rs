@@ -295,6 +295,11 @@ impl Store {
         self.send(run, "~abort", by)
     }
 
+    /// Hands a run over. It is recorded at the run's next safe point, or when it is taken up again.
+    pub fn hand_over(&self, run: &str, from: &str, to: &str) -> Result<(), SeamError> {
+        self.send(run, "~hand-over", &format!("{from}\n{to}"))
+    }
+
     fn send(&self, run: &str, gate: &str, body: &str) -> Result<(), SeamError> {
         self.committer.with("sending a signal", |connection| {
             connection.execute(

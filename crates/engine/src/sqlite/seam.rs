@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What an abort is sent to: a gate that no procedure asks at.
 const ABORT: &str = "~abort";
+/// What hand-overs are sent to: a body of two lines, from and to.
+const HAND_OVER: &str = "~hand-over";
 
 /// One incarnation of a run. Dropping it frees the run's lock.
 #[derive(Debug)]
@@ -85,13 +87,13 @@ impl SqliteSeam {
         }
     }
 
-    /// The next signal for a gate, or an abort. An answer stays in the store until the entry that records it is
+    /// The next signal for a gate, a hand-over, or an abort. An answer stays in the store until the entry that records it is
     /// committed, so a crash in between loses none; an abort stays until the run is over.
     fn next_signal(&mut self, gate: &str) -> Result<Option<Signal>, SeamError> {
         let found = self.committer.read("looking for signals", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT number, gate, body FROM signal WHERE run = ? AND gate IN (?, '~abort') ORDER BY number LIMIT 1",
+                    "SELECT number, gate, body FROM signal WHERE run = ? AND gate IN (?, '~abort', '~hand-over') ORDER BY number LIMIT 1",
                 )?
                 .query_row(params![self.run, gate], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
@@ -105,6 +107,10 @@ impl SqliteSeam {
             return Ok(Some(Signal::Abort { by: body }));
         }
         self.taken = Some(number);
+        if sent_to == HAND_OVER {
+            let (from, to) = body.split_once('\n').unwrap_or((&body, ""));
+            return Ok(Some(Signal::HandOver { from: from.to_owned(), to: to.to_owned() }));
+        }
         let answer: Answer = serde_json::from_str(&body)
             .map_err(|error| SeamError::Store { doing: "reading an answer", detail: error.to_string() })?;
         Ok(Some(Signal::Answer(answer)))
@@ -150,7 +156,9 @@ impl Seam for SqliteSeam {
             _ => None,
         };
         let consumes = match &entry.event {
-            Event::Answered { .. } | Event::AnswerRefused { .. } => self.taken.take(),
+            Event::Answered { .. } | Event::AnswerRefused { .. } | Event::HandedOver { .. } => {
+                self.taken.take()
+            }
             _ => None,
         };
         let link = Link { body, hash: hash.clone() };

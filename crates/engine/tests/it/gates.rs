@@ -132,3 +132,75 @@ async fn a_detached_run_goes_on_where_it_was() {
     assert!(shared.lock().unwrap().ledger.is_empty());
     assert_eq!(run_on(&journal, &FlipAll::of(&shared), clock(), terms()).await.outcome, Outcome::Verified);
 }
+
+fn two_others() -> Approvers {
+    Approvers { needed: 2, among: vec![], not_the_requester: true }
+}
+
+fn refusals(journal: &MemoryJournal) -> usize {
+    journal.entries().unwrap().iter().filter(|e| matches!(e.event, Event::AnswerRefused { .. })).count()
+}
+
+#[tokio::test]
+async fn a_repeated_approval_is_one_and_two_people_are_two() {
+    let runbook = Asking(gate().answered_by(two_others()));
+    let journal = MemoryJournal::new();
+    run_on(&journal, &runbook, clock(), terms()).await;
+    let question = open_question(&journal);
+    for by in ["alex", "alex"] {
+        journal.answer(&question.gate, answer(&question, "approve", by));
+    }
+    assert_eq!(run_on(&journal, &runbook, clock(), terms()).await.outcome, Outcome::WaitingForHuman);
+    assert_eq!(refusals(&journal), 1);
+    journal.answer(&question.gate, answer(&question, "approve", "robin"));
+    assert_eq!(run_on(&journal, &runbook, clock(), terms()).await.outcome, Outcome::Verified);
+}
+
+#[tokio::test]
+async fn whoever_was_handed_the_run_does_not_approve_it_either() {
+    let runbook = Asking(gate().answered_by(two_others()));
+    let journal = MemoryJournal::new();
+    run_on(&journal, &runbook, clock(), terms()).await;
+    let question = open_question(&journal);
+    journal.hand_over("kim", "robin");
+    for by in ["robin", "alex", "sam"] {
+        journal.answer(&question.gate, answer(&question, "approve", by));
+    }
+    assert_eq!(run_on(&journal, &runbook, clock(), terms()).await.outcome, Outcome::Verified);
+    let entries = journal.entries().unwrap();
+    let counted: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::Answered { answer, .. } => Some(answer.by.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(counted, ["alex", "sam"]);
+    let handed = entries
+        .iter()
+        .any(|e| matches!(&e.event, Event::HandedOver { from, to } if from == "kim" && to == "robin"));
+    assert!(handed && refusals(&journal) == 1);
+}
+
+#[tokio::test]
+async fn whoever_takes_a_run_up_does_not_become_its_requester() {
+    let runbook = Asking(gate().answered_by(Approvers { needed: 1, ..two_others() }));
+    let journal = MemoryJournal::new();
+    run_on(&journal, &runbook, clock(), terms()).await;
+    let question = open_question(&journal);
+    for by in ["kim", "robin"] {
+        journal.answer(&question.gate, answer(&question, "approve", by));
+    }
+    let robin = Terms { operator: "robin".to_owned(), ..terms() };
+    assert_eq!(run_on(&journal, &runbook, clock(), robin).await.outcome, Outcome::WaitingForHuman);
+    assert_eq!(refusals(&journal), 2, "neither who started it nor who has it now");
+}
+
+#[tokio::test]
+async fn somebody_who_may_not_answer_is_not_asked_for_ever() {
+    let runbook = Asking(gate().answered_by(two_others()));
+    let journal = MemoryJournal::new();
+    let stubborn = Terms { humans: Arc::new(AutoApprove { role: "kim".to_owned() }), ..terms() };
+    let finished = run_on(&journal, &runbook, clock(), stubborn).await;
+    assert_eq!((finished.outcome, refusals(&journal)), (Outcome::WaitingForHuman, 5));
+}

@@ -23,6 +23,7 @@ fn line(entry: &Entry) -> String {
         Event::Resumed { by, incarnation } => {
             format!("taken up again by {}, process {}", quoted(by), incarnation + 1)
         }
+        Event::HandedOver { from, to } => format!("handed over from {} to {}", quoted(from), quoted(to)),
         Event::Observed { says, evidence, .. } if evidence.is_empty() => {
             format!("observed: {}", quoted(says))
         }
