@@ -19,6 +19,7 @@
 //! | [`management`] | Supabase's Management API: functions, deployments, the log of calls |
 //! | [`whatsapp`] | WhatsApp's Graph API |
 //! | [`pagerduty`], [`slack`], [`provider`] | telling people |
+//! | [`webhooks`] | what services send to us, verified |
 //! | [`artifacts`] | files that a run leaves |
 //! | [`sandbox`] | the sandbox's clock and controls |
 //!
@@ -41,6 +42,7 @@ pub mod provider;
 pub mod sandbox;
 pub mod slack;
 pub mod supabase;
+pub mod webhooks;
 pub mod whatsapp;
 
 pub use config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber, connect};
