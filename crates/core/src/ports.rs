@@ -20,7 +20,7 @@ use crate::campaign::CampaignChange;
 use crate::incident::Incident;
 use crate::notification::{FailedNotification, NotificationId, RetryAnswer};
 use crate::policy::{SendPolicy, StoredPolicy};
-use crate::target::{SendTally, TargetId, TargetProgress};
+use crate::target::{SendTally, TargetProgress, TargetRange};
 use crate::{Campaign, CampaignId, Msisdn, PortError, Target};
 
 pub use functions::*;
@@ -57,9 +57,10 @@ pub trait Campaigns: Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Targets: Send + Sync {
-    /// Up to `limit` failed targets of a campaign with ids above `after`, by id (PostgREST, by key and not by
-    /// offset, so that rows that change in between are neither skipped nor repeated).
-    async fn failed(&self, campaign: CampaignId, after: Option<TargetId>, limit: u32) -> Result<Vec<Target>>;
+    /// Up to `limit` failed targets of a campaign with ids in a range, by id (PostgREST, by key and not by offset, so
+    /// that rows that change in between are neither skipped nor repeated). A server may give fewer than `limit` though
+    /// there are more.
+    async fn failed(&self, campaign: CampaignId, range: TargetRange, limit: u32) -> Result<Vec<Target>>;
 
     /// How many failed targets a campaign has (an exact count).
     async fn count_failed(&self, campaign: CampaignId) -> Result<u64>;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{CampaignId, Msisdn};
 
@@ -97,6 +98,29 @@ pub struct Target {
     pub last_update_at: Option<Timestamp>,
 }
 
+/// Targets by id: above one, up to and including another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TargetRange {
+    /// Only ids above this one.
+    pub after: Option<TargetId>,
+    /// Only ids up to this one.
+    pub until: Option<TargetId>,
+}
+
+impl TargetRange {
+    /// All ids, cut into `parts` ranges of equal width, in order. Random ids fall evenly into them.
+    pub fn parts(parts: u32) -> Vec<Self> {
+        let width = u128::MAX / u128::from(parts.max(1));
+        let end = |part: u32| TargetId(Uuid::from_u128(width * u128::from(part)));
+        (0..parts.max(1))
+            .map(|part| Self {
+                after: (part > 0).then(|| end(part)),
+                until: (part + 1 < parts).then(|| end(part + 1)),
+            })
+            .collect()
+    }
+}
+
 /// How far a campaign is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetProgress {
@@ -179,6 +203,16 @@ mod tests {
         assert_eq!(unreadable.number(), None);
         assert!(!format!("{unreadable:?}").contains("788"));
         assert_eq!(Recipient::read("250788123012").to_string(), "+250 78* *** 012");
+    }
+
+    #[test]
+    fn ranges_leave_no_gap_and_do_not_overlap() {
+        for parts in [1, 2, 7, 1_024] {
+            let ranges = TargetRange::parts(parts);
+            assert_eq!(ranges.len(), parts as usize);
+            assert!(ranges[0].after.is_none() && ranges[ranges.len() - 1].until.is_none());
+            assert!(ranges.windows(2).all(|pair| pair[0].until.is_some() && pair[0].until == pair[1].after));
+        }
     }
 
     #[test]

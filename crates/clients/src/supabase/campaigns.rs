@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use allclear_core::campaign::CampaignChange;
 use allclear_core::ports::{Campaigns, Targets};
-use allclear_core::target::TargetProgress;
-use allclear_core::{
-    Campaign, CampaignId, CampaignStatus, PortError, Recipient, Target, TargetId, TargetStatus,
-};
+use allclear_core::target::{TargetProgress, TargetRange};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, PortError, Recipient, Target, TargetStatus};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -87,25 +85,36 @@ impl Campaigns for Supabase {
     }
 }
 
+/// Whether a code holds nothing that must be taken out: too short for a secret or a number.
+fn is_short_word(code: &str) -> bool {
+    code.len() <= 6 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 #[async_trait]
 impl Targets for Supabase {
-    /// `GET /campaign_targets?campaign_id=eq.X&status=eq.failed&id=gt.Y&order=id`.
-    async fn failed(&self, campaign: CampaignId, after: Option<TargetId>, limit: u32) -> Result<Vec<Target>> {
+    /// `GET /campaign_targets?campaign_id=eq.X&status=eq.failed&id=gt.Y&id=lte.Z&order=id`. Only the columns that are not
+    /// known from the request: there may be a million rows.
+    async fn failed(&self, campaign: CampaignId, range: TargetRange, limit: u32) -> Result<Vec<Target>> {
         let mut call = read("campaign_targets")
-            .query("select", "id,campaign_id,msisdn,status,error_code,last_update_at")
+            .query("select", "id,msisdn,error_code,last_update_at")
             .query("campaign_id", format!("eq.{campaign}"))
             .query("status", format!("eq.{}", TargetStatus::Failed))
             .query("order", "id")
             .query("limit", limit);
-        if let Some(after) = after {
+        if let Some(after) = range.after {
             call = call.query("id", format!("gt.{after}"));
+        }
+        if let Some(until) = range.until {
+            call = call.query("id", format!("lte.{until}"));
         }
         let target = |row: TargetRow| Target {
             id: row.id,
-            campaign: row.campaign_id,
+            campaign,
             recipient: Recipient::read(row.msisdn.as_deref().unwrap_or_default()),
-            status: row.status,
-            error_code: row.error_code.map(|code| self.http.clean(&code)),
+            status: TargetStatus::Failed,
+            error_code: row
+                .error_code
+                .map(|code| if is_short_word(&code) { code } else { self.http.clean(&code) }),
             last_update_at: row.last_update_at,
         };
         Ok(self.rows(call).await?.into_iter().map(target).collect())

@@ -106,7 +106,10 @@ async fn one_number_that_cannot_be_read_does_not_break_the_page() {
     };
     let rows = json!([row(1, json!("+250788123012")), row(2, json!("0788 123 013")), row(3, Value::Null)]);
     let base = fake::serve(move |_| fake::json(200, "", &rows.to_string())).await;
-    let page = supabase(&base, DOWN).failed(CampaignId(id(7)), None, 1_000).await.unwrap();
+    let page = supabase(&base, DOWN)
+        .failed(CampaignId(id(7)), allclear_core::target::TargetRange::default(), 1_000)
+        .await
+        .unwrap();
     let named: Vec<String> = page.iter().map(|target| target.recipient.to_string()).collect();
     assert_eq!(
         named,

@@ -2,7 +2,7 @@
 
 use allclear_core::notification::NotificationId;
 use allclear_core::send_fault::SendFault;
-use allclear_core::{CampaignId, CampaignStatus, TargetId, TargetStatus};
+use allclear_core::{CampaignId, CampaignStatus, TargetId};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,10 +20,8 @@ pub(super) struct CampaignRow {
 #[derive(Deserialize)]
 pub(super) struct TargetRow {
     pub(super) id: TargetId,
-    pub(super) campaign_id: CampaignId,
-    /// As it is stored: it may be no number, and that must not break a page.
+    /// As it is stored: nothing stops a row from holding something else than a number.
     pub(super) msisdn: Option<String>,
-    pub(super) status: TargetStatus,
     pub(super) error_code: Option<String>,
     pub(super) last_update_at: Option<Timestamp>,
 }

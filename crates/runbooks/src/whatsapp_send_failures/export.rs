@@ -2,17 +2,20 @@
 //!
 //! E.164 numbers begin with `+`, which spreadsheets take for a formula, and the usual guard (a leading apostrophe)
 //! breaks importers. So there are two columns: the digits alone, for machines, and the guarded number, for people. People
-//! who opted out are left out: their numbers are not for cleaning. Rows are streamed page by page.
+//! who opted out are left out: their numbers are not for cleaning. Rows are streamed: several ranges of ids at once, in order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use allclear_core::ports::{Artifact, ArtifactWriter, Artifacts, Targets};
 use allclear_core::send_fault::SendFault;
-use allclear_core::{Platform, PortError, Service, Target, TargetId};
+use allclear_core::target::TargetRange;
+use allclear_core::{Platform, PortError, Service, Target};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,11 @@ use crate::effects::{Paused, change};
 
 /// Rows asked for at a time: what PostgREST gives at most by default.
 const PAGE: u32 = 1_000;
+/// How many rows a range should have: a little less than a page, so that most take one request.
+const ROWS_PER_RANGE: u64 = 900;
+const MOST_RANGES: u32 = 65_536;
+/// How many ranges are read at once. Each is held in memory until its turn to be written comes.
+const AT_ONCE: usize = 32;
 /// WhatsApp's code for a recipient who does not want messages.
 const OPTED_OUT: &str = "131050";
 const HEADER: [&str; 6] = ["target_id", "msisdn_digits", "msisdn", "error_code", "meaning", "last_update_at"];
@@ -52,22 +60,58 @@ impl ExportFailedTargets {
         format!("failed-targets-{}.csv", self.campaign.campaign)
     }
 
+    /// Reads several ranges of ids at once and writes them in order, so that the file is the same whatever was faster.
+    /// Returns how many rows it wrote; that none was missed is checked against the platform's own count.
     async fn write_all(&self, file: &mut dyn ArtifactWriter) -> Result<u64, PortError> {
         file.append(&encode(&[HEADER.map(str::to_owned)])?).await?;
-        let mut after: Option<TargetId> = None;
-        let mut rows = 0;
+        let expected = self.targets.count_failed(self.campaign.campaign).await?;
+        let parts = u32::try_from(expected / ROWS_PER_RANGE).unwrap_or(u32::MAX).clamp(1, MOST_RANGES);
+        let longest = AtomicUsize::new(0);
+        let mut ranges = stream::iter(TargetRange::parts(parts))
+            .map(|range| self.read_range(range, &longest))
+            .buffered(AT_ONCE);
+        let (mut rows, mut seen) = (0, 0);
+        while let Some(part) = ranges.try_next().await? {
+            file.append(&part.csv).await?;
+            rows += part.rows;
+            seen += part.seen;
+        }
+        if seen >= expected {
+            return Ok(rows);
+        }
+        let detail = format!(
+            "{seen} of {expected} failed targets were read; they change faster than they can be read, try again"
+        );
+        let call = "read failed targets".to_owned();
+        Err(PortError::Unavailable { service: Service::Supabase, call, detail })
+    }
+
+    /// One range, page by page. A page that is shorter than others have been is the last one: a server may be configured
+    /// to give fewer rows than asked for, so that a short page alone proves nothing.
+    async fn read_range(&self, mut range: TargetRange, longest: &AtomicUsize) -> Result<Part, PortError> {
+        let mut part = Part::default();
         loop {
-            let page = self.targets.failed(self.campaign.campaign, after, PAGE).await?;
+            let page = self.targets.failed(self.campaign.campaign, range, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(part) };
+            range.after = Some(last.id);
             let records: Vec<[String; 6]> =
                 page.iter().filter(|target| !opted_out(target)).map(record).collect();
-            rows += records.len() as u64;
-            file.append(&encode(&records)?).await?;
-            match page.last() {
-                Some(last) if page.len() == PAGE as usize => after = Some(last.id),
-                _ => return Ok(rows),
+            part.rows += records.len() as u64;
+            part.seen += page.len() as u64;
+            part.csv.extend(encode(&records)?);
+            if page.len() < longest.fetch_max(page.len(), Ordering::Relaxed) {
+                return Ok(part);
             }
         }
     }
+}
+
+/// What a range of ids came to.
+#[derive(Debug, Default)]
+struct Part {
+    csv: Vec<u8>,
+    rows: u64,
+    seen: u64,
 }
 
 #[async_trait]
@@ -208,7 +252,9 @@ fn encode(records: &[[String; 6]]) -> Result<Vec<u8>, PortError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use allclear_core::{Recipient, TargetStatus};
+    use allclear_core::ports::MockTargets;
+    use allclear_core::{Recipient, TargetId, TargetStatus};
+    use uuid::Uuid;
 
     fn target(number: &str, code: &str) -> Target {
         Target {
@@ -251,5 +297,58 @@ mod tests {
     fn people_who_opted_out_are_not_exported() {
         assert!(opted_out(&target("+250788123012", "131050")));
         assert!(!opted_out(&target("+250788123012", "131026")));
+    }
+
+    /// A writer that keeps what it is given.
+    struct Kept(Vec<u8>);
+
+    #[async_trait]
+    impl ArtifactWriter for Kept {
+        async fn append(&mut self, bytes: &[u8]) -> Result<(), PortError> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        async fn finish(&mut self) -> Result<Artifact, PortError> {
+            unreachable!("the test looks at the bytes")
+        }
+    }
+
+    /// The export of so many targets, from a server that gives `cap` rows a page at most.
+    async fn exported(count: u64, cap: usize, says: u64) -> Result<(u64, String), PortError> {
+        let id = |n: u64| TargetId(Uuid::from_u128(u128::from(n) * (u128::MAX / u128::from(count.max(1)))));
+        let all: Vec<Target> =
+            (0..count).map(|n| Target { id: id(n), ..target("+250788123012", "131026") }).collect();
+        let mut targets = MockTargets::new();
+        targets.expect_count_failed().returning(move |_| Ok(says));
+        targets.expect_failed().returning(move |_, range, limit| {
+            let within = |target: &&Target| {
+                range.after.is_none_or(|after| target.id > after)
+                    && range.until.is_none_or(|until| target.id <= until)
+            };
+            Ok(all.iter().filter(within).take(cap.min(limit as usize)).cloned().collect())
+        });
+        let on = Platform { targets: Arc::new(targets), ..crate::mocked::platform() };
+        let campaign = "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e91".parse().unwrap();
+        let paused = Paused { campaign, name: "Spring".into(), by_us: true, queue_stopped: false };
+        let mut file = Kept(Vec::new());
+        let rows = ExportFailedTargets::of(&on, &paused).write_all(&mut file).await?;
+        Ok((rows, String::from_utf8(file.0).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn every_row_is_exported_once_and_in_order_whatever_the_server_gives_at_a_time() {
+        for (count, cap) in [(0, 1_000), (1, 1_000), (2_000, 1_000), (2_000, 7), (5_000, 500)] {
+            let (rows, text) = exported(count, cap, count).await.unwrap();
+            let ids: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+            assert_eq!((rows, ids.len() as u64), (count, count), "{count} rows, {cap} a page");
+            assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_export_that_misses_rows_is_no_export() {
+        let error = exported(100, 1_000, 101).await.unwrap_err();
+        assert!(error.to_string().contains("100 of 101"), "{error}");
     }
 }
