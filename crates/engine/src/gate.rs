@@ -243,9 +243,10 @@ impl Question {
             });
         }
         if self.approvers.not_the_requester && (answer.by == self.requester || answer.by == holder) {
-            let who = match holder == self.requester {
-                true => format!("somebody other than {holder}"),
-                false => format!("somebody other than {} and {holder}", self.requester),
+            let who = if holder == self.requester {
+                format!("somebody other than {holder}")
+            } else {
+                format!("somebody other than {} and {holder}", self.requester)
             };
             return Err(AnswerRefused::NotAllowed { by: answer.by.clone(), who });
         }

@@ -60,6 +60,13 @@ impl ExportFailedTargets {
         format!("failed-targets-{}.csv", self.campaign.campaign)
     }
 
+    /// Writes the file, whole or not at all.
+    pub(super) async fn write(&self) -> Result<Exported, PortError> {
+        let mut file = self.artifacts.create(&self.file()).await?;
+        let rows = self.write_all(file.as_mut()).await?;
+        Ok(Exported { artifact: file.finish().await?, rows })
+    }
+
     /// Reads several ranges of ids at once and writes them in order, so that the file is the same whatever was faster.
     /// Returns how many rows it wrote; that none was missed is checked against the platform's own count.
     async fn write_all(&self, file: &mut dyn ArtifactWriter) -> Result<u64, PortError> {
@@ -152,11 +159,12 @@ impl Effect for ExportFailedTargets {
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Option<Exported>>, PortError> {
-        let mut file = self.artifacts.create(&self.file()).await?;
-        let rows = self.write_all(file.as_mut()).await?;
-        let artifact = file.finish().await?;
-        let says = format!("{rows} failed targets of {} are in {}", self.campaign.name, artifact.name);
-        Ok(Applied { receipt: Some(Exported { artifact, rows }), says })
+        let exported = self.write().await?;
+        let says = format!(
+            "{} failed targets of {} are in {}",
+            exported.rows, self.campaign.name, exported.artifact.name
+        );
+        Ok(Applied { receipt: Some(exported), says })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Option<Exported>>, PortError> {

@@ -23,7 +23,8 @@ mod tests;
 
 use std::time::Duration;
 
-use allclear_core::{CampaignId, Platform};
+use allclear_core::ports::Artifact;
+use allclear_core::{CampaignId, Platform, PortError};
 use allclear_engine::{
     Achieving, Approval, Gate, Halt, Note, Phase, Resolution, Run, Runbook, Step, Verdict, Watch,
 };
@@ -119,6 +120,17 @@ pub struct WhatsAppSendFailures {
     pub on: Platform,
     /// What it was told.
     pub input: Input,
+}
+
+/// Writes the failed targets of one campaign to a file of the run: the export alone, for services that want it without
+/// the runbook. Returns the file and how many rows it has.
+pub async fn export_failed_targets(
+    on: &Platform,
+    campaign: CampaignId,
+) -> Result<(Artifact, u64), PortError> {
+    let campaign = Paused { campaign, name: campaign.to_string(), by_us: false, queue_stopped: false };
+    let exported = ExportFailedTargets::of(on, &campaign).write().await?;
+    Ok((exported.artifact, exported.rows))
 }
 
 /// What has been done so far, for the record at the end, whichever way it ends.
