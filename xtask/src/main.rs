@@ -1,5 +1,7 @@
 //! The handful of commands of this project: `cargo xtask test` is what CI runs.
 
+mod scan_bench;
+
 use std::process::{Command, ExitCode, Stdio};
 
 fn main() -> ExitCode {
@@ -7,9 +9,11 @@ fn main() -> ExitCode {
         Some("test") => test(),
         Some("walk") => walk_everything(),
         Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]),
+        Some("scan-bench") => scan_bench::run(),
+        Some("export-bench") => cargo(&["bench", "-p", "allclear", "--bench", "export"], &[]),
         _ => {
             eprintln!(
-                "cargo xtask test   everything that CI checks\ncargo xtask walk   every mutating system call, about half an hour\ncargo xtask bench  durable steps a second, beside the disk's own rate"
+                "cargo xtask test   everything that CI checks\ncargo xtask walk   every mutating system call, about half an hour\ncargo xtask bench  durable steps a second, beside the disk's own rate\ncargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB\ncargo xtask export-bench  a million failed targets from paged HTTP, beside a script"
             );
             return ExitCode::from(2);
         }

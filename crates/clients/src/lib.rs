@@ -21,6 +21,7 @@
 //! | [`pagerduty`], [`slack`], [`provider`] | telling people |
 //! | [`webhooks`] | what services send to us, verified |
 //! | [`artifacts`] | files that a run leaves |
+//! | [`redemption_export`] | exported files of redemptions, and who redeemed twice |
 //! | [`sandbox`] | the sandbox's clock and controls |
 //!
 //! What it deliberately does not do: retry. A retry must know whether the effect may be repeated, and that is known
@@ -39,6 +40,7 @@ mod http;
 pub mod management;
 pub mod pagerduty;
 pub mod provider;
+pub mod redemption_export;
 pub mod sandbox;
 pub mod slack;
 pub mod supabase;

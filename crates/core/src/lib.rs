@@ -6,6 +6,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`campaign`], [`target`], [`voucher`], [`notification`], [`station`], [`incident`] | the domain |
+//! | [`redemption`] | which vouchers were redeemed more than once, among millions of rows |
 //! | [`policy`] | quiet hours, throttle, and when sending is safe |
 //! | [`redeem`], [`function`] | what stations tried, and edge functions with what they render |
 //! | [`phone`], [`money`] | values that protect themselves: numbers mask, amounts carry their unit |
@@ -44,6 +45,7 @@ pub mod platform;
 pub mod policy;
 pub mod ports;
 pub mod redeem;
+pub mod redemption;
 pub mod send_fault;
 pub mod station;
 pub mod target;

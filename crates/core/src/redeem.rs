@@ -1,6 +1,6 @@
 //! Redeeming: what stations tried, what came of it, and the history of one voucher.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -96,27 +96,6 @@ impl VoucherHistory {
     /// How many redemptions only repeat an earlier one.
     pub fn replays(&self) -> usize {
         self.redemptions.len() - self.times_redeemed()
-    }
-}
-
-/// Which vouchers were redeemed more than once, among millions of redemptions that pass by one at a time.
-#[derive(Debug, Clone, Default)]
-pub struct Repeats {
-    seen: HashSet<Uuid>,
-    repeated: BTreeSet<Uuid>,
-}
-
-impl Repeats {
-    /// Takes note of one redemption.
-    pub fn see(&mut self, id: Uuid) {
-        if !self.seen.insert(id) {
-            self.repeated.insert(id);
-        }
-    }
-
-    /// Those that were seen more than once, in order.
-    pub fn repeated(&self) -> Vec<Uuid> {
-        self.repeated.iter().copied().collect()
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::ports::{RedemptionLog, Vouchers};
-use allclear_core::redeem::{RedeemAttempt, RedeemOutcome, Repeats};
+use allclear_core::redeem::{RedeemAttempt, RedeemOutcome};
+use allclear_core::redemption::Repeats;
 use allclear_core::{Platform, PortError, VoucherId};
 use allclear_engine::{Evidence, Observation, Probe};
 use async_trait::async_trait;
@@ -125,7 +126,7 @@ impl Anomalies {
 
     /// Vouchers with more than one redemption, told apart by their whole history.
     async fn repeats(&self, since: Timestamp, found: &mut Found) -> Result<(), PortError> {
-        let mut repeats = Repeats::default();
+        let mut repeats = Repeats::with_capacity(PAGE as usize);
         let mut after = None;
         loop {
             let page = self.log.redemptions(since, after, PAGE).await?;
@@ -136,8 +137,8 @@ impl Anomalies {
                 repeats.see(seen.voucher.0);
             }
         }
-        for id in repeats.repeated() {
-            let voucher = VoucherId(id);
+        // Candidates: a fingerprint can collide, so each one's whole history decides.
+        for voucher in repeats.repeated() {
             let history = self.log.history(voucher).await?;
             if history.times_redeemed() > 1 {
                 found.doubles.push(voucher);
@@ -251,14 +252,14 @@ impl Probe for KeyUse {
     /// voucher is a repetition, which is what keys are for.
     async fn observe(&self, now: Timestamp) -> Result<Observation<Vec<Collision>>, PortError> {
         let since = window_start(&self.input, now);
-        let mut repeats = Repeats::default();
+        let mut repeats = Repeats::with_capacity(PAGE as usize);
         let attempts = each_attempt(&*self.log, since, |attempt| {
             if let Some((_, key)) = used(attempt) {
                 repeats.see(key);
             }
         })
         .await?;
-        let repeated: BTreeSet<Uuid> = repeats.repeated().into_iter().collect();
+        let repeated: BTreeSet<Uuid> = repeats.repeated().into_iter().map(|id| id.0).collect();
         let mut by_key: BTreeMap<Uuid, Collision> = BTreeMap::new();
         if !repeated.is_empty() {
             each_attempt(&*self.log, since, |attempt| {
