@@ -43,7 +43,7 @@ fn tell(what: &str, measured: &[Measured]) {
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     match sorted.get(sorted.len() / 2) {
         Some((seconds, mib, doubles)) => {
-            println!("{what:<28} {seconds:.2} s  {mib:>4} MiB  {doubles} doubles")
+            println!("{what:<28} {seconds:.2} s  {mib:>4} MiB  {doubles} doubles");
         }
         None => println!("{what:<28} NOT MEASURED: it failed"),
     }

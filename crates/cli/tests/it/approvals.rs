@@ -15,16 +15,18 @@ fn double_redemption() -> serde_json::Value {
 /// Starts the run as kim, waiting at its gates, and returns when it asks.
 fn waiting_run(desk: &Desk) -> Child {
     let args = ["run", "station-redeem-anomalies", "--yes", "--wait"];
-    let child = desk.command(Path::new(ALLCLEAR), &args).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        desk.command(Path::new(ALLCLEAR), &args).stderr(std::process::Stdio::null()).spawn().unwrap();
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(30) {
-        let report = stdout(&desk.call(&["report", "@last"]));
-        if report.contains("the run asked") {
-            return child;
+    while !stdout(&desk.call(&["report", "@last"])).contains("the run asked") {
+        if began.elapsed() > Duration::from_secs(30) {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the run does not come to its gate");
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("the run does not come to its gate");
+    child
 }
 
 fn answer_as(desk: &Desk, name: &str) -> i32 {

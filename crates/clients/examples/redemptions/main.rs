@@ -36,7 +36,8 @@ fn make(count: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let (mut csv, mut ndjson) = (create("events.csv")?, create("events.ndjson")?);
     let events = Events::new(SEED, count);
     events.write(&mut csv, &mut ndjson)?;
-    (csv.flush()?, ndjson.flush()?);
+    csv.flush()?;
+    ndjson.flush()?;
     let mut truth = create("truth.txt")?;
     for (voucher, kind) in events.truth() {
         writeln!(truth, "{} {voucher}", word(kind))?;
