@@ -77,3 +77,15 @@ async fn telling_that_fails_is_noted_and_holds_nothing_up() {
         assert_eq!(finished.outcome, Outcome::Verified, "{lie}: {}", finished.says);
     }
 }
+
+#[tokio::test]
+async fn a_lost_audit_row_is_never_verified_whatever_the_runbook() {
+    for scenario in [Scenario::Stalled, Scenario::DoubleRedemption, Scenario::WrongScope] {
+        for profile in [Profile::AsIs, Profile::Target] {
+            let faults = FaultSet::of(profile).with(Fault::AuditWriteLost);
+            let scene = Scene::of(WorldSpec { profile, faults: Some(faults), ..small(scenario) }).await;
+            let (_, finished) = scene.plan_and_run().await;
+            assert_eq!(finished.outcome, Outcome::Refuted, "{scenario:?} {profile:?}: {}", finished.says);
+        }
+    }
+}

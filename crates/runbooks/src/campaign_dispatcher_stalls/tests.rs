@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use allclear_core::campaign::CampaignChange;
 use allclear_core::function::{DeployedFunction, FunctionCalls, FunctionStatus};
 use allclear_core::policy::StoredPolicy;
 use allclear_core::ports::*;
@@ -37,6 +38,8 @@ struct World {
     status: Arc<Mutex<(CampaignStatus, Option<Timestamp>)>>,
     dispatcher: Dispatcher,
     quiet: (&'static str, &'static str),
+    /// Whether somebody started the campaign a short while ago.
+    started_before: bool,
 }
 
 fn start() -> Timestamp {
@@ -56,6 +59,7 @@ fn stalled() -> World {
             sent_twice: 0,
         },
         quiet: ("22:00", "06:00"),
+        started_before: false,
     }
 }
 
@@ -73,7 +77,12 @@ impl World {
         mock.expect_running().returning(move || Ok(vec![campaign(status.lock().unwrap().0.clone())]));
         let status = Arc::clone(&self.status);
         mock.expect_find().returning(move |_| Ok(campaign(status.lock().unwrap().0.clone())));
-        mock.expect_changes_since().returning(|_, _| Ok(vec![]));
+        let started_before = self.started_before;
+        mock.expect_changes_since().returning(move |_, since| {
+            let at = since + Duration::from_mins(1);
+            let change = CampaignChange { action: "campaign_start".into(), ours: true, at };
+            Ok(if started_before { vec![change] } else { vec![] })
+        });
         let moves = |to: CampaignStatus, call: &'static str| {
             let (status, calls, clock) =
                 (Arc::clone(&self.status), self.calls.clone(), Arc::clone(&self.clock));
@@ -226,6 +235,16 @@ async fn messages_that_went_out_already_keep_a_campaign_paused() {
     let (outcome, says) = world.run(Input::default()).await;
     assert_eq!(outcome, Outcome::Refused, "{says}");
     assert_eq!(world.calls.all(), ["pause", "audit incident_resolution"]);
+}
+
+#[tokio::test]
+async fn a_stall_that_came_back_within_half_an_hour_is_not_replayed_without_a_person() {
+    let mut world = stalled();
+    world.started_before = true;
+    let runbook = CampaignDispatcherStalls { on: world.platform(), input: Input::default() };
+    let finished = mocked::run(&runbook, Arc::clone(&world.clock), Arc::new(Nobody)).await;
+    assert_eq!(finished.outcome, Outcome::WaitingForHuman, "{}", finished.says);
+    assert_eq!(world.calls.all(), ["pause"]);
 }
 
 #[tokio::test]

@@ -270,6 +270,16 @@ async fn what_is_no_clear_case_is_left_to_a_person() {
 }
 
 #[tokio::test]
+async fn a_run_replaces_twenty_vouchers_at_most() {
+    let world =
+        (1..=22).fold(world(), |world, n| world.redeemed(voucher(n, VoucherStatus::Redeemed), &["a", "b"]));
+    let (outcome, says) = world.run().await;
+    assert_eq!(outcome, Outcome::Unverified, "{says}");
+    let released = world.calls.all().iter().filter(|call| *call == "release").count();
+    assert_eq!((released, says.matches("a run replaces 20 at most").count()), (20, 2), "{says}");
+}
+
+#[tokio::test]
 async fn a_voucher_that_has_a_replacement_gets_no_second_one() {
     let other = Voucher { replaces: Some(id(1)), ..voucher(9, VoucherStatus::Issued) };
     let world = world().redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "b"]);

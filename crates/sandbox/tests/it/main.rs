@@ -52,6 +52,10 @@ impl InBox {
         request.send().await.unwrap()
     }
 
+    async fn admin_path(&self, path: &str, action: &str, body: Value) -> Response {
+        self.admin(&format!("{path}/{action}"), body).await
+    }
+
     async fn rows(&self, path: &str) -> Vec<Value> {
         self.rest(Method::GET, path, "", None).await.json().await.unwrap()
     }
@@ -168,4 +172,131 @@ async fn an_unknown_admin_route_is_a_page_and_a_session_is_needed() {
     assert!(unknown.headers()["content-type"].to_str().unwrap().contains("html"));
     let closed = world.client.get(format!("{base}/admin/api/settings")).send().await.unwrap();
     assert_eq!(closed.status(), 401);
+}
+
+/// A voucher as the database has it.
+async fn voucher(world: &InBox, filter: &str) -> Value {
+    world.rows(&format!("vouchers?{filter}&order=id&limit=1")).await[0].clone()
+}
+
+impl InBox {
+    async fn station(&self) -> String {
+        let url = format!("{}/admin/api/station/login", self.sandbox.base_url());
+        let login = json!({ "stationCode": "ST000", "passcode": "ST000" });
+        let answer: Value = self.client.post(url).json(&login).send().await.unwrap().json().await.unwrap();
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    async fn redeem(&self, token: &str, key: Option<&str>, code: &Value) -> (u16, Value) {
+        let url = format!("{}/admin/api/station/redeem", self.sandbox.base_url());
+        let mut request =
+            self.client.post(url).bearer_auth(token).json(&json!({ "voucherCode": code, "method": "code" }));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn a_station_redeems_once_and_a_key_is_for_one_voucher() {
+    let world = InBox::healthy().await;
+    let token = world.station().await;
+    let open = world.rows("vouchers?status=eq.issued&station_scope=is.null&order=id&limit=2").await;
+    let (first, second) = (&open[0]["code5"], &open[1]["code5"]);
+    assert_eq!(world.redeem(&token, None, first).await.0, 400, "a key is required");
+    assert_eq!(world.redeem("nobody", Some("k"), first).await.0, 401);
+    assert_eq!(world.redeem(&token, Some("k"), &json!("NOSUC")).await.0, 404);
+    for _ in 0..2 {
+        let (status, answer) = world.redeem(&token, Some("k"), first).await;
+        assert_eq!((status, answer["status"].as_str()), (200, Some("redeemed")), "the same request again");
+    }
+    assert_eq!(world.redeem(&token, Some("other"), first).await.1["status"], "already_redeemed");
+    let redemptions =
+        world.rows(&format!("voucher_redemptions?voucher_id=eq.{}", open[0]["id"].as_str().unwrap())).await;
+    assert_eq!(redemptions.len(), 1);
+    assert_eq!(
+        world.redeem(&token, Some("k"), second).await.1["status"],
+        "redeemed",
+        "same key, other voucher"
+    );
+
+    let collides =
+        InBox::of(spec(Scenario::Healthy, FaultSet::none().with(Fault::StationKeyCollision))).await;
+    let token = collides.station().await;
+    collides.redeem(&token, Some("k"), first).await;
+    let (_, answer) = collides.redeem(&token, Some("k"), second).await;
+    assert_eq!(answer["voucherId"], open[0]["id"], "the first voucher's answer for the second: the wart");
+}
+
+#[tokio::test]
+async fn a_voucher_changes_only_if_it_is_as_expected_and_one_at_a_time() {
+    let world = InBox::healthy().await;
+    let row = voucher(&world, "status=eq.redeemed").await;
+    let (id, seen) = (row["id"].as_str().unwrap(), row["updated_at"].as_str().unwrap());
+    let prefer = "return=minimal, count=exact, handling=strict, max-affected=1";
+    let change = Some(json!({ "status": "void" }));
+    let count = |response: &Response| response.headers()["content-range"].to_str().unwrap().to_owned();
+    let filter = format!("vouchers?id=eq.{id}&status=eq.redeemed&updated_at=eq.{}", seen.replace('+', "%2B"));
+    let stale =
+        world.rest(Method::PATCH, &filter.replace("eq.redeemed", "eq.issued"), prefer, change.clone()).await;
+    assert_eq!(count(&stale), "*/0");
+    let done = world.rest(Method::PATCH, &filter, prefer, change.clone()).await;
+    assert_eq!(count(&done), "*/1");
+    let again = world.rest(Method::PATCH, &filter, prefer, change.clone()).await;
+    assert_eq!(count(&again), "*/0", "its time has moved");
+    let many = world.rest(Method::PATCH, "vouchers?status=eq.issued", prefer, change).await;
+    assert_eq!(many.status(), 400);
+    let odd = world.rest(Method::PATCH, &filter, prefer, Some(json!({ "status": "banana" }))).await;
+    assert_eq!(odd.status(), 400);
+}
+
+#[tokio::test]
+async fn the_target_profile_voids_and_replaces_as_its_contract_says() {
+    let world = InBox::healthy().await;
+    let redeemed = voucher(&world, "status=eq.redeemed").await;
+    let path = format!("/api/vouchers/{}", redeemed["id"].as_str().unwrap());
+    let void = |body: Value| world.admin_path(&path, "void", body);
+    assert_eq!(void(json!({ "reason": "x", "expectedStatus": "redeemed" })).await.status(), 409);
+    assert_eq!(
+        void(json!({ "reason": "double_redemption", "expectedStatus": "issued", "secondApprover": "lea" }))
+            .await
+            .status(),
+        409
+    );
+    let allowed =
+        json!({ "reason": "double_redemption", "expectedStatus": "redeemed", "secondApprover": "lea" });
+    assert_eq!(void(allowed).await.status(), 200);
+    assert_eq!(world.admin_path(&path, "replace", json!({})).await.status(), 400, "a key is required");
+}
+
+#[tokio::test]
+async fn the_host_of_functions_takes_a_deployment_and_names_what_is_wrong_with_others() {
+    let world = InBox::of(spec(Scenario::PreviewRemoved, FaultSet::none())).await;
+    let base =
+        format!("{}/supabase-management/v1/projects/{}", world.sandbox.base_url(), allclear_sandbox::PROJECT);
+    let get = |path: &str, token: &str| world.client.get(format!("{base}/{path}")).bearer_auth(token).send();
+    assert_eq!(get("functions/voucher-preview", "expired").await.unwrap().status(), 401);
+    let missing = get("functions/voucher-preview", allclear_sandbox::MANAGEMENT_TOKEN).await.unwrap();
+    assert_eq!(
+        (missing.status().as_u16(), missing.headers()["x-ratelimit-limit"].to_str().unwrap()),
+        (404, "120")
+    );
+    let deploy = |entrypoint: &str| {
+        let metadata = json!({ "entrypoint_path": entrypoint }).to_string();
+        let file = reqwest::multipart::Part::bytes(b"code".to_vec()).file_name("index.ts");
+        let form = reqwest::multipart::Form::new().text("metadata", metadata).part("file", file);
+        let url = format!("{base}/functions/deploy?slug=voucher-preview");
+        world.client.post(url).bearer_auth(allclear_sandbox::MANAGEMENT_TOKEN).multipart(form).send()
+    };
+    assert_eq!(deploy("other.ts").await.unwrap().status(), 400);
+    assert_eq!(deploy("index.ts").await.unwrap().status(), 201);
+    let there: Value = get("functions/voucher-preview", allclear_sandbox::MANAGEMENT_TOKEN)
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!((there["status"].as_str(), there["version"].as_u64()), (Some("ACTIVE"), Some(1)));
 }
