@@ -10,6 +10,7 @@ mod pagerduty;
 mod prism;
 mod slack;
 mod specs;
+mod supabase;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,12 @@ fn main() -> ExitCode {
         trial("pagerduty", folder.as_ref(), |folder| {
             run(pagerduty::calls_are_legal_and_every_answer_has_a_meaning(folder))
         }),
+        trial("supabase", folder.as_ref(), |folder| {
+            run(supabase::calls_are_legal_and_every_answer_has_a_meaning(folder))
+        }),
+        trial("supabase_recorded", folder.as_ref(), |folder| {
+            run(supabase::every_recorded_reply_has_a_meaning(folder))
+        }),
         trial("slack", folder.as_ref(), |folder| run(slack::every_error_word_has_a_meaning(folder))),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -60,6 +67,8 @@ fn platform(point: impl FnOnce(&mut Endpoints)) -> Platform {
     let mut settings =
         allclear_clients::sandbox::settings(NOBODY, folder).expect("the sandbox's settings are valid");
     settings.timeout = Duration::from_secs(30);
+    // A project's ref as the vendor's description has it.
+    "abcdefghijklmnopqrst".clone_into(&mut settings.supabase_project);
     point(&mut settings.endpoints);
     let start = "2026-11-23T09:00:00Z".parse().expect("a valid time");
     let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at(start));

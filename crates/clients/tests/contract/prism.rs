@@ -13,13 +13,14 @@ use serde_json::Value;
 
 const VERSION: &str = "5.16.0";
 /// It has taken 14 seconds on a small machine.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// A running Prism. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Prism {
     child: Child,
     pub(crate) base: String,
+    spec: PathBuf,
     log: PathBuf,
 }
 
@@ -42,7 +43,7 @@ impl Prism {
             .stdout(out)
             .spawn()
             .map_err(|error| format!("node cannot be started: {error}"))?;
-        let mut prism = Self { child, base: format!("http://127.0.0.1:{port}"), log };
+        let mut prism = Self { child, base: format!("http://127.0.0.1:{port}"), spec: file, log };
         prism.wait_for(port)?;
         Ok(prism)
     }
@@ -86,6 +87,8 @@ impl Drop for Prism {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_file(&self.spec);
+        let _ = fs::remove_file(&self.log);
     }
 }
 

@@ -55,8 +55,12 @@ fn words(folder: &Path, method: &str) -> Vec<String> {
 pub(crate) async fn every_error_word_has_a_meaning(folder: &Path) -> Check {
     let front = Front::start(Then::Answer(String::new())).await;
     let platform = platform(|endpoints| endpoints.slack.clone_from(&front.base));
-    let message =
-        ChatMessage { channel: "#ops".to_owned(), text: "hello".to_owned(), marker: "run-1/1".to_owned() };
+    let message = ChatMessage {
+        channel: "#ops".to_owned(),
+        text: "hello".to_owned(),
+        about: "campaign c".to_owned(),
+        marker: "run-1/1".to_owned(),
+    };
     let mut wrong = Vec::new();
     for (method, writes) in [("chat.postMessage", true), ("conversations.history", false)] {
         let listed = words(folder, method);
