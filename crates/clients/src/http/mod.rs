@@ -68,7 +68,10 @@ impl Part {
 fn form(parts: Vec<Part>) -> reqwest::multipart::Form {
     parts.into_iter().fold(reqwest::multipart::Form::new(), |form, part| {
         let body = reqwest::multipart::Part::bytes(part.content);
-        form.part(part.name, if let Some(file) = part.file { body.file_name(file) } else { body })
+        let Some(file) = part.file else { return form.part(part.name, body) };
+        // A file is told from a field by its type, and some servers cannot read a file without one.
+        let body = body.file_name(file).mime_str("application/octet-stream").expect("a valid media type");
+        form.part(part.name, body)
     })
 }
 

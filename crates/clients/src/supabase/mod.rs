@@ -89,10 +89,14 @@ impl Supabase {
 
     async fn checked(&self, call: Call) -> Result<Reply> {
         let reply = self.http.send(call).await?;
-        if reply.is_success() {
-            return Ok(reply);
+        if !reply.is_success() {
+            return Err(classify(&reply));
         }
-        Err(classify(&reply))
+        // Many answers say everything with their status. One that comes with a page is not PostgREST's.
+        if reply.header("content-type").is_some_and(|kind| kind.contains("html")) {
+            return Err(reply.unusable("it answers with a page"));
+        }
+        Ok(reply)
     }
 }
 

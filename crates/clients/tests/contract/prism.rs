@@ -1,0 +1,130 @@
+//! Prism, a server that answers as an OpenAPI description says and refuses what it does not allow. It comes from npm and is
+//! installed under the target folder when it is not there.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const VERSION: &str = "5.16.0";
+/// It has taken 14 seconds on a small machine.
+const START: Duration = Duration::from_mins(2);
+
+/// A running Prism. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Prism {
+    child: Child,
+    pub(crate) base: String,
+    spec: PathBuf,
+    log: PathBuf,
+}
+
+impl Prism {
+    /// Serves a description on a free loopback port.
+    pub(crate) fn serve(name: &str, spec: &Value) -> Result<Self, String> {
+        let program = installed()?;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let file = folder.join(format!("{name}-{}.json", std::process::id()));
+        let log = folder.join(format!("{name}-{}.log", std::process::id()));
+        fs::write(&file, spec.to_string()).map_err(|error| error.to_string())?;
+        let port = free_port().map_err(|error| error.to_string())?;
+        let out = File::create(&log).map_err(|error| error.to_string())?;
+        let child = Command::new("node")
+            .arg(program)
+            .args(["mock", "-h", "127.0.0.1", "-p", &port.to_string()])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stderr(out.try_clone().map_err(|error| error.to_string())?)
+            .stdout(out)
+            .spawn()
+            .map_err(|error| format!("node cannot be started: {error}"))?;
+        let mut prism = Self { child, base: format!("http://127.0.0.1:{port}"), spec: file, log };
+        prism.wait_for(port)?;
+        Ok(prism)
+    }
+
+    fn wait_for(&mut self, port: u16) -> Result<(), String> {
+        let step = Duration::from_millis(100);
+        for _ in 0..START.as_millis() / step.as_millis() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("Prism ended with {status}:\n{}", self.said()));
+            }
+            std::thread::sleep(step);
+        }
+        Err(format!("Prism did not start within {START:?}:\n{}", self.said()))
+    }
+
+    /// What it logged: which part of the contract was broken.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// A request that no client of ours would make.
+    pub(crate) fn raw(&self, method: &str, path: &str, headers: &str, body: &str) -> u16 {
+        let authority = self.base.trim_start_matches("http://");
+        let mut socket = TcpStream::connect(authority).expect("Prism listens");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n{headers}content-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        socket.write_all(request.as_bytes()).expect("Prism reads");
+        let mut reply = String::new();
+        socket.read_to_string(&mut reply).expect("Prism answers");
+        reply.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("an HTTP status")
+    }
+}
+
+impl Drop for Prism {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.spec);
+        let _ = fs::remove_file(&self.log);
+    }
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Prism's program, installed once.
+fn installed() -> Result<PathBuf, String> {
+    static DONE: OnceLock<Mutex<Option<Result<PathBuf, String>>>> = OnceLock::new();
+    let mut done = DONE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    done.get_or_insert_with(install).clone()
+}
+
+fn install() -> Result<PathBuf, String> {
+    let node = Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !node.is_ok_and(|status| status.success()) {
+        return Err(
+            "Node.js is needed for the contract tests; install it (node and npm), then try again".to_owned()
+        );
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prism-{VERSION}"));
+    let program = folder.join("node_modules/@stoplight/prism-cli/dist/index.js");
+    if program.is_file() {
+        return Ok(program);
+    }
+    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let output = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix"])
+        .arg(&folder)
+        .arg(format!("@stoplight/prism-cli@{VERSION}"))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("npm is needed for the contract tests and cannot be started: {error}"))?;
+    if output.status.success() && program.is_file() {
+        return Ok(program);
+    }
+    Err(format!("npm could not install Prism:\n{}", String::from_utf8_lossy(&output.stderr)))
+}

@@ -1,0 +1,216 @@
+//! Every method of every port that talks to a service.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use allclear_core::function::{Bundle, Preview};
+use allclear_core::notification::NotificationId;
+use allclear_core::policy::{QuietHours, SendPolicy};
+use allclear_core::ports::{AuditRow, ChatMessage, NewReplacement, NewVoucherEvent, Page, Ticket};
+use allclear_core::station::StationId;
+use allclear_core::target::TargetRange;
+use allclear_core::voucher::{AsSeen, Voucher};
+use allclear_core::{CampaignId, Platform, PortError, VoucherId};
+use jiff::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
+
+/// What a call found, where it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Good {
+    /// It did what it is for.
+    Done,
+    /// It says in its own words what is wrong: a preview that fails is an answer about previews.
+    Diagnosed,
+}
+
+type Outcome = Pin<Box<dyn Future<Output = Result<Good, PortError>> + Send>>;
+
+/// One method.
+#[derive(Clone, Copy)]
+pub(crate) struct Method {
+    /// `Port::method`.
+    pub(crate) name: &'static str,
+    pub(crate) call: fn(Platform, Arc<Scene>) -> Outcome,
+}
+
+/// What the world has for the methods to be about.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    campaign: CampaignId,
+    voucher: Voucher,
+    seen: AsSeen,
+    failed: Vec<NotificationId>,
+    station: Uuid,
+    bundle: Bundle,
+    since: Timestamp,
+    later: Timestamp,
+}
+
+impl Scene {
+    pub(crate) async fn of(platform: &Platform, since: Timestamp) -> Self {
+        let campaign = platform.campaigns.running().await.unwrap()[0].id;
+        let voucher = platform.vouchers.newest_redeemable().await.unwrap().unwrap();
+        let voucher = platform.vouchers.find(voucher).await.unwrap();
+        let seen = AsSeen { status: voucher.status.clone(), updated_at: voucher.updated_at };
+        Self {
+            campaign,
+            seen,
+            failed: vec![NotificationId(Uuid::from_u128(3))],
+            station: Uuid::from_u128(1),
+            bundle: platform.functions.bundle("voucher-preview").await.unwrap(),
+            voucher,
+            since,
+            later: since + std::time::Duration::from_hours(1),
+        }
+    }
+
+    fn replacement(&self) -> NewReplacement {
+        NewReplacement {
+            id: VoucherId(Uuid::from_u128(7)),
+            original: self.voucher.id,
+            amount: self.voucher.amount.clone(),
+            msisdn: "+250788000001".parse().unwrap(),
+            station_scope: None,
+            campaign: None,
+            held_by: "run".to_owned(),
+        }
+    }
+}
+
+macro_rules! methods {
+    ($($name:literal: |$platform:ident, $scene:ident| $call:expr),* $(,)?) => {
+        &[$(Method {
+            name: $name,
+            call: |$platform, $scene| Box::pin(async move {
+                let _ = &$scene;
+                $call.await.map(|_| Good::Done)
+            }),
+        }),*]
+    };
+}
+
+/// All of them, but for the one that has more to say than that it failed.
+const PLAIN: &[Method] = methods! {
+    "Campaigns::running": |p, s| p.campaigns.running(),
+    "Campaigns::find": |p, s| p.campaigns.find(s.campaign),
+    "Campaigns::pause": |p, s| p.campaigns.pause(s.campaign),
+    "Campaigns::start": |p, s| p.campaigns.start(s.campaign),
+    "Campaigns::stop": |p, s| p.campaigns.stop(s.campaign),
+    "Campaigns::changes_since": |p, s| p.campaigns.changes_since(s.campaign, s.since),
+    "Targets::failed": |p, s| p.targets.failed(s.campaign, TargetRange::default(), 5),
+    "Targets::count_failed": |p, s| p.targets.count_failed(s.campaign),
+    "Targets::progress": |p, s| p.targets.progress(s.campaign),
+    "SendQueue::pending": |p, s| p.send_queue.pending(s.campaign),
+    "SendQueue::depth": |p, s| p.send_queue.depth(s.campaign, s.since),
+    "SendQueue::sent_but_pending": |p, s| p.send_queue.sent_but_pending(s.campaign),
+    "SendQueue::skipped": |p, s| p.send_queue.skipped(s.campaign),
+    "SendQueue::skip_pending": |p, s| p.send_queue.skip_pending(s.campaign),
+    "SendQueue::restore_skipped": |p, s| p.send_queue.restore_skipped(s.campaign),
+    "SendQueue::due_before": |p, s| p.send_queue.due_before(s.campaign, s.later),
+    "SendQueue::postpone": |p, s| p.send_queue.postpone(s.campaign, s.later),
+    "SendLog::tally": |p, s| p.send_log.tally(Some(s.campaign), s.since),
+    "SendLog::to_number": |p, s| async move { p.send_log.to_number(&p.sender.canary_number(), s.since).await },
+    "Notifications::tally": |p, s| p.notifications.tally(s.since),
+    "Notifications::failed": |p, s| p.notifications.failed(s.since, 2),
+    "Notifications::still_failed": |p, s| p.notifications.still_failed(&s.failed),
+    "Notifications::retry": |p, s| p.notifications.retry(&s.failed),
+    "PolicyStore::read": |p, s| p.policy.read(),
+    "PolicyStore::write": |p, s| async move {
+        let quiet_hours = QuietHours::parse("22:00", "06:00").unwrap();
+        p.policy.write(&SendPolicy { quiet_hours, throttle_per_minute: 60 }).await
+    },
+    "Sender::send_canary": |p, s| p.sender.send_canary("marker"),
+    "WhatsAppAccount::health": |p, s| p.whatsapp.health(),
+    "Provider::open_ticket": |p, s| async move {
+        p.provider.open_ticket(&Ticket { subject: "s".to_owned(), body: "b".to_owned() }).await
+    },
+    "Chat::post": |p, s| async move {
+        let word = || "x".to_owned();
+        p.chat.post(&ChatMessage { channel: "#ops".to_owned(), text: word(), about: word(), marker: word() }).await
+    },
+    "Chat::find": |p, s| p.chat.find("#ops", "none"),
+    "Paging::trigger": |p, s| async move {
+        let word = || "x".to_owned();
+        p.paging.trigger(&Page { dedup_key: word(), summary: word(), source: word(), details: word() }).await
+    },
+    "Paging::find": |p, s| p.paging.find("x"),
+    "Paging::resolve": |p, s| p.paging.resolve("x"),
+    "AuditLog::insert": |p, s| async move {
+        let word = || "x".to_owned();
+        let (action, target_table, target_id) = (word(), word(), word());
+        p.audit.insert(&AuditRow { id: Uuid::from_u128(9), action, target_table, target_id, diff: json!({}) }).await
+    },
+    "AuditLog::find": |p, s| p.audit.find(Uuid::from_u128(9)),
+    "StatusPage::lights": |p, s| p.status_page.lights(),
+    "Vouchers::find": |p, s| p.vouchers.find(s.voucher.id),
+    "Vouchers::newest_redeemable": |p, s| p.vouchers.newest_redeemable(),
+    "Vouchers::without_picture": |p, s| p.vouchers.without_picture(s.since, 5),
+    "Vouchers::set_scope": |p, s| p.vouchers.set_scope(s.voucher.id, &s.seen, StationId(s.station)),
+    "Replacements::of": |p, s| p.replacements.of(s.voucher.id),
+    "Replacements::reserve": |p, s| async move { p.replacements.reserve(&s.replacement()).await },
+    "Replacements::void_original":
+        |p, s| p.replacements.void_original(s.voucher.id, &s.seen, VoucherId(Uuid::from_u128(7))),
+    "Replacements::release": |p, s| p.replacements.release(s.voucher.id, "run"),
+    "RedemptionLog::redemptions": |p, s| p.redemptions.redemptions(s.since, None, 5),
+    "RedemptionLog::attempts": |p, s| p.redemptions.attempts(s.since, None, 5),
+    "RedemptionLog::history": |p, s| p.redemptions.history(s.voucher.id),
+    "RedemptionLog::add_event": |p, s| async move {
+        let (id, kind) = (Uuid::from_u128(11), "note".to_owned());
+        p.redemptions.add_event(&NewVoucherEvent { id, voucher: s.voucher.id, kind, context: json!({}) }).await
+    },
+    "Stations::look_up": |p, s| p.stations.look_up(s.station),
+    "Stations::named": |p, s| p.stations.named("x"),
+    "FunctionHost::find": |p, s| p.functions.find("voucher-preview"),
+    "FunctionHost::calls_since": |p, s| p.functions.calls_since("voucher-preview", s.since),
+    "FunctionHost::deploy": |p, s| p.functions.deploy("voucher-preview", &s.bundle),
+};
+
+/// Every method.
+pub(crate) fn all() -> Vec<Method> {
+    let preview = Method {
+        name: "VoucherPreviews::preview",
+        call: |platform, scene| {
+            Box::pin(async move {
+                Ok(match platform.previews.preview(scene.voucher.id).await? {
+                    Preview::Rendered { .. } => Good::Done,
+                    Preview::Failed { .. } => Good::Diagnosed,
+                })
+            })
+        },
+    };
+    PLAIN.iter().copied().chain([preview]).collect()
+}
+
+/// Methods that talk to no service: files of this machine.
+const LOCAL: &[&str] = &[
+    "Artifacts::create",
+    "Artifacts::find",
+    "ArtifactWriter::append",
+    "ArtifactWriter::finish",
+    "FunctionHost::bundle",
+];
+
+/// The methods of the ports as their source has them: a new one must come into the table.
+pub(crate) fn in_source() -> Vec<String> {
+    let sources = [
+        include_str!("../../../core/src/ports.rs"),
+        include_str!("../../../core/src/ports/functions.rs"),
+        include_str!("../../../core/src/ports/vouchers.rs"),
+    ];
+    let mut names = Vec::new();
+    for source in sources {
+        let mut port = "";
+        for line in source.lines().map(str::trim) {
+            if let Some(rest) = line.strip_prefix("pub trait ") {
+                port = rest.split(':').next().unwrap_or_default();
+            } else if let Some(rest) = line.strip_prefix("async fn ") {
+                let method = rest.split(['(', '<']).next().unwrap_or_default();
+                names.push(format!("{port}::{method}"));
+            }
+        }
+    }
+    names.retain(|name| !LOCAL.contains(&name.as_str()));
+    names
+}
