@@ -90,7 +90,7 @@ pub use effect::{
     Applied, Change, Effect, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled, Repeat,
     Verdict,
 };
-pub use gate::{Answer, Approval, Approvers, Choice, Gate, Question};
+pub use gate::{Answer, Approval, Approvers, Choice, Gate, Question, Standing, Typed};
 pub use humans::{Attention, AutoApprove, Elsewhere, Humans, Nobody};
 pub use journal::{Entry, Event, Note};
 pub use memory::MemoryJournal;

@@ -242,7 +242,7 @@ fn humans(global: &Global, run: &str, gates: &GatePolicy) -> Arc<dyn Humans> {
     if global.no_input || !std::io::stdin().is_terminal() {
         return Arc::new(Nobody);
     }
-    Arc::new(Terminal { operator: operator(global), run: run.to_owned() })
+    Arc::new(Terminal::new(operator(global), run.to_owned()))
 }
 
 /// Executes with the live view, writes the postmortem, and says how it ended.

@@ -131,7 +131,7 @@ pub struct Run {
     performed: HashSet<String>,
     /// Who started the run: not necessarily whoever took it up again.
     requester: String,
-    /// Who has it now.
+    /// Who has it now: whoever it was handed to last.
     holder: String,
     hand_overs: u32,
     repeats: u32,
@@ -186,13 +186,25 @@ impl Run {
         &self.requester
     }
 
-    /// Who has it now: whoever took it up last, or was handed it.
+    /// Who has it now: whoever it was handed to last, or started it.
     pub fn holder(&self) -> &str {
         &self.holder
     }
 
+    /// Whose approval of their own is none: who has it, and who took it up.
+    pub(crate) fn holders(&self) -> [&str; 2] {
+        [&self.holder, &self.terms.operator]
+    }
+
     pub(crate) fn was_started_by(&mut self, requester: String) {
+        self.holder.clone_from(&requester);
         self.requester = requester;
+        while let Some(entry) = self.seam.recorded(&handed_over_key(self.hand_overs + 1)) {
+            self.hand_overs += 1;
+            if let Event::HandedOver { to, .. } = &entry.event {
+                self.holder.clone_from(to);
+            }
+        }
     }
 
     /// The run's time: that of its latest entry, or of the wait that ended since. The same in every replay.
@@ -316,13 +328,8 @@ impl Run {
 
     /// Records that somebody else has the run from now on. Beside the procedure: a replay goes the same way.
     pub(crate) async fn hand_over(&mut self, from: String, to: String) -> Result<(), Halt> {
-        let key = loop {
-            self.hand_overs += 1;
-            let key = format!("{BESIDE}handed over {}", self.hand_overs);
-            if self.seam.recorded(&key).is_none() {
-                break key;
-            }
-        };
+        self.hand_overs += 1;
+        let key = handed_over_key(self.hand_overs);
         self.holder.clone_from(&to);
         self.record(&key, async move { Event::HandedOver { from, to } }).await.map(drop)
     }
@@ -416,6 +423,10 @@ pub(crate) fn key_of(step: &Step, subject: &str, round: u32) -> String {
 
 pub(crate) fn failed(step: &Step, error: PortError) -> Halt {
     Halt::Failed { step: step.id.to_owned(), error }
+}
+
+fn handed_over_key(count: u32) -> String {
+    format!("{BESIDE}handed over {count}")
 }
 
 fn halt_of(signal: Signal) -> Halt {

@@ -89,6 +89,10 @@ impl Choice for Doubt {
             Self::Stop => "it cannot be told; end the run here",
         }
     }
+
+    fn alone(self) -> bool {
+        self == Self::Stop
+    }
 }
 
 /// One effect of one run, with the names that its entries go by.

@@ -6,6 +6,7 @@
 //!
 //! Never put this file on the database that a runbook repairs.
 
+mod answers;
 mod commit;
 mod seam;
 
@@ -20,9 +21,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::Value;
 
+pub use answers::NotTaken;
 pub use seam::SqliteSeam;
 
-use crate::gate::Answer;
+use crate::gate::{Answer, Standing};
 use crate::journal::{Entry, Link, read_chain};
 use crate::outcome::Outcome;
 use crate::seam::SeamError;
@@ -67,6 +69,8 @@ CREATE TABLE IF NOT EXISTS signal (
     body TEXT NOT NULL
 );
 ";
+
+const SEND: &str = "INSERT INTO signal (run, gate, body) SELECT number, ?, ? FROM run WHERE id = ?";
 
 /// A run to begin.
 #[derive(Debug, Clone)]
@@ -211,22 +215,7 @@ impl Store {
 
     /// A run's journal as it is stored, unchecked.
     pub fn links(&self, run: &str) -> Result<Vec<Link>, SeamError> {
-        self.committer.read("reading a journal", |connection| {
-            let mut statement = connection.prepare_cached(
-                "WITH RECURSIVE chain (id, previous, body, hash) AS (
-                     SELECT entry.id, previous, body, hash FROM entry JOIN run ON entry.id = run.last WHERE run.id = ?
-                     UNION ALL
-                     SELECT entry.id, entry.previous, entry.body, entry.hash
-                     FROM chain JOIN entry ON entry.id = chain.previous
-                 )
-                 SELECT body, hash FROM chain ORDER BY id",
-            )?;
-            // A flipped byte may leave text that is no UTF-8; it must reach the chain's check and not fail here.
-            let links = statement.query_map([run], |row| {
-                Ok(Link { body: lossy(row.get_ref(0)?), hash: lossy(row.get_ref(1)?) })
-            })?;
-            links.collect()
-        })
+        self.committer.read("reading a journal", |connection| answers::links(connection, run))
     }
 
     /// All runs, newest first.
@@ -284,10 +273,32 @@ impl Store {
         }
     }
 
-    /// Puts an answer where the run finds it. Whether it counts is checked by the run.
-    pub fn answer(&self, run: &str, gate: &str, answer: &Answer) -> Result<(), SeamError> {
+    /// Puts an answer where the run finds it, if the gate is open and the answer counts as far as the store can tell:
+    /// checked against the journal in the same transaction, so of two people who answer at once one hears that it was
+    /// too late. `now` is the run's time. What was typed to confirm it is checked by the run.
+    pub fn answer(&self, run: &str, answer: &Answer, now: Timestamp) -> Result<(), NotTaken> {
         let body = serde_json::to_string(answer).expect("an answer is plain data");
-        self.send(run, gate, &body)
+        self.committer.with("handing an answer in", |connection| {
+            let transaction =
+                rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+            let links = answers::links(&transaction, run)?;
+            let waiting = answers::waiting(&transaction, run)?;
+            let gate = match answers::judge(&links, &waiting, answer, now) {
+                Ok(gate) => gate,
+                Err(why) => return Ok(Err(why)),
+            };
+            transaction.execute(SEND, params![gate, body, run])?;
+            transaction.commit()?;
+            Ok(Ok(()))
+        })?
+    }
+
+    /// What a run waits for people with, hand-overs that it has not recorded yet included.
+    pub fn standing(&self, run: &str) -> Result<Option<Standing>, SeamError> {
+        let (links, waiting) = self.committer.read("looking at a gate", |connection| {
+            Ok((answers::links(connection, run)?, answers::waiting(connection, run)?))
+        })?;
+        Ok(answers::standing(&read_chain(&links)?, &waiting))
     }
 
     /// Asks a run to end after the current effect is settled.
@@ -301,12 +312,8 @@ impl Store {
     }
 
     fn send(&self, run: &str, gate: &str, body: &str) -> Result<(), SeamError> {
-        self.committer.with("sending a signal", |connection| {
-            connection.execute(
-                "INSERT INTO signal (run, gate, body) SELECT number, ?, ? FROM run WHERE id = ?",
-                params![gate, body, run],
-            )
-        })?;
+        self.committer
+            .with("sending a signal", |connection| connection.execute(SEND, params![gate, body, run]))?;
         Ok(())
     }
 
@@ -339,10 +346,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         connection.execute_batch(SCHEMA)?;
     }
     Ok(())
-}
-
-fn lossy(value: rusqlite::types::ValueRef<'_>) -> String {
-    value.as_bytes().map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn json(text: &str) -> Value {

@@ -22,9 +22,9 @@ use crate::seam::{Recorded, Seam, SeamError, Signal, Woken};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What an abort is sent to: a gate that no procedure asks at.
-const ABORT: &str = "~abort";
+pub(super) const ABORT: &str = "~abort";
 /// What hand-overs are sent to: a body of two lines, from and to.
-const HAND_OVER: &str = "~hand-over";
+pub(super) const HAND_OVER: &str = "~hand-over";
 
 /// One incarnation of a run. Dropping it frees the run's lock.
 #[derive(Debug)]
@@ -90,6 +90,8 @@ impl SqliteSeam {
     /// The next signal for a gate, a hand-over, or an abort. An answer stays in the store until the entry that records it is
     /// committed, so a crash in between loses none; an abort stays until the run is over.
     fn next_signal(&mut self, gate: &str) -> Result<Option<Signal>, SeamError> {
+        // What was handed out before and not recorded is handed out again.
+        self.taken = None;
         let found = self.committer.read("looking for signals", |connection| {
             connection
                 .prepare_cached(
