@@ -5,6 +5,7 @@
 //! the same verbs look, predict and list, and change nothing.
 
 mod ask;
+mod doubt;
 mod observe;
 mod settle;
 mod until;
