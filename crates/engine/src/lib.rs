@@ -101,5 +101,5 @@ pub use quick::{Act, Look};
 pub use retry::RetryPolicy;
 pub use run::{Achieving, Check, Condition, Detach, Escalation, Observing, Run, Settled, Terms, Watch};
 pub use runbook::{Finished, Runbook, execute, plan};
-pub use seam::{Seam, SeamError};
+pub use seam::{Seam, SeamError, Stop};
 pub use step::{Phase, Step};

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::desk::{ALLCLEAR, Desk, stderr, stdout, world};
 
-fn desk() -> Desk {
+pub(crate) fn desk() -> Desk {
     Desk::with(&world(&json!({ "scenario": "outage", "minutes": 3 }), "as-is"))
 }
 
@@ -28,7 +28,7 @@ fn terminal() -> (File, OwnedFd) {
 }
 
 /// Something that ends with its test.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     said: std::path::PathBuf,
 }
@@ -41,19 +41,19 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(desk: &Desk, args: &[&str], stdin: impl Into<Stdio>) -> Self {
+    pub(crate) fn start(desk: &Desk, args: &[&str], stdin: impl Into<Stdio>) -> Self {
         let said = desk.folder().join("said");
         let mut command = desk.command(Path::new(ALLCLEAR), args);
         let child = command.stdin(stdin).stderr(File::create(&said).unwrap()).spawn().unwrap();
         Self { child, said }
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.said).unwrap()
     }
 
     /// Returns once it has said so.
-    fn until_said(&self, text: &str) {
+    pub(crate) fn until_said(&self, text: &str) {
         let began = Instant::now();
         while !self.said().contains(text) {
             assert!(began.elapsed() < Duration::from_secs(30), "it does not say `{text}`:\n{}", self.said());
@@ -61,7 +61,7 @@ impl Running {
         }
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -73,7 +73,7 @@ impl Running {
     }
 }
 
-const RUN: [&str; 3] = ["run", "whatsapp-send-failures", "--yes"];
+pub(crate) const RUN: [&str; 3] = ["run", "whatsapp-send-failures", "--yes"];
 
 #[test]
 fn a_prompt_does_not_hold_up_an_answer_from_another_terminal() {

@@ -9,5 +9,6 @@ mod drills;
 mod gates;
 mod kill_walk;
 mod letting_go;
+mod stopping;
 mod strace_walk;
 mod use_as_a_person;

@@ -312,12 +312,12 @@ impl Run {
         }
     }
 
-    /// Halts when somebody ended the run or asked it to let go.
+    /// Halts when somebody ended the run, stopped everything, or asked it to let go.
     pub(crate) async fn check_stop(&mut self) -> Result<(), Halt> {
         if self.terms.detach.is_requested() {
             return Err(Halt::Detached);
         }
-        // Aborting is a signal like an answer, to a gate that nobody asks at.
+        // An abort, or a stop of everything, is a signal like an answer, to a gate that nobody asks at.
         loop {
             match self.seam.signal("~abort", None, false).await? {
                 Woken::By(Signal::HandOver { from, to }) => self.hand_over(from, to).await?,
@@ -433,6 +433,7 @@ fn handed_over_key(count: u32) -> String {
 fn halt_of(signal: Signal) -> Halt {
     match signal {
         Signal::Abort { by } => Halt::Aborted { by },
+        Signal::Stop(stop) => Halt::Stopped(stop),
         // A hand-over is taken by whoever waits, and never ends a run.
         Signal::Detach | Signal::Answer(_) | Signal::HandOver { .. } => Halt::Detached,
     }

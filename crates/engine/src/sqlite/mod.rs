@@ -9,6 +9,7 @@
 mod answers;
 mod commit;
 mod seam;
+mod stop;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -67,6 +68,14 @@ CREATE TABLE IF NOT EXISTS signal (
     run INTEGER NOT NULL,
     gate TEXT NOT NULL,
     body TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS stop (
+    number INTEGER PRIMARY KEY,
+    by TEXT NOT NULL,
+    at TEXT NOT NULL,
+    reason TEXT,
+    lifted_by TEXT,
+    lifted_at TEXT
 );
 ";
 
@@ -164,8 +173,9 @@ impl Store {
         Ok(Self { folder, committer: Arc::new(Committer::new(connection, reader)) })
     }
 
-    /// Begins a run: takes its lock and claims its runbook in its environment.
+    /// Begins a run: takes its lock and claims its runbook in its environment. Refused while everything is stopped.
     pub fn begin(&self, new: &NewRun, clock: Arc<dyn Clock>) -> Result<SqliteSeam, SeamError> {
+        self.check_not_stopped()?;
         let lock = self.lock(&new.id)?;
         let began_at = clock.now().to_string();
         let number = self.committer.with("beginning a run", |connection| {
@@ -194,8 +204,12 @@ impl Store {
         Ok(seam)
     }
 
-    /// Takes a run up again: takes its lock, reads and checks its journal.
+    /// Takes a run up again: takes its lock, reads and checks its journal. While everything is stopped, only a run that
+    /// was asked to end: it does that and nothing else.
     pub fn take_up(&self, run: &str, clock: Arc<dyn Clock>) -> Result<SqliteSeam, SeamError> {
+        if !self.is_to_end(run)? {
+            self.check_not_stopped()?;
+        }
         let lock = self.lock(run)?;
         let entries = self.entries(run)?;
         let (number, incarnation) = self.committer.with("taking a run up", |connection| {
@@ -338,8 +352,9 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", 1_024)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // The table that came last: a store of an older version gets what it lacks.
     let ready = connection
-        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'signal'", [], |_| Ok(()))
+        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'stop'", [], |_| Ok(()))
         .optional()?
         .is_some();
     if !ready {

@@ -146,7 +146,7 @@ async fn a_wrong_confirmation_can_be_made_good_and_lies_nowhere_in_the_clear() {
     let scene = Scene::waiting_at(gate).await;
     let question = scene.question();
     let store = scene.store();
-    let give = |text: &str| {
+    let hand_in = |text: &str| {
         let answer = Answer::to(&question, "approve", "alex").typing(text);
         store.answer("run-1", &answer, scene.clock.now())
     };
@@ -154,15 +154,15 @@ async fn a_wrong_confirmation_can_be_made_good_and_lies_nowhere_in_the_clear() {
         scene.answer("approve", "alex"),
         Err(NotTaken::Refused(AnswerRefused::Unconfirmed { .. }))
     ));
-    assert_eq!((give("xk9"), give("ZQ7")), (Ok(()), Ok(())));
+    assert_eq!((hand_in("xk9"), hand_in("ZQ7")), (Ok(()), Ok(())));
     assert!(!bytes_in(scene.folder.path(), &["zq7", "ZQ7", "xk9"]), "an answer waits in the clear");
     assert_eq!(scene.resume().await, Outcome::Verified);
-    let story = scene.story();
+    let told = scene.story();
     assert!(
-        story[0].starts_with("alex refused: `approve` counts only with the voucher's last three"),
-        "{story:?}"
+        told[0].starts_with("alex refused: `approve` counts only with the voucher's last three"),
+        "{told:?}"
     );
-    assert_eq!(story[1], "alex approve");
+    assert_eq!(told[1], "alex approve");
     assert!(!bytes_in(scene.folder.path(), &["zq7", "ZQ7", "xk9"]));
 }
 

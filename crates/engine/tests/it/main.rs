@@ -6,6 +6,7 @@ mod answers;
 mod crash;
 mod gates;
 mod plans;
+mod stop;
 mod store;
 mod toy;
 mod waiting;
