@@ -81,6 +81,19 @@ impl Wired {
         Self::named(&named, artifacts).await
     }
 
+    /// The time that a run lives in. Needs no credentials: whoever answers a gate may have none, and must be able to answer
+    /// when every service is down.
+    pub(crate) async fn clock_of(run: &RunSummary) -> Result<Arc<dyn Clock>, CliError> {
+        let Some(url) = run.context["sandbox"].as_str() else { return Ok(Arc::new(SystemClock)) };
+        let clock = SandboxClock::at(url).await.map_err(|error| {
+            CliError::new(
+                Exit::Unverified,
+                format!("the run's sandbox has ended, and its time with it: {error}"),
+            )
+        })?;
+        Ok(Arc::new(clock))
+    }
+
     /// A run's environment whose sandbox has ended, in the machine's time. Good for ending the run and for nothing
     /// else: what it claims would stay claimed for ever.
     pub(crate) fn of_gone_sandbox(run: &RunSummary, url: &str, artifacts: PathBuf) -> Result<Self, CliError> {

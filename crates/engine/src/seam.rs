@@ -51,7 +51,7 @@ pub enum Signal {
     Answer(Answer),
     /// Somebody hands the run over.
     HandOver {
-        /// Who had it.
+        /// Who hands it over.
         from: String,
         /// Who has it from now on.
         to: String,

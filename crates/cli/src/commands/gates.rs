@@ -1,6 +1,5 @@
 //! `approve`, `reject`, `answer` and `hand-over`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use allclear_engine::gate::{Answer, Question, Standing};
@@ -63,7 +62,7 @@ pub(super) async fn answer(
         refused(format!("run {} asks nothing now; see `allclear status {}`", run.id, run.id))
     })?;
     let now = match question.deadline {
-        Some(_) => Wired::of_run(global, &run, PathBuf::from(".")).await?.clock.now(),
+        Some(_) => Wired::clock_of(&run).await?.now(),
         None => Timestamp::MIN,
     };
     let mut answer = Answer {

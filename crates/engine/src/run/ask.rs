@@ -118,11 +118,14 @@ impl Run {
             if self.seam.recorded(&key).is_some() {
                 continue;
             }
-            let Woken::By(Signal::Answer(answer)) =
-                self.seam.signal(&asked.question.gate, None, false).await?
-            else {
-                // An abort or a hand-over is met again at the next step.
-                return Ok(());
+            let answer = match self.seam.signal(&asked.question.gate, None, false).await? {
+                Woken::By(Signal::Answer(answer)) => answer,
+                Woken::By(Signal::HandOver { from, to }) => {
+                    self.hand_over(from, to).await?;
+                    continue;
+                }
+                // An abort or a stop is met again at the next step.
+                _ => return Ok(()),
             };
             let why = AnswerRefused::Closed { how: format!("settled by {settled_by}") };
             let refused = Event::AnswerRefused { of: asked.of.clone(), by: answer.by, why };
@@ -141,9 +144,9 @@ impl Run {
             let wanted = gate.confirmation.as_ref().filter(|wanted| wanted.choice == choice);
             wanted.map(|wanted| wanted.what.clone())
         };
-        let what = gate.confirmation.as_ref().map_or("", |wanted| wanted.what.as_str());
+        let what = gate.confirmation.as_ref().map_or_else(String::new, |wanted| format!("\n{}", wanted.what));
         let binding = digest(
-            format!("{}\n{name}\n{}\n{shown}\n{plan}\n{what}", self.terms.run, gate.question).as_bytes(),
+            format!("{}\n{name}\n{}\n{shown}\n{plan}{what}", self.terms.run, gate.question).as_bytes(),
         );
         let question = Question {
             gate: name.to_owned(),
