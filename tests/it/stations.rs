@@ -142,12 +142,7 @@ impl Humans for Meanwhile {
     async fn ask(&self, question: &Question, given: &[Answer]) -> Attention {
         let Some(by) = self.names.get(given.len()) else { return Attention::Absent };
         (self.happens)(&self.sandbox);
-        let answer = Answer {
-            choice: "approve".to_owned(),
-            by: (*by).to_owned(),
-            binding: question.binding.clone(),
-            comment: None,
-        };
+        let answer = Answer::to(question, "approve", *by);
         // Once refused, the same person would only be refused again.
         if given.iter().any(|earlier| earlier.by == answer.by) {
             Attention::Absent

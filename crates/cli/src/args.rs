@@ -1,6 +1,7 @@
 //! What may be typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use allclear_core::{CampaignId, VoucherId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,7 +18,7 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 verified · 1 internal error · 2 usage · 10 finished unverified · 11 waiting for a human · \
 12 rejected or aborted · 13 refuted · 14 undone · 15 in doubt · 16 refused · 20 plan has changes (--detailed-exitcode) · \
-130 detached\n\nExample: allclear drill whatsapp-send-failures --auto-approve";
+124 timed out (--timeout) · 130 detached\n\nExample: allclear drill whatsapp-send-failures --auto-approve";
 
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
@@ -107,6 +108,16 @@ pub(crate) enum Command {
     /// End a run after its current effect is settled
     #[command(after_help = "Example: allclear abort @last")]
     Abort { run: String },
+    /// Stop everything: all runs let go at their next safe point, and none begins or is resumed until it is lifted
+    #[command(after_help = "Example: allclear stop-all --reason 'the platform is being restored'")]
+    StopAll {
+        /// Why, for whoever is refused
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let runs begin and go on again
+    #[command(after_help = "Example: allclear lift-stop")]
+    LiftStop,
     /// List runs, or show one
     #[command(after_help = "Example: allclear status")]
     Status { run: Option<String> },
@@ -126,7 +137,11 @@ pub(crate) enum Command {
     Drill(DrillArgs),
     /// Say what is missing or unreachable
     #[command(after_help = "Example: allclear doctor --env staging")]
-    Doctor,
+    Doctor {
+        /// Check only what a drill needs
+        #[arg(long)]
+        drill: bool,
+    },
     /// Print completions for a shell
     #[command(after_help = "Example: allclear completions bash > /etc/bash_completion.d/allclear")]
     Completions { shell: clap_complete::Shell },
@@ -215,6 +230,17 @@ pub(crate) struct GatePolicy {
     /// Play the approver at every gate (drills only)
     #[arg(long)]
     pub(crate) auto_approve: bool,
+    /// Let go after this much time by the wall clock, e.g. 90s or 1h30m, and exit with 124; the run can be resumed
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+    parsed
+        .filter(jiff::SignedDuration::is_positive)
+        .map(jiff::SignedDuration::unsigned_abs)
+        .ok_or_else(|| "give a time, e.g. 90s, 15m or 1h30m".to_owned())
 }
 
 #[derive(Debug, Clone, Args)]

@@ -24,6 +24,8 @@ pub(crate) struct Wired {
     pub(crate) clock: Arc<dyn Clock>,
     /// Where its sandbox listens.
     pub(crate) sandbox: Option<String>,
+    /// Whether that sandbox was started for one drill, and ends with its run.
+    pub(crate) ends_with_run: bool,
 }
 
 impl Wired {
@@ -37,7 +39,7 @@ impl Wired {
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock);
                 let platform = allclear_clients::connect(settings, &clock)
                     .map_err(|error| CliError::usage(format!("environment.{name}.{error}")))?;
-                Ok(Self { name, platform, clock, sandbox: None })
+                Ok(Self { name, platform, clock, sandbox: None, ends_with_run: false })
             }
         }
     }
@@ -52,7 +54,8 @@ impl Wired {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let settings = allclear_clients::sandbox::settings(url, artifacts).map_err(config)?;
         let platform = allclear_clients::connect(settings, &clock).map_err(config)?;
-        Ok(Self { name: name.to_owned(), platform, clock, sandbox: Some(url.to_owned()) })
+        let sandbox = Some(url.to_owned());
+        Ok(Self { name: name.to_owned(), platform, clock, sandbox, ends_with_run: false })
     }
 
     /// The environment that a run was started in.
@@ -62,7 +65,9 @@ impl Wired {
         artifacts: PathBuf,
     ) -> Result<Self, CliError> {
         if let Some(url) = run.context["sandbox"].as_str() {
-            return Self::sandbox(&run.environment, url, artifacts).await.map_err(|error| {
+            let ends_with_run = run.context["ends_with_run"] == true;
+            let wired = Self::sandbox(&run.environment, url, artifacts).await;
+            return wired.map(|on| Self { ends_with_run, ..on }).map_err(|error| {
                 CliError::new(
                     error.exit,
                     format!(
@@ -76,6 +81,19 @@ impl Wired {
         Self::named(&named, artifacts).await
     }
 
+    /// The time that a run lives in. Needs no credentials: whoever answers a gate may have none, and must be able to answer
+    /// when every service is down.
+    pub(crate) async fn clock_of(run: &RunSummary) -> Result<Arc<dyn Clock>, CliError> {
+        let Some(url) = run.context["sandbox"].as_str() else { return Ok(Arc::new(SystemClock)) };
+        let clock = SandboxClock::at(url).await.map_err(|error| {
+            CliError::new(
+                Exit::Unverified,
+                format!("the run's sandbox has ended, and its time with it: {error}"),
+            )
+        })?;
+        Ok(Arc::new(clock))
+    }
+
     /// A run's environment whose sandbox has ended, in the machine's time. Good for ending the run and for nothing
     /// else: what it claims would stay claimed for ever.
     pub(crate) fn of_gone_sandbox(run: &RunSummary, url: &str, artifacts: PathBuf) -> Result<Self, CliError> {
@@ -83,12 +101,21 @@ impl Wired {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let settings = allclear_clients::sandbox::settings(url, artifacts).map_err(config)?;
         let platform = allclear_clients::connect(settings, &clock).map_err(config)?;
-        Ok(Self { name: run.environment.clone(), platform, clock, sandbox: Some(url.to_owned()) })
+        let (name, sandbox) = (run.environment.clone(), Some(url.to_owned()));
+        Ok(Self { name, platform, clock, sandbox, ends_with_run: false })
     }
 
     /// What a later process needs to find it again; no secrets.
     pub(crate) fn context(&self) -> Value {
-        json!({ "sandbox": self.sandbox })
+        json!({ "sandbox": self.sandbox, "ends_with_run": self.ends_with_run })
+    }
+
+    /// Stops its sandbox, where that was started for the run that ended.
+    pub(crate) async fn stop_with_run(&self) {
+        if let Some(control) = self.control().filter(|_| self.ends_with_run) {
+            // It ends by itself when nobody asks any more, should this not reach it.
+            let _ = control.shutdown().await;
+        }
     }
 
     /// Its sandbox's controls.

@@ -32,6 +32,8 @@ pub enum Exit {
     Refused = 16,
     /// The plan has changes (`--detailed-exitcode`).
     Changes = 20,
+    /// The time given with `--timeout` passed; the run can be resumed.
+    TimedOut = 124,
     /// Detached.
     Detached = 130,
 }
@@ -83,13 +85,14 @@ impl CliError {
 impl From<SeamError> for CliError {
     fn from(error: SeamError) -> Self {
         let exit = match &error {
-            SeamError::Locked { .. } | SeamError::Held { .. } => Exit::Refused,
+            SeamError::Locked { .. } | SeamError::Held { .. } | SeamError::Stopped(_) => Exit::Refused,
             _ => Exit::Internal,
         };
         let hint = match &error {
             SeamError::Held { holder, .. } => format!(
                 "; `allclear watch {holder}`, `allclear resume {holder}` or `allclear abort {holder}`"
             ),
+            SeamError::Stopped(_) => ": `allclear lift-stop`".to_owned(),
             _ => String::new(),
         };
         Self::new(exit, format!("{error}{hint}"))

@@ -4,6 +4,8 @@
 //! process at once, which is safe too: the journal is on the disk, and a resume asks about what was in flight.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use allclear_core::Clock;
 use allclear_engine::journal::{Entry, Event};
@@ -23,11 +25,12 @@ use crate::output::say;
 pub(crate) struct LetGo {
     pub(crate) detach: Detach,
     asked: watch::Sender<bool>,
+    timed_out: Arc<AtomicBool>,
 }
 
 impl LetGo {
     pub(crate) fn new() -> Self {
-        Self { detach: Detach::default(), asked: watch::Sender::new(false) }
+        Self { detach: Detach::default(), asked: watch::Sender::new(false), timed_out: Arc::default() }
     }
 
     fn request(&self) {
@@ -38,6 +41,23 @@ impl LetGo {
     async fn requested(&self) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    /// Asks when the time is up.
+    pub(crate) async fn after(&self, timeout: Option<Duration>, run: &str) -> std::convert::Infallible {
+        let Some(timeout) = timeout else { return std::future::pending().await };
+        tokio::time::sleep(timeout).await;
+        self.timed_out.store(true, Ordering::SeqCst);
+        self.request();
+        say(&format!(
+            "\nthe time is up; letting go after the current effect is settled; go on with: allclear resume {run}"
+        ));
+        std::future::pending().await
+    }
+
+    /// Whether the time was up.
+    pub(crate) fn timed_out(&self) -> bool {
+        self.timed_out.load(Ordering::SeqCst)
     }
 
     /// Asks on the first Ctrl-C or SIGTERM, and ends the process on the second.

@@ -1,9 +1,15 @@
-//! Gates: questions to people.
+//! Gates: questions to people, and which answers to them count.
+//!
+//! The rules stand here once, in [`Question::check`] and [`Question::settled`]. The run applies them when it records an
+//! answer; the store applies them to what it knows when an answer is handed in, so that a person hears at once.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::journal::{Entry, Event, digest};
 
 /// A set of answers to choose from. Implement it for an enum; procedures then `match` on the answer.
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -15,6 +21,11 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
 
     /// What it means, in one sentence.
     fn says(self) -> &'static str;
+
+    /// Whether one person's word is enough where a gate takes several. True for what stops: a no needs no second.
+    fn alone(self) -> bool {
+        false
+    }
 }
 
 /// The plain choice.
@@ -42,16 +53,20 @@ impl Choice for Approval {
             Self::Reject => "do not do this",
         }
     }
+
+    fn alone(self) -> bool {
+        self == Self::Reject
+    }
 }
 
 /// Who may answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approvers {
-    /// How many different people must give the same answer.
+    /// How many different people must give the same answer, where one is not enough ([`Choice::alone`]).
     pub needed: u8,
     /// Names that may answer; anybody when empty.
     pub among: Vec<String>,
-    /// Whether whoever started the run is excluded.
+    /// Whether whoever started the run, and whoever holds it now, is excluded.
     pub not_the_requester: bool,
 }
 
@@ -59,6 +74,73 @@ impl Approvers {
     /// Any one person.
     pub fn anyone() -> Self {
         Self { needed: 1, among: Vec::new(), not_the_requester: false }
+    }
+
+    /// Any one person but whoever started or holds the run.
+    pub fn somebody_else() -> Self {
+        Self { not_the_requester: true, ..Self::anyone() }
+    }
+
+    /// How many of those named are missing to settle it, whoever `holders` exclude. None where anybody may answer.
+    fn missing(&self, requester: &str, holders: &[impl AsRef<str>]) -> usize {
+        if self.among.is_empty() {
+            return 0;
+        }
+        let excluded = |name: &str| {
+            self.not_the_requester && (name == requester || holders.iter().any(|one| one.as_ref() == name))
+        };
+        let may = self.among.iter().filter(|name| !excluded(name)).count();
+        usize::from(self.needed).saturating_sub(may)
+    }
+}
+
+/// Something that a gate wants typed before an answer counts, e.g. the last two characters of a code: proof that the
+/// person looked at the thing itself and not only at the question. What is expected is never shown or recorded.
+#[derive(Clone)]
+pub struct Confirmation<C> {
+    /// Which answer it confirms.
+    pub choice: C,
+    /// What to type, in words: `the last two characters of the voucher's code`.
+    pub what: String,
+    expected: String,
+}
+
+impl<C: std::fmt::Debug> std::fmt::Debug for Confirmation<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Confirmation")
+            .field("choice", &self.choice)
+            .field("what", &self.what)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> Confirmation<C> {
+    /// What is expected, as it would have been typed at this question.
+    pub(crate) fn expected_at(&self, binding: &str) -> Typed {
+        Typed::at(binding, &self.expected)
+    }
+}
+
+/// What somebody typed to confirm an answer, as a digest bound to the question: nothing that a gate wants typed stands
+/// in the clear in the store, while an answer waits there for its run. Blanks around it and the case of letters do not
+/// matter.
+///
+/// The digest of two characters can be found by trying; it keeps them from being read by chance. The run drops it when
+/// it records the answer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Typed(String);
+
+impl std::fmt::Debug for Typed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Typed(…)")
+    }
+}
+
+impl Typed {
+    /// What was typed at the question with this binding.
+    pub fn at(binding: &str, text: &str) -> Self {
+        Self(digest(format!("{binding}\n{}", text.trim().to_lowercase()).as_bytes()))
     }
 }
 
@@ -88,6 +170,8 @@ pub struct Gate<C> {
     pub presumed: C,
     /// Whether it asks for something that must be looked up rather than decided.
     pub fact: bool,
+    /// What must be typed for an answer to count.
+    pub confirmation: Option<Confirmation<C>>,
 }
 
 impl<C: Choice> Gate<C> {
@@ -101,7 +185,14 @@ impl<C: Choice> Gate<C> {
             expiry: None,
             presumed,
             fact: false,
+            confirmation: None,
         }
+    }
+
+    /// Demands that whoever answers `choice` types `expected`; `what` says what that is, without saying it.
+    pub fn confirmed_by(mut self, choice: C, what: impl Into<String>, expected: impl Into<String>) -> Self {
+        self.confirmation = Some(Confirmation { choice, what: what.into(), expected: expected.into() });
+        self
     }
 
     /// Asks what is so, not what shall be done: a drill's roles may not answer it.
@@ -142,6 +233,12 @@ pub struct Offered {
     pub id: String,
     /// What it means.
     pub says: String,
+    /// Whether one person's word is enough where the gate takes several.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// What must be typed for it to count, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typing: Option<String>,
 }
 
 /// A question as it is journalled and shown.
@@ -185,6 +282,34 @@ pub struct Answer {
     pub binding: String,
     /// A remark.
     pub comment: Option<String>,
+    /// What was typed to confirm it, until the run has seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<Typed>,
+}
+
+impl Answer {
+    /// An answer to a question as it was seen.
+    pub fn to(question: &Question, choice: impl Into<String>, by: impl Into<String>) -> Self {
+        Self {
+            choice: choice.into(),
+            by: by.into(),
+            binding: question.binding.clone(),
+            comment: None,
+            typed: None,
+        }
+    }
+
+    /// Adds a remark.
+    pub fn saying(mut self, comment: impl Into<String>) -> Self {
+        self.comment = Some(comment.into());
+        self
+    }
+
+    /// Adds what was typed to confirm it.
+    pub fn typing(mut self, text: &str) -> Self {
+        self.typed = Some(Typed::at(&self.binding, text));
+        self
+    }
 }
 
 /// Why an answer does not count.
@@ -223,42 +348,147 @@ pub enum AnswerRefused {
         /// Who tried.
         by: String,
     },
+    /// What must be typed was not, or it was something else. Says nothing of what was.
+    #[error("`{choice}` counts only with {what}, typed; look it up and answer again")]
+    Unconfirmed {
+        /// What was answered.
+        choice: String,
+        /// What must be typed, in words.
+        what: String,
+    },
+    /// The gate was settled before.
+    #[error("the gate is closed: {how}")]
+    Closed {
+        /// What settled it.
+        how: String,
+    },
 }
 
 impl Question {
     /// Whether `answer` counts, given who answered before and who holds the run now. Where the requester is excluded, so
     /// is the holder: a run that was handed over is still nobody's to approve alone.
-    pub fn check(&self, answer: &Answer, before: &[Answer], holder: &str) -> Result<(), AnswerRefused> {
+    ///
+    /// Whether what was typed is right is checked by the run alone, which knows what is expected; here it must be there.
+    pub fn check(
+        &self,
+        answer: &Answer,
+        before: &[Answer],
+        holders: &[impl AsRef<str>],
+    ) -> Result<(), AnswerRefused> {
         if answer.binding != self.binding {
             return Err(AnswerRefused::Foreign {
                 given: answer.binding.clone(),
                 asked: self.binding.clone(),
             });
         }
-        if !self.choices.iter().any(|offered| offered.id == answer.choice) {
+        let Some(choice) = self.choice(&answer.choice) else {
             let offered: Vec<&str> = self.choices.iter().map(|offered| offered.id.as_str()).collect();
             return Err(AnswerRefused::NotOffered {
                 choice: answer.choice.clone(),
                 offered: offered.join(", "),
             });
-        }
-        if self.approvers.not_the_requester && (answer.by == self.requester || answer.by == holder) {
-            let who = if holder == self.requester {
-                format!("somebody other than {holder}")
-            } else {
-                format!("somebody other than {} and {holder}", self.requester)
-            };
-            return Err(AnswerRefused::NotAllowed { by: answer.by.clone(), who });
-        }
-        if !self.approvers.among.is_empty() && !self.approvers.among.contains(&answer.by) {
-            return Err(AnswerRefused::NotAllowed {
-                by: answer.by.clone(),
-                who: self.approvers.among.join(" or "),
-            });
-        }
+        };
+        self.check_person(&answer.by, holders)?;
         if before.iter().any(|earlier| earlier.by == answer.by) {
             return Err(AnswerRefused::Repeated { by: answer.by.clone() });
         }
+        match &choice.typing {
+            Some(what) if answer.typed.is_none() => {
+                Err(AnswerRefused::Unconfirmed { choice: choice.id.clone(), what: what.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_person(&self, by: &str, holders: &[impl AsRef<str>]) -> Result<(), AnswerRefused> {
+        let refused = |who: String| Err(AnswerRefused::NotAllowed { by: by.to_owned(), who });
+        let holds = |name: &str| holders.iter().any(|holder| holder.as_ref() == name);
+        if self.approvers.not_the_requester && (by == self.requester || holds(by)) {
+            let mut excluded = vec![self.requester.as_str()];
+            for holder in holders.iter().map(AsRef::as_ref) {
+                if !excluded.contains(&holder) {
+                    excluded.push(holder);
+                }
+            }
+            return refused(format!("somebody other than {}", excluded.join(" and ")));
+        }
+        if !self.approvers.among.is_empty() && !self.approvers.among.iter().any(|name| name == by) {
+            return refused(self.approvers.among.join(" or "));
+        }
         Ok(())
     }
+
+    /// The offered answer of that name.
+    pub fn choice(&self, id: &str) -> Option<&Offered> {
+        self.choices.iter().find(|offered| offered.id == id)
+    }
+
+    /// The answer that settles it, once enough of the answers that count agree, or one that needs no second is given.
+    pub fn settled<'a, A: Borrow<Answer>>(&self, given: &'a [A]) -> Option<&'a Answer> {
+        let latest: &Answer = given.last()?.borrow();
+        let agreeing = given.iter().filter(|one| (*one).borrow().choice == latest.choice).count();
+        let alone = self.choice(&latest.choice).is_some_and(|offered| offered.alone);
+        (alone || agreeing >= usize::from(self.approvers.needed)).then_some(latest)
+    }
+
+    /// How many people are missing among those who may answer; a gate that lacks one waits for ever.
+    pub(crate) fn missing_people(&self, holders: &[impl AsRef<str>]) -> usize {
+        self.approvers.missing(&self.requester, holders)
+    }
+}
+
+/// The question that a journal leaves open, and what an answer to it is judged against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The question.
+    pub question: Question,
+    /// The answers that count so far.
+    pub given: Vec<Answer>,
+    /// Who holds the run: who has it, and who took it up last.
+    pub holders: Vec<String>,
+}
+
+impl Standing {
+    /// The open question of a journal; a run asks one at a time.
+    pub fn of(entries: &[Entry]) -> Option<Self> {
+        let mut open: Option<Self> = None;
+        for entry in entries {
+            match &entry.event {
+                Event::Asked { question, .. } => {
+                    open = Some(Self { question: question.clone(), given: Vec::new(), holders: Vec::new() });
+                }
+                Event::Answered { answer, .. } => {
+                    open = open.and_then(|mut standing| {
+                        standing.given.push(answer.clone());
+                        standing.question.settled(&standing.given).is_none().then_some(standing)
+                    });
+                }
+                Event::GateExpired { .. } | Event::Concluded { .. } => open = None,
+                _ => {}
+            }
+        }
+        open.map(|standing| Self { holders: holders(entries), ..standing })
+    }
+
+    /// Whether `answer` counts; what was typed is left to the run.
+    pub fn check(&self, answer: &Answer) -> Result<(), AnswerRefused> {
+        self.question.check(answer, &self.given, &self.holders)
+    }
+}
+
+/// Who holds the run of a journal: whoever it was handed to last, or started it, and whoever took it up last.
+pub fn holders(entries: &[Entry]) -> Vec<String> {
+    let latest = |of: fn(&Event) -> Option<&String>| entries.iter().rev().find_map(|entry| of(&entry.event));
+    let responsible = latest(|event| match event {
+        Event::HandedOver { to, .. } => Some(to),
+        Event::Started { operator, .. } => Some(operator),
+        _ => None,
+    });
+    let at_it = latest(|event| match event {
+        Event::Resumed { by, .. } => Some(by),
+        _ => None,
+    });
+    let mut names: Vec<String> = responsible.into_iter().chain(at_it).cloned().collect();
+    names.dedup();
+    names
 }

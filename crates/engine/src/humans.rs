@@ -19,7 +19,16 @@ pub enum Attention {
 #[async_trait]
 pub trait Humans: Send + Sync {
     /// Asks. `given` are the answers that count so far, where a gate takes several people.
+    ///
+    /// The run listens elsewhere meanwhile: when the gate is settled there, or its deadline passes, this future is
+    /// dropped where it stands.
     async fn ask(&self, question: &Question, given: &[Answer]) -> Attention;
+
+    /// Whether the run types what a gate wants typed. Only a drill's role has that done for it: a person proves by
+    /// typing that they looked.
+    fn is_typed_for(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody is here; let go at every gate.
@@ -44,32 +53,42 @@ impl Humans for Elsewhere {
     }
 }
 
-/// A drill role that approves, or takes the answer that the plan presumed where a gate offers other choices; where several
-/// people are needed, it plays them all. It never says whether something happened: that must be looked up.
+/// A drill role that approves, or takes the answer that the plan presumed where a gate offers other choices. Where several
+/// people are needed, it plays them all, under the names that may answer where a gate has some. It never says whether
+/// something happened: that must be looked up.
 #[derive(Debug, Clone)]
 pub struct AutoApprove {
     /// The role's name, as the journal shows it.
     pub role: String,
 }
 
+impl AutoApprove {
+    /// Which of its parts answers next.
+    fn part(&self, question: &Question, given: &[Answer]) -> String {
+        let free = |name: &&String| {
+            let excluded = question.approvers.not_the_requester && **name == question.requester;
+            !excluded && given.iter().all(|earlier| earlier.by != **name)
+        };
+        match (question.approvers.among.iter().find(free), given.len()) {
+            (Some(name), _) => name.clone(),
+            (None, 0) => self.role.clone(),
+            (None, before) => format!("{}-{}", self.role, before + 1),
+        }
+    }
+}
+
 #[async_trait]
 impl Humans for AutoApprove {
     async fn ask(&self, question: &Question, given: &[Answer]) -> Attention {
-        let offered = |id: &str| question.choices.iter().find(|choice| choice.id == id);
-        let Some(choice) =
-            offered("approve").or_else(|| offered(&question.presumed)).filter(|_| !question.fact)
-        else {
+        let choice = question.choice("approve").or_else(|| question.choice(&question.presumed));
+        let Some(choice) = choice.filter(|_| !question.fact) else {
             return Attention::Absent;
         };
-        Attention::Answer(Answer {
-            choice: choice.id.clone(),
-            by: if given.is_empty() {
-                self.role.clone()
-            } else {
-                format!("{}-{}", self.role, given.len() + 1)
-            },
-            binding: question.binding.clone(),
-            comment: Some("answered automatically in a drill".to_owned()),
-        })
+        let answer = Answer::to(question, choice.id.as_str(), self.part(question, given));
+        Attention::Answer(answer.saying("answered automatically in a drill"))
+    }
+
+    fn is_typed_for(&self) -> bool {
+        true
     }
 }

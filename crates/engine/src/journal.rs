@@ -106,7 +106,7 @@ pub enum Event {
     },
     /// The run is somebody else's responsibility from now on.
     HandedOver {
-        /// Who had it.
+        /// Who handed it over.
         from: String,
         /// Who has it.
         to: String,

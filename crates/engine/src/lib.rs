@@ -90,7 +90,7 @@ pub use effect::{
     Applied, Change, Effect, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled, Repeat,
     Verdict,
 };
-pub use gate::{Answer, Approval, Approvers, Choice, Gate, Question};
+pub use gate::{Answer, Approval, Approvers, Choice, Gate, Question, Standing, Typed};
 pub use humans::{Attention, AutoApprove, Elsewhere, Humans, Nobody};
 pub use journal::{Entry, Event, Note};
 pub use memory::MemoryJournal;
@@ -101,5 +101,5 @@ pub use quick::{Act, Look};
 pub use retry::RetryPolicy;
 pub use run::{Achieving, Check, Condition, Detach, Escalation, Observing, Run, Settled, Terms, Watch};
 pub use runbook::{Finished, Runbook, execute, plan};
-pub use seam::{Seam, SeamError};
+pub use seam::{Seam, SeamError, Stop};
 pub use step::{Phase, Step};

@@ -3,7 +3,7 @@
 use allclear_core::PortError;
 use serde::{Deserialize, Serialize};
 
-use crate::seam::SeamError;
+use crate::seam::{SeamError, Stop};
 
 /// How a run stands or ended. Only [`Outcome::Verified`] is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -202,6 +202,9 @@ pub enum Halt {
         /// Who.
         by: String,
     },
+    /// Somebody stopped all automation; the run can be resumed when that is lifted.
+    #[error("{0}")]
+    Stopped(Stop),
     /// The process was asked to let go.
     #[error("detached; the run can be resumed")]
     Detached,
@@ -221,7 +224,7 @@ impl Halt {
             Self::Unverified { .. } | Self::Failed { .. } => Outcome::Unverified,
             Self::InDoubt { .. } => Outcome::InDoubt,
             Self::Refused(_) => Outcome::Refused,
-            Self::Detached => Outcome::Detached,
+            Self::Detached | Self::Stopped(_) => Outcome::Detached,
             Self::Seam(_) => return None,
         })
     }

@@ -5,6 +5,7 @@ use allclear_core::Clock;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::gate::Answer;
@@ -21,6 +22,28 @@ pub struct Recorded {
     pub out_of_order: Option<String>,
 }
 
+/// A stop of all automation, until somebody lifts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Who set it.
+    pub by: String,
+    /// When, by the machine's clock.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
+        write!(f, "{} stopped all automation at {at}", self.by)?;
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => f.write_str(" and gave no reason"),
+        }
+    }
+}
+
 /// Something that reaches a run from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
@@ -28,7 +51,7 @@ pub enum Signal {
     Answer(Answer),
     /// Somebody hands the run over.
     HandOver {
-        /// Who had it.
+        /// Who hands it over.
         from: String,
         /// Who has it from now on.
         to: String,
@@ -38,6 +61,8 @@ pub enum Signal {
         /// Who.
         by: String,
     },
+    /// Somebody stopped all automation.
+    Stop(Stop),
     /// The process is asked to let go.
     Detach,
 }
@@ -84,6 +109,9 @@ pub enum SeamError {
         /// Which run.
         run: String,
     },
+    /// Somebody stopped all automation.
+    #[error("{0}; nothing runs until somebody lifts that")]
+    Stopped(Stop),
     /// Another run has the resource.
     #[error("{resource} is held by run {holder}")]
     Held {

@@ -21,10 +21,7 @@ pub(super) async fn doctor(global: &Global) -> Result<Exit, CliError> {
         what: "configuration",
         problem: Config::load(global).err().map(|error| error.message),
     }];
-    findings.push(Finding {
-        what: "store of runs",
-        problem: check_store(global).err().map(|error| error.message),
-    });
+    findings.extend(check_here(global));
     match Wired::named(global, PathBuf::from(".")).await {
         Err(error) => findings.push(Finding { what: "environment", problem: Some(error.message) }),
         Ok(on) => {
@@ -32,6 +29,45 @@ pub(super) async fn doctor(global: &Global) -> Result<Exit, CliError> {
             findings.extend(check_services(&on).await);
         }
     }
+    Ok(tell(global, &findings))
+}
+
+/// What a drill needs: a place for its run, and a sandbox that starts. It needs no configuration.
+pub(super) async fn for_a_drill(global: &Global) -> Result<Exit, CliError> {
+    let mut findings = check_here(global);
+    findings
+        .push(Finding { what: "sandbox", problem: check_sandbox().await.err().map(|error| error.message) });
+    Ok(tell(global, &findings))
+}
+
+/// What every run needs of this machine.
+fn check_here(global: &Global) -> Vec<Finding> {
+    let stop = store(global).and_then(|store| Ok(store.stopped()?));
+    vec![
+        Finding { what: "store of runs", problem: check_store(global).err().map(|error| error.message) },
+        Finding {
+            what: "stop switch",
+            problem: stop.ok().flatten().map(|stop| format!("{stop}; lift it with `allclear lift-stop`")),
+        },
+    ]
+}
+
+/// Starts a small sandbox, asks it something, and ends it.
+async fn check_sandbox() -> Result<(), CliError> {
+    let small = allclear_sandbox::WorldSpec {
+        campaigns: 1,
+        targets_per_campaign: 1,
+        ..allclear_sandbox::WorldSpec::default()
+    };
+    let url = crate::sandbox::start(&small, None)?;
+    let on = Wired::sandbox("sandbox", &url, PathBuf::from(".")).await?;
+    let on = Wired { ends_with_run: true, ..on };
+    let problem = check_services(&on).await.into_iter().find_map(|finding| finding.problem);
+    on.stop_with_run().await;
+    problem.map_or(Ok(()), |problem| Err(CliError::new(Exit::Unverified, problem)))
+}
+
+fn tell(global: &Global, findings: &[Finding]) -> Exit {
     let bad = findings.iter().filter(|finding| finding.problem.is_some()).count();
     if global.json {
         let all: Vec<_> = findings
@@ -40,13 +76,13 @@ pub(super) async fn doctor(global: &Global) -> Result<Exit, CliError> {
             .collect();
         output::document("doctor", json!({ "state_dir": state_dir(global), "findings": all }));
     } else {
-        for finding in &findings {
+        for finding in findings {
             let line =
                 finding.problem.as_ref().map_or_else(|| "ok".to_owned(), |problem| format!("✗ {problem}"));
             output::result(&format!("{:<20} {line}", finding.what));
         }
     }
-    Ok(if bad == 0 { Exit::Verified } else { Exit::Unverified })
+    if bad == 0 { Exit::Verified } else { Exit::Unverified }
 }
 
 /// Opens the store and reads every journal in it.

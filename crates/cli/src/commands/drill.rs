@@ -39,6 +39,7 @@ async fn on_sandbox(
 ) -> Result<Exit, CliError> {
     let id = new_id(entry);
     let on = Wired::sandbox("sandbox", url, folder(global, &id).join("artifacts")).await?;
+    let on = Wired { ends_with_run: !args.keep_sandbox, ..on };
     let control = on.control();
     let input = super::execute::input_of(&args.input);
     let plan = make_plan(global, entry, &input, &on).await?;
@@ -59,7 +60,7 @@ async fn on_sandbox(
     }
     let approved_by =
         if args.auto_approve { "drill-approver".to_owned() } else { super::execute::operator(global) };
-    let gates = GatePolicy { wait: false, auto_approve: args.auto_approve };
+    let gates = GatePolicy { auto_approve: args.auto_approve, ..GatePolicy::default() };
     let run = Start { entry, id: id.clone(), input, plan, approved_by, gates };
     let (exit, _) = start(global, run, on, hooks).await?;
     tell_time(global, &id)?;

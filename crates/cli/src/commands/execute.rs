@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use allclear_engine::report::{Postmortem, to_markdown};
 use allclear_engine::sqlite::{NewRun, RunSummary, Store};
 use allclear_engine::{
-    AutoApprove, Elsewhere, Finished, Humans, Nobody, Plan, Refusal, Runbook, Seam, Terms, execute, plan,
+    AutoApprove, Elsewhere, Finished, Humans, Nobody, Plan, Refusal, Runbook, Seam, SeamError, Terms,
+    execute, plan,
 };
 use allclear_runbooks::Entry;
 use serde_json::{Value, json};
@@ -99,6 +101,10 @@ pub(super) async fn make_plan(
 
 pub(super) async fn run(global: &Global, args: RunArgs, hooks: Hooks) -> Result<Exit, CliError> {
     let entry = runbook(&args.runbook)?;
+    // The store refuses it later in any case; before anybody looks at a plan is kinder.
+    if let Some(stop) = store(global)?.stopped()? {
+        return Err(SeamError::Stopped(stop).into());
+    }
     let saved = args.plan.as_deref().map(read_plan).transpose()?;
     if let Some(saved) = &saved {
         saved.check_untampered()?;
@@ -119,7 +125,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, hooks: Hooks) -> Result<
         saved.check_no_drift(&now)?;
     }
     let Some(by) = approval(global, &now, args.approve_plan.as_deref()).await? else {
-        return Ok(if global.no_input { Exit::Waiting } else { Exit::Rejected });
+        return if global.no_input { keep_plan(global, entry, &now) } else { Ok(Exit::Rejected) };
     };
     let started = Start { entry, id, input, plan: now, approved_by: by, gates: args.gates };
     start(global, started, on, hooks).await.map(|(exit, _)| exit)
@@ -138,14 +144,29 @@ async fn approval(global: &Global, plan: &Plan, hash: Option<&str>) -> Result<Op
         return Ok(Some(by));
     }
     if global.no_input {
-        say(&format!(
-            "nobody may be asked (--no-input); approve with --yes or --approve-plan {}",
-            &plan.hash[..12]
-        ));
         return Ok(None);
     }
     let typed = read_line(&format!("\nApply this plan ({} effects)? [y/N] ", plan.effects.len())).await;
     Ok(matches!(typed.as_deref().map(str::trim), Some("y" | "yes")).then_some(by))
+}
+
+/// Saves a plan that nobody here may approve, and says how somebody else can.
+fn keep_plan(global: &Global, entry: &Entry, plan: &Plan) -> Result<Exit, CliError> {
+    let short = &plan.hash[..12];
+    let path = state_dir(global).join("plans").join(format!("{}-{short}.json", entry.id));
+    save(&path, &serde_json::to_string_pretty(plan).unwrap_or_default())?;
+    let place = path.display();
+    let environment = global.env.as_ref().map_or_else(String::new, |name| format!(" --env {name}"));
+    say(&format!(
+        "nobody may be asked (--no-input), so nothing was changed; the plan is saved to {place}\n\
+         whoever approves it: allclear run {}{environment} --plan {place} --approve-plan {short}",
+        entry.id
+    ));
+    if global.json {
+        let exit = Exit::Waiting as u8;
+        output::document("plan-kept", json!({ "plan": path, "hash": plan.hash, "exit_code": exit }));
+    }
+    Ok(Exit::Waiting)
 }
 
 /// A run to start: its plan is approved.
@@ -180,6 +201,7 @@ pub(super) async fn start(
     save(&folder(global, &id).join("plan.json"), &serde_json::to_string_pretty(&plan).unwrap_or_default())?;
     let seam = store(global)?.begin(&new, Arc::clone(&on.clock))?;
     say(&format!("\nRun {id}; if this terminal goes away: allclear resume {id}"));
+    let timeout = gates.timeout;
     let terms = Terms {
         input,
         plan: Some(plan),
@@ -187,7 +209,7 @@ pub(super) async fn start(
         humans: humans(global, &id, &gates),
         ..Terms::new(id, operator(global), on.name.clone())
     };
-    follow(global, entry, Box::new(seam), terms, on, hooks).await
+    follow(global, entry, Box::new(seam), terms, &on, timeout, hooks).await
 }
 
 pub(super) async fn resume(
@@ -228,7 +250,11 @@ pub(super) async fn take_up(
         humans: humans(global, &run.id, gates),
         ..Terms::new(run.id.clone(), operator(global), on.name.clone())
     };
-    follow(global, entry, Box::new(seam), terms, on, hooks).await.map(|(exit, _)| exit)
+    let (exit, finished) = follow(global, entry, Box::new(seam), terms, &on, gates.timeout, hooks).await?;
+    if finished.outcome.is_final() {
+        on.stop_with_run().await;
+    }
+    Ok(exit)
 }
 
 fn humans(global: &Global, run: &str, gates: &GatePolicy) -> Arc<dyn Humans> {
@@ -242,7 +268,7 @@ fn humans(global: &Global, run: &str, gates: &GatePolicy) -> Arc<dyn Humans> {
     if global.no_input || !std::io::stdin().is_terminal() {
         return Arc::new(Nobody);
     }
-    Arc::new(Terminal { operator: operator(global), run: run.to_owned() })
+    Arc::new(Terminal::new(operator(global), run.to_owned()))
 }
 
 /// Executes with the live view, writes the postmortem, and says how it ended.
@@ -251,12 +277,13 @@ async fn follow(
     entry: &'static Entry,
     seam: Box<dyn Seam>,
     terms: Terms,
-    on: Wired,
+    on: &Wired,
+    timeout: Option<Duration>,
     hooks: Hooks,
 ) -> Result<(Exit, Finished), CliError> {
     let id = terms.run.clone();
     let began = store(global)?.find(&id)?.began_at;
-    let procedure = build(entry, &terms.input, &on)?;
+    let procedure = build(entry, &terms.input, on)?;
     let view = View::of(entry.steps).beginning_at(began);
     let let_go = LetGo::new();
     let shown = view.clone();
@@ -274,10 +301,14 @@ async fn follow(
         finished = execute(&*procedure, seam, terms) => finished?,
         () = view.count_down(Arc::clone(&on.clock)) => unreachable!("the view does not end by itself"),
         never = let_go.on_signals(&id) => match never {},
+        never = let_go.after(timeout, &id) => match never {},
     };
     view.finish();
     let report = write_report(global, entry, &id)?;
-    let exit = Exit::from(finished.outcome);
+    let exit = match Exit::from(finished.outcome) {
+        Exit::Detached if let_go.timed_out() => Exit::TimedOut,
+        exit => exit,
+    };
     if global.json {
         let body = json!({ "run": id, "outcome": finished.outcome, "says": finished.says, "postmortem": report, "exit_code": exit as u8 });
         output::document("run", body);

@@ -1,52 +1,26 @@
-//! `approve`, `reject` and `answer`.
+//! `approve`, `reject`, `answer` and `hand-over`.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
-use allclear_engine::gate::{Answer, Question};
+use allclear_engine::gate::{Answer, Question, Standing};
 use allclear_engine::journal::{Entry, Event};
+use allclear_engine::sqlite::{NotTaken, Store};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::execute::{operator, store};
 use crate::args::{AnswerArgs, Global};
 use crate::environment::Wired;
 use crate::exit::{CliError, Exit};
+use crate::humans::read_line;
 use crate::output::{self, say};
+
+/// How long an answer to a run that goes on is followed until the run has taken it up.
+const FOLLOWED_FOR: Duration = Duration::from_secs(3);
 
 /// The question that a run waits at: asked, and not settled since.
 pub(super) fn open_question(entries: &[Entry]) -> Option<Question> {
-    let mut open: Option<Question> = None;
-    let mut given = 0;
-    for entry in entries {
-        match &entry.event {
-            Event::Asked { question, .. } => {
-                open = Some(question.clone());
-                given = 0;
-            }
-            Event::Answered { .. } => {
-                given += 1;
-                if open.as_ref().is_some_and(|question| given >= question.approvers.needed) {
-                    open = None;
-                }
-            }
-            Event::GateExpired { .. } => open = None,
-            _ => {}
-        }
-    }
-    open
-}
-
-/// Who has the run now: whoever was handed it, took it up, or started it, last.
-pub(super) fn holder(entries: &[Entry]) -> &str {
-    entries
-        .iter()
-        .rev()
-        .find_map(|entry| match &entry.event {
-            Event::HandedOver { to, .. } => Some(to.as_str()),
-            Event::Resumed { by, .. } => Some(by.as_str()),
-            Event::Started { operator, .. } => Some(operator.as_str()),
-            _ => None,
-        })
-        .unwrap_or_default()
+    Standing::of(entries).map(|standing| standing.question)
 }
 
 /// Hands a run over: from then on the other person has it.
@@ -78,37 +52,35 @@ pub(super) async fn answer(
 ) -> Result<Exit, CliError> {
     let store = store(global)?;
     let run = store.find(name)?;
-    let entries = store.entries(&run.id)?;
     let refused = |message: String| CliError::new(Exit::Refused, message);
     if let Some(outcome) = run.outcome {
         return Err(refused(format!("run {} has ended {outcome}; there is nothing to answer", run.id)));
     }
-    let question = open_question(&entries)
-        .filter(|question| args.gate.as_ref().is_none_or(|gate| *gate == question.gate));
+    let asked = store.standing(&run.id)?.map(|standing| standing.question);
+    let question = asked.filter(|question| args.gate.as_ref().is_none_or(|gate| *gate == question.gate));
     let question = question.ok_or_else(|| {
         refused(format!("run {} asks nothing now; see `allclear status {}`", run.id, run.id))
     })?;
-    if let Some(deadline) = question.deadline {
-        let on = Wired::of_run(global, &run, PathBuf::from(".")).await?;
-        if on.clock.now() >= deadline {
-            return Err(refused(format!(
-                "the gate's deadline passed at {deadline}; what was declared for it counts"
-            )));
-        }
+    let now = match question.deadline {
+        Some(_) => Wired::clock_of(&run).await?.now(),
+        None => Timestamp::MIN,
+    };
+    let mut answer = Answer {
+        binding: args.binding.unwrap_or_else(|| question.binding.clone()),
+        comment: args.comment,
+        ..Answer::to(&question, choice, operator(global))
+    };
+    if let Some(what) = question.choice(choice).and_then(|choice| choice.typing.as_ref()) {
+        answer = answer.typing(&typed(global, what).await?);
     }
-    let binding = args.binding.unwrap_or_else(|| question.binding.clone());
-    let answer = Answer { choice: choice.to_owned(), by: operator(global), binding, comment: args.comment };
-    let before: Vec<Answer> = entries
-        .iter()
-        .filter_map(|entry| match &entry.event {
-            Event::Answered { answer, .. } if answer.binding == question.binding => Some(answer.clone()),
-            _ => None,
-        })
-        .collect();
-    question.check(&answer, &before, holder(&entries)).map_err(|why| refused(why.to_string()))?;
-    store.answer(&run.id, &question.gate, &answer)?;
+    let before = store.entries(&run.id)?.len();
+    store.answer(&run.id, &answer, now)?;
+    if run.held {
+        follow(&store, &run.id, before, &answer).await?;
+    }
     if global.json {
-        output::document("answer", json!({ "run": run.id, "gate": question.gate, "answer": answer }));
+        let shown = Answer { typed: None, ..answer };
+        output::document("answer", json!({ "run": run.id, "gate": question.gate, "answer": shown }));
     } else {
         output::result(&format!("{}: {} at gate {}", answer.by, answer.choice, question.gate));
     }
@@ -116,4 +88,52 @@ pub(super) async fn answer(
         say(&format!("now: allclear resume {}", run.id));
     }
     Ok(Exit::Verified)
+}
+
+impl From<NotTaken> for CliError {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::Store(error) => error.into(),
+            other => Self::new(Exit::Refused, other.to_string()),
+        }
+    }
+}
+
+/// What a gate wants typed. Never an argument: those are there for everybody on the machine to read.
+async fn typed(global: &Global, what: &str) -> Result<String, CliError> {
+    use std::io::IsTerminal as _;
+    let on_terminal = std::io::stdin().is_terminal();
+    let line = match on_terminal {
+        true if global.no_input => None,
+        true => read_line(&format!("Type {what}: ")).await,
+        false => read_line("").await,
+    };
+    line.filter(|line| !line.trim().is_empty()).ok_or_else(|| {
+        CliError::usage(format!(
+            "this gate wants {what} typed: at a terminal, or as a line on standard input"
+        ))
+    })
+}
+
+/// Waits until the run that goes on has taken the answer up, so that whoever gave it hears whether it counts.
+async fn follow(store: &Store, run: &str, before: usize, answer: &Answer) -> Result<(), CliError> {
+    let looks = FOLLOWED_FOR.as_millis() / 50;
+    for _ in 0..looks {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for entry in store.entries(run)?.iter().skip(before) {
+            match &entry.event {
+                Event::Answered { answer: counted, .. }
+                    if counted.by == answer.by && counted.binding == answer.binding =>
+                {
+                    return Ok(());
+                }
+                Event::AnswerRefused { by, why, .. } if *by == answer.by => {
+                    return Err(CliError::new(Exit::Refused, why.to_string()));
+                }
+                _ => {}
+            }
+        }
+    }
+    say("the run has not taken it up yet; see `allclear watch`");
+    Ok(())
 }

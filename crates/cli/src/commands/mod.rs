@@ -6,6 +6,7 @@ mod drill;
 mod execute;
 mod gates;
 mod runs;
+mod stop;
 
 use clap::CommandFactory as _;
 
@@ -32,7 +33,10 @@ pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
         Command::Approve(args) => gates::answer(&global, &args.run, "approve", args.more).await,
         Command::Reject(args) => gates::answer(&global, &args.run, "reject", args.more).await,
         Command::Answer { run, choice, more } => gates::answer(&global, &run, &choice, more).await,
-        Command::Doctor => doctor::doctor(&global).await,
+        Command::Doctor { drill: true } => doctor::for_a_drill(&global).await,
+        Command::Doctor { drill: false } => doctor::doctor(&global).await,
+        Command::StopAll { reason } => stop::stop_all(&global, reason.as_deref()),
+        Command::LiftStop => stop::lift_stop(&global),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "allclear", &mut script);

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use allclear_engine::gate::Question;
 use allclear_engine::report::{Postmortem, to_markdown};
-use allclear_engine::sqlite::RunSummary;
-use serde_json::json;
+use allclear_engine::sqlite::{RunSummary, Store};
+use serde_json::{Value, json};
 
 use super::catalogue::runbook;
 use super::execute::{folder, operator, save, store, take_up};
@@ -18,43 +19,98 @@ use crate::humans::gate_text;
 use crate::output::{self, say};
 use crate::view::View;
 
-fn state_of(run: &RunSummary) -> String {
-    match run.outcome {
-        Some(outcome) => outcome.to_string(),
-        None if run.held => "running".to_owned(),
-        None => "interrupted".to_owned(),
+/// How a run stands, and the question that it waits at.
+struct Stands {
+    run: RunSummary,
+    question: Option<Question>,
+}
+
+impl Stands {
+    fn of(store: &Store, run: RunSummary) -> Result<Self, CliError> {
+        let standing = match run.outcome {
+            Some(_) => None,
+            None => store.standing(&run.id)?,
+        };
+        Ok(Self { run, question: standing.map(|standing| standing.question) })
     }
+
+    fn state(&self) -> String {
+        match (self.run.outcome, &self.question) {
+            (Some(outcome), _) => outcome.to_string(),
+            (None, Some(_)) => "waiting".to_owned(),
+            (None, None) if self.run.held => "running".to_owned(),
+            (None, None) => "interrupted".to_owned(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let run = &self.run;
+        json!({
+            "id": run.id, "runbook": run.runbook, "environment": run.environment, "operator": run.operator,
+            "began_at": run.began_at, "state": self.state(), "held": run.held, "entries": run.entries,
+            "gate": self.question.as_ref().map(|question| &question.gate),
+            "answer_with": self.question.as_ref().map(|question| answer_with(&run.id, question)),
+        })
+    }
+
+    fn line(&self) -> String {
+        let run = &self.run;
+        let began = run.began_at.strftime("%Y-%m-%d %H:%M:%S");
+        format!(
+            "{:<12} {:<20} {:<26} {:<12} {began}  {} entries",
+            run.id,
+            self.state(),
+            run.runbook,
+            run.environment,
+            run.entries
+        )
+    }
+
+    /// What a person does next with it.
+    fn next(&self) -> Option<String> {
+        let id = &self.run.id;
+        match (&self.question, self.run.held) {
+            (Some(question), true) => Some(format!("{}: {}", question.gate, answer_with(id, question))),
+            (Some(question), false) => {
+                let answer = answer_with(id, question);
+                Some(format!("{}: {answer}, then: allclear resume {id}", question.gate))
+            }
+            (None, false) if self.run.outcome.is_none() => Some(format!("go on with: allclear resume {id}")),
+            (None, _) => None,
+        }
+    }
+}
+
+fn answer_with(run: &str, question: &Question) -> String {
+    let choices: Vec<&str> = question.choices.iter().map(|choice| choice.id.as_str()).collect();
+    format!("allclear answer {run} {}", choices.join("|"))
 }
 
 pub(super) fn status(global: &Global, name: Option<&str>) -> Result<Exit, CliError> {
     let store = store(global)?;
+    let stop = store.stopped()?;
     let runs = match name {
         Some(name) => vec![store.find(name)?],
         None => store.runs()?,
     };
+    let runs = runs.into_iter().map(|run| Stands::of(&store, run)).collect::<Result<Vec<_>, _>>()?;
     if global.json {
-        let runs: Vec<_> = runs
-            .iter()
-            .map(|run| json!({ "id": run.id, "runbook": run.runbook, "environment": run.environment, "operator": run.operator, "began_at": run.began_at, "state": state_of(run), "entries": run.entries }))
-            .collect();
-        output::document("status", json!({ "runs": runs }));
+        let all: Vec<_> = runs.iter().map(Stands::json).collect();
+        output::document("status", json!({ "runs": all, "stop": stop }));
         return Ok(Exit::Verified);
     }
-    for run in &runs {
-        let began = run.began_at.strftime("%Y-%m-%d %H:%M:%S");
-        output::result(&format!(
-            "{:<12} {:<20} {:<26} {:<12} {began}  {} entries",
-            run.id,
-            state_of(run),
-            run.runbook,
-            run.environment,
-            run.entries
-        ));
+    if let Some(stop) = stop {
+        output::result(&format!("{stop}; to go on: allclear lift-stop"));
     }
-    if let (Some(_), Some(run)) = (name, runs.first())
-        && let Some(question) = open_question(&store.entries(&run.id)?).filter(|_| run.outcome.is_none())
-    {
-        output::result(&gate_text(&run.id, &question));
+    for stands in &runs {
+        output::result(&stands.line());
+        match &stands.question {
+            Some(question) if name.is_some() => output::result(&gate_text(&stands.run.id, question)),
+            _ => {}
+        }
+        if let Some(next) = stands.next() {
+            output::result(&format!("{:<12} {next}", ""));
+        }
     }
     Ok(Exit::Verified)
 }
@@ -80,6 +136,8 @@ pub(super) async fn watch(global: &Global, name: &str) -> Result<Exit, CliError>
             view.finish();
             if let Some(question) = open_question(&entries) {
                 say(&gate_text(&run.id, &question));
+                output::result(&format!("waiting; when it is answered: allclear resume {}", run.id));
+                return Ok(Exit::Waiting);
             }
             output::result(&format!("interrupted; go on with: allclear resume {}", run.id));
             return Ok(Exit::Detached);

@@ -59,7 +59,7 @@ fn a_gate_is_answered_from_elsewhere_and_the_run_goes_on() {
     assert_eq!(foreign.status.code(), Some(16), "{}", stderr(&foreign));
     let status = desk.call(&["status", "@last"]);
     assert!(
-        stdout(&status).contains("interrupted") && stdout(&status).contains("skipped"),
+        stdout(&status).contains("waiting") && stdout(&status).contains("skipped"),
         "{}",
         stdout(&status)
     );
@@ -125,6 +125,8 @@ fn every_command_has_help_with_an_example_and_json_where_it_has_results() {
         "resume",
         "abort",
         "hand-over",
+        "stop-all",
+        "lift-stop",
         "status",
         "report",
         "drill",
@@ -144,6 +146,9 @@ fn every_command_has_help_with_an_example_and_json_where_it_has_results() {
         &["check"],
         &["plan", "whatsapp-send-failures"],
         &["status"],
+        &["stop-all"],
+        &["lift-stop"],
+        &["doctor", "--drill"],
         &["doctor"],
         &["drill", "--list"],
     ] {

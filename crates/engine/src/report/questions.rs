@@ -1,6 +1,6 @@
 //! Questions to people, each with what became of it.
 
-use crate::gate::Question;
+use crate::gate::{Answer, Question};
 use crate::journal::{Entry, Event, Of};
 
 /// A question, and where in the journal it was asked, answered and settled.
@@ -24,15 +24,12 @@ pub(super) fn questions(entries: &[Entry]) -> Vec<Asking<'_>> {
             Event::Asked { of, question } => {
                 all.push(Asking { of, question, asked: index, replies: Vec::new(), settled: None });
             }
-            Event::Answered { of, answer } => {
+            Event::Answered { of, .. } => {
                 let Some(asking) = open(&mut all, of) else { continue };
                 asking.replies.push(index);
-                let agrees = |reply: &&usize| match &entries[**reply].event {
-                    Event::Answered { answer: earlier, .. } => earlier.choice == answer.choice,
-                    _ => false,
-                };
-                let agreeing = asking.replies.iter().filter(agrees).count();
-                if agreeing >= usize::from(asking.question.approvers.needed) {
+                let answers: Vec<&Answer> =
+                    asking.replies.iter().filter_map(|&reply| answer_in(&entries[reply])).collect();
+                if asking.question.settled(&answers).is_some() {
                     asking.settled = Some(index);
                 }
             }
@@ -56,6 +53,13 @@ pub(super) fn questions(entries: &[Entry]) -> Vec<Asking<'_>> {
         }
     }
     all
+}
+
+fn answer_in(entry: &Entry) -> Option<&Answer> {
+    match &entry.event {
+        Event::Answered { answer, .. } => Some(answer),
+        _ => None,
+    }
 }
 
 fn open<'all, 'a>(all: &'all mut [Asking<'a>], of: &Of) -> Option<&'all mut Asking<'a>> {

@@ -279,6 +279,10 @@ pub(super) fn refused_text(by: &str, why: &AnswerRefused) -> String {
         }
         AnswerRefused::NotAllowed { who, .. } => format!("it takes {}", quoted(who)),
         AnswerRefused::Repeated { .. } => "the same person had answered before".to_owned(),
+        AnswerRefused::Unconfirmed { choice, what } => {
+            format!("“{}” took {}, typed, and that was not typed", quoted(choice), quoted(what))
+        }
+        AnswerRefused::Closed { how } => format!("the gate was closed ({})", quoted(how)),
     };
     format!("The answer from {} did not count: {why}", quoted(by))
 }

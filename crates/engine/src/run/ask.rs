@@ -1,18 +1,44 @@
 //! Asking people.
 
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
 
 use super::{Mode, Run, key_of, of};
-use crate::gate::{Answer, Approval, Choice, Gate, Offered, Question};
+use crate::gate::{Answer, AnswerRefused, Approval, Choice, Gate, Offered, Question, Typed};
 use crate::humans::Attention;
-use crate::journal::{Event, digest};
-use crate::outcome::Halt;
+use crate::journal::{Event, Of, digest};
+use crate::outcome::{Halt, Refusal};
 use crate::plan::PlannedGate;
+use crate::replay::BESIDE;
 use crate::seam::{Signal, Woken};
 use crate::step::Step;
 
 /// After this many refused answers a process lets go of a gate instead of asking the same people for ever.
 const MOST_REFUSED_HERE: u32 = 5;
+
+/// A question that was put, with what only this process knows of it.
+struct Asked {
+    of: Of,
+    question: Question,
+    /// What must be typed, as it would have been typed here.
+    expected: Option<Typed>,
+}
+
+impl Asked {
+    fn waits(&self) -> Halt {
+        Halt::Waiting { gate: self.question.gate.clone(), question: self.question.question.clone() }
+    }
+
+    fn check_typed(&self, answer: &Answer) -> Result<(), AnswerRefused> {
+        let wanted = self.question.choice(&answer.choice).and_then(|choice| choice.typing.as_ref());
+        match wanted {
+            Some(what) if self.expected.is_none() || answer.typed != self.expected => {
+                Err(AnswerRefused::Unconfirmed { choice: answer.choice.clone(), what: what.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 impl Run {
     /// Asks, and waits for an answer that counts. A plan lists the question and presumes its answer.
@@ -46,37 +72,66 @@ impl Run {
         let name = gate_name(step, &gate.subject);
         self.once(&format!("{name}/gate"))?;
         let question = self.pose(step, &name, &gate).await?;
+        let expected = gate.confirmation.as_ref().map(|wanted| wanted.expected_at(&question.binding));
+        let asked = Asked { of: of(step, &gate.subject), question, expected };
+        let (choice, by) = self.settle_gate(&asked).await?;
+        self.turn_late_answers_away(&asked, &by).await?;
+        Ok((choice_of::<C>(&choice, &name)?, by))
+    }
+
+    /// Takes answers until they settle the gate. Returns the answer and who gave it.
+    async fn settle_gate(&mut self, asked: &Asked) -> Result<(String, String), Halt> {
+        let Asked { question, .. } = asked;
         let mut given: Vec<Answer> = Vec::new();
         let mut refused_here = 0;
         for turn in 1.. {
-            let key = format!("{name}/answer {turn}");
+            let key = format!("{}/answer {turn}", question.gate);
             let event = match self.seam.recorded(&key) {
                 Some(entry) => entry.event.clone(),
                 // Whoever is here may not answer and would only be refused again: somebody else must, from elsewhere.
-                None if refused_here >= MOST_REFUSED_HERE => {
-                    return Err(Halt::Waiting { gate: name, question: question.question });
-                }
+                None if refused_here >= MOST_REFUSED_HERE => return Err(asked.waits()),
                 None => {
-                    let (event, here) = self.next_answer(step, &gate.subject, &question, &given).await?;
+                    let (event, here) = self.next_answer(asked, &given).await?;
                     refused_here += u32::from(here && matches!(event, Event::AnswerRefused { .. }));
                     event
                 }
             };
             match self.record(&key, async move { event }).await?.entry.event {
                 Event::Answered { answer, .. } => {
-                    given.push(answer.clone());
-                    let agreeing = given.iter().filter(|earlier| earlier.choice == answer.choice).count();
-                    if agreeing >= usize::from(question.approvers.needed) {
-                        return Ok((choice_of::<C>(&answer.choice, &name)?, answer.by));
+                    given.push(answer);
+                    if let Some(settling) = question.settled(&given) {
+                        return Ok((settling.choice.clone(), settling.by.clone()));
                     }
                 }
-                Event::GateExpired { choice, .. } => {
-                    return Ok((choice_of::<C>(&choice, &name)?, "nobody, in time".to_owned()));
-                }
+                Event::GateExpired { choice, .. } => return Ok((choice, "nobody, in time".to_owned())),
                 _ => {}
             }
         }
         unreachable!("turns do not run out")
+    }
+
+    /// Answers that were handed in while the settling one was being recorded get their place in the story. The store takes
+    /// none any more, so nothing comes after these.
+    async fn turn_late_answers_away(&mut self, asked: &Asked, settled_by: &str) -> Result<(), Halt> {
+        for count in 1.. {
+            let key = format!("{BESIDE}{}/late {count}", asked.question.gate);
+            if self.seam.recorded(&key).is_some() {
+                continue;
+            }
+            let answer = match self.seam.signal(&asked.question.gate, None, false).await? {
+                Woken::By(Signal::Answer(answer)) => answer,
+                Woken::By(Signal::HandOver { from, to }) => {
+                    self.hand_over(from, to).await?;
+                    continue;
+                }
+                // An abort or a stop is met again at the next step.
+                _ => return Ok(()),
+            };
+            let why = AnswerRefused::Closed { how: format!("settled by {settled_by}") };
+            let refused = Event::AnswerRefused { of: asked.of.clone(), by: answer.by, why };
+            self.record(&key, async move { refused }).await?;
+        }
+        unreachable!("answers run out")
     }
 
     /// Records the question once; its deadline counts from then.
@@ -85,15 +140,26 @@ impl Run {
         let of = of(step, &gate.subject);
         let plan = self.terms.plan.as_ref().map_or("", |plan| plan.hash.as_str());
         let shown = gate.shown.join("\n");
-        let binding =
-            digest(format!("{}\n{name}\n{}\n{shown}\n{plan}", self.terms.run, gate.question).as_bytes());
+        let typing = |choice: C| {
+            let wanted = gate.confirmation.as_ref().filter(|wanted| wanted.choice == choice);
+            wanted.map(|wanted| wanted.what.clone())
+        };
+        let what = gate.confirmation.as_ref().map_or_else(String::new, |wanted| format!("\n{}", wanted.what));
+        let binding = digest(
+            format!("{}\n{name}\n{}\n{shown}\n{plan}{what}", self.terms.run, gate.question).as_bytes(),
+        );
         let question = Question {
             gate: name.to_owned(),
             question: gate.question.clone(),
             shown: gate.shown.clone(),
             choices: C::ALL
                 .iter()
-                .map(|c| Offered { id: c.id().to_owned(), says: c.says().to_owned() })
+                .map(|&choice| Offered {
+                    id: choice.id().to_owned(),
+                    says: choice.says().to_owned(),
+                    alone: choice.alone(),
+                    typing: typing(choice),
+                })
                 .collect(),
             approvers: gate.approvers.clone(),
             requester: self.requester.clone(),
@@ -104,6 +170,16 @@ impl Run {
             // Enough of the digest to tell plans apart, short enough to read out loud.
             binding: binding[..12].to_owned(),
         };
+        let missing = question.missing_people(&self.holders());
+        if missing > 0 && self.seam.recorded(&format!("{name}/gate")).is_none() {
+            let what = format!(
+                "gate {name} takes {} of {}, and {missing} of them may not answer because they started or hold the run; \
+                 hand it over or name more",
+                question.approvers.needed,
+                question.approvers.among.join(", ")
+            );
+            return Err(Refusal::Limit { what }.into());
+        }
         let after = gate.expiry.as_ref().map(|expiry| expiry.after);
         let body = async move {
             let deadline = after.map(|after| clock.now() + after);
@@ -118,54 +194,71 @@ impl Run {
 
     /// Gets the next answer: one that lies ready, one from whoever is here, or the deadline; and whether it is from
     /// whoever is here.
-    async fn next_answer(
-        &mut self,
-        step: &Step,
-        subject: &str,
-        question: &Question,
-        given: &[Answer],
-    ) -> Result<(Event, bool), Halt> {
-        let of = of(step, subject);
-        let mut here = false;
-        let woken = loop {
+    async fn next_answer(&mut self, asked: &Asked, given: &[Answer]) -> Result<(Event, bool), Halt> {
+        let Asked { of, question, .. } = asked;
+        loop {
             let ready = self.seam.signal(&question.gate, None, false).await?;
-            let woken = match ready {
-                Woken::By(signal) => Woken::By(signal),
-                Woken::Time if self.is_past(question.deadline) => Woken::Time,
-                Woken::Time => match self.terms.humans.clone().ask(question, given).await {
-                    Attention::Answer(answer) => {
-                        here = true;
-                        Woken::By(Signal::Answer(answer))
-                    }
-                    Attention::Wait => self.seam.signal(&question.gate, question.deadline, true).await?,
-                    Attention::Absent => {
-                        let gate = question.gate.clone();
-                        return Err(Halt::Waiting { gate, question: question.question.clone() });
-                    }
-                },
+            let (woken, here) = match ready {
+                Woken::Time if self.is_past(question.deadline) => (Woken::Time, false),
+                Woken::Time => self.attend(asked, given).await?,
+                ready @ Woken::By(_) => (ready, false),
+            };
+            // A deadline loses to an answer that was handed in before anybody recorded that it passed.
+            let woken = match woken {
+                Woken::Time => self.seam.signal(&question.gate, None, false).await?,
+                woken @ Woken::By(_) => woken,
             };
             match woken {
                 Woken::By(Signal::HandOver { from, to }) => self.hand_over(from, to).await?,
-                woken => break woken,
+                Woken::By(Signal::Answer(answer)) => return Ok((self.judge(asked, answer, given), here)),
+                Woken::By(signal) => return Err(super::halt_of(signal)),
+                Woken::Time => match &question.at_deadline {
+                    Some(choice) if self.is_past(question.deadline) => {
+                        return Ok((Event::GateExpired { of: of.clone(), choice: choice.clone() }, false));
+                    }
+                    _ => return Err(asked.waits()),
+                },
             }
-        };
-        let event = match woken {
-            Woken::By(Signal::Answer(answer)) => match question.check(&answer, given, &self.holder) {
-                Ok(()) => Event::Answered { of, answer },
-                Err(why) => Event::AnswerRefused { of, by: answer.by, why },
+        }
+    }
+
+    /// Puts the question to whoever is here and listens elsewhere meanwhile: a prompt that nobody looks at must hold up
+    /// neither an answer from another place nor the deadline.
+    async fn attend(&mut self, asked: &Asked, given: &[Answer]) -> Result<(Woken, bool), Halt> {
+        let Asked { question, expected, .. } = asked;
+        let humans = self.terms.humans.clone();
+        let clock = self.seam.clock();
+        let asking = humans.ask(question, given);
+        let elsewhere = self.seam.signal(&question.gate, question.deadline, true);
+        let attention = match select(asking, elsewhere).await {
+            Either::Left((attention, _)) => attention,
+            Either::Right((woken, asking)) => match woken? {
+                // In memory nobody can be waited for; whoever is here can.
+                Woken::Time if question.deadline.is_none_or(|at| clock.now() < at) => asking.await,
+                woken => return Ok((woken, false)),
             },
-            Woken::By(signal) => return Err(super::halt_of(signal)),
-            Woken::Time => match &question.at_deadline {
-                Some(choice) if self.is_past(question.deadline) => {
-                    Event::GateExpired { of, choice: choice.clone() }
-                }
-                _ => {
-                    let gate = question.gate.clone();
-                    return Err(Halt::Waiting { gate, question: question.question.clone() });
-                }
-            },
         };
-        Ok((event, here))
+        match attention {
+            Attention::Answer(mut answer) => {
+                if humans.is_typed_for() && answer.typed.is_none() {
+                    answer.typed.clone_from(expected);
+                }
+                Ok((Woken::By(Signal::Answer(answer)), true))
+            }
+            Attention::Wait => Ok((self.seam.signal(&question.gate, question.deadline, true).await?, false)),
+            Attention::Absent => Err(asked.waits()),
+        }
+    }
+
+    /// What an answer comes to. What was typed with it goes no further than here.
+    fn judge(&self, asked: &Asked, answer: Answer, given: &[Answer]) -> Event {
+        let of = asked.of.clone();
+        let verdict =
+            asked.question.check(&answer, given, &self.holders()).and_then(|()| asked.check_typed(&answer));
+        match verdict {
+            Ok(()) => Event::Answered { of, answer: Answer { typed: None, ..answer } },
+            Err(why) => Event::AnswerRefused { of, by: answer.by, why },
+        }
     }
 
     fn is_past(&self, deadline: Option<Timestamp>) -> bool {

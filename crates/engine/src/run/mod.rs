@@ -5,6 +5,7 @@
 //! the same verbs look, predict and list, and change nothing.
 
 mod ask;
+mod doubt;
 mod observe;
 mod settle;
 mod until;
@@ -131,7 +132,7 @@ pub struct Run {
     performed: HashSet<String>,
     /// Who started the run: not necessarily whoever took it up again.
     requester: String,
-    /// Who has it now.
+    /// Who has it now: whoever it was handed to last.
     holder: String,
     hand_overs: u32,
     repeats: u32,
@@ -186,13 +187,25 @@ impl Run {
         &self.requester
     }
 
-    /// Who has it now: whoever took it up last, or was handed it.
+    /// Who has it now: whoever it was handed to last, or started it.
     pub fn holder(&self) -> &str {
         &self.holder
     }
 
+    /// Whose approval of their own is none: who has it, and who took it up.
+    pub(crate) fn holders(&self) -> [&str; 2] {
+        [&self.holder, &self.terms.operator]
+    }
+
     pub(crate) fn was_started_by(&mut self, requester: String) {
+        self.holder.clone_from(&requester);
         self.requester = requester;
+        while let Some(entry) = self.seam.recorded(&handed_over_key(self.hand_overs + 1)) {
+            self.hand_overs += 1;
+            if let Event::HandedOver { to, .. } = &entry.event {
+                self.holder.clone_from(to);
+            }
+        }
     }
 
     /// The run's time: that of its latest entry, or of the wait that ended since. The same in every replay.
@@ -299,12 +312,12 @@ impl Run {
         }
     }
 
-    /// Halts when somebody ended the run or asked it to let go.
+    /// Halts when somebody ended the run, stopped everything, or asked it to let go.
     pub(crate) async fn check_stop(&mut self) -> Result<(), Halt> {
         if self.terms.detach.is_requested() {
             return Err(Halt::Detached);
         }
-        // Aborting is a signal like an answer, to a gate that nobody asks at.
+        // An abort, or a stop of everything, is a signal like an answer, to a gate that nobody asks at.
         loop {
             match self.seam.signal("~abort", None, false).await? {
                 Woken::By(Signal::HandOver { from, to }) => self.hand_over(from, to).await?,
@@ -316,13 +329,8 @@ impl Run {
 
     /// Records that somebody else has the run from now on. Beside the procedure: a replay goes the same way.
     pub(crate) async fn hand_over(&mut self, from: String, to: String) -> Result<(), Halt> {
-        let key = loop {
-            self.hand_overs += 1;
-            let key = format!("{BESIDE}handed over {}", self.hand_overs);
-            if self.seam.recorded(&key).is_none() {
-                break key;
-            }
-        };
+        self.hand_overs += 1;
+        let key = handed_over_key(self.hand_overs);
         self.holder.clone_from(&to);
         self.record(&key, async move { Event::HandedOver { from, to } }).await.map(drop)
     }
@@ -418,9 +426,14 @@ pub(crate) fn failed(step: &Step, error: PortError) -> Halt {
     Halt::Failed { step: step.id.to_owned(), error }
 }
 
+fn handed_over_key(count: u32) -> String {
+    format!("{BESIDE}handed over {count}")
+}
+
 fn halt_of(signal: Signal) -> Halt {
     match signal {
         Signal::Abort { by } => Halt::Aborted { by },
+        Signal::Stop(stop) => Halt::Stopped(stop),
         // A hand-over is taken by whoever waits, and never ends a run.
         Signal::Detach | Signal::Answer(_) | Signal::HandOver { .. } => Halt::Detached,
     }

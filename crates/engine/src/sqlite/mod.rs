@@ -6,8 +6,10 @@
 //!
 //! Never put this file on the database that a runbook repairs.
 
+mod answers;
 mod commit;
 mod seam;
+mod stop;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -20,9 +22,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::Value;
 
+pub use answers::NotTaken;
 pub use seam::SqliteSeam;
 
-use crate::gate::Answer;
+use crate::gate::{Answer, Standing};
 use crate::journal::{Entry, Link, read_chain};
 use crate::outcome::Outcome;
 use crate::seam::SeamError;
@@ -66,7 +69,17 @@ CREATE TABLE IF NOT EXISTS signal (
     gate TEXT NOT NULL,
     body TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS stop (
+    number INTEGER PRIMARY KEY,
+    by TEXT NOT NULL,
+    at TEXT NOT NULL,
+    reason TEXT,
+    lifted_by TEXT,
+    lifted_at TEXT
+);
 ";
+
+const SEND: &str = "INSERT INTO signal (run, gate, body) SELECT number, ?, ? FROM run WHERE id = ?";
 
 /// A run to begin.
 #[derive(Debug, Clone)]
@@ -160,8 +173,9 @@ impl Store {
         Ok(Self { folder, committer: Arc::new(Committer::new(connection, reader)) })
     }
 
-    /// Begins a run: takes its lock and claims its runbook in its environment.
+    /// Begins a run: takes its lock and claims its runbook in its environment. Refused while everything is stopped.
     pub fn begin(&self, new: &NewRun, clock: Arc<dyn Clock>) -> Result<SqliteSeam, SeamError> {
+        self.check_not_stopped()?;
         let lock = self.lock(&new.id)?;
         let began_at = clock.now().to_string();
         let number = self.committer.with("beginning a run", |connection| {
@@ -190,8 +204,12 @@ impl Store {
         Ok(seam)
     }
 
-    /// Takes a run up again: takes its lock, reads and checks its journal.
+    /// Takes a run up again: takes its lock, reads and checks its journal. While everything is stopped, only a run that
+    /// was asked to end: it does that and nothing else.
     pub fn take_up(&self, run: &str, clock: Arc<dyn Clock>) -> Result<SqliteSeam, SeamError> {
+        if !self.is_to_end(run)? {
+            self.check_not_stopped()?;
+        }
         let lock = self.lock(run)?;
         let entries = self.entries(run)?;
         let (number, incarnation) = self.committer.with("taking a run up", |connection| {
@@ -211,22 +229,7 @@ impl Store {
 
     /// A run's journal as it is stored, unchecked.
     pub fn links(&self, run: &str) -> Result<Vec<Link>, SeamError> {
-        self.committer.read("reading a journal", |connection| {
-            let mut statement = connection.prepare_cached(
-                "WITH RECURSIVE chain (id, previous, body, hash) AS (
-                     SELECT entry.id, previous, body, hash FROM entry JOIN run ON entry.id = run.last WHERE run.id = ?
-                     UNION ALL
-                     SELECT entry.id, entry.previous, entry.body, entry.hash
-                     FROM chain JOIN entry ON entry.id = chain.previous
-                 )
-                 SELECT body, hash FROM chain ORDER BY id",
-            )?;
-            // A flipped byte may leave text that is no UTF-8; it must reach the chain's check and not fail here.
-            let links = statement.query_map([run], |row| {
-                Ok(Link { body: lossy(row.get_ref(0)?), hash: lossy(row.get_ref(1)?) })
-            })?;
-            links.collect()
-        })
+        self.committer.read("reading a journal", |connection| answers::links(connection, run))
     }
 
     /// All runs, newest first.
@@ -284,10 +287,32 @@ impl Store {
         }
     }
 
-    /// Puts an answer where the run finds it. Whether it counts is checked by the run.
-    pub fn answer(&self, run: &str, gate: &str, answer: &Answer) -> Result<(), SeamError> {
+    /// Puts an answer where the run finds it, if the gate is open and the answer counts as far as the store can tell:
+    /// checked against the journal in the same transaction, so of two people who answer at once one hears that it was
+    /// too late. `now` is the run's time. What was typed to confirm it is checked by the run.
+    pub fn answer(&self, run: &str, answer: &Answer, now: Timestamp) -> Result<(), NotTaken> {
         let body = serde_json::to_string(answer).expect("an answer is plain data");
-        self.send(run, gate, &body)
+        self.committer.with("handing an answer in", |connection| {
+            let transaction =
+                rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+            let links = answers::links(&transaction, run)?;
+            let waiting = answers::waiting(&transaction, run)?;
+            let gate = match answers::judge(&links, &waiting, answer, now) {
+                Ok(gate) => gate,
+                Err(why) => return Ok(Err(why)),
+            };
+            transaction.execute(SEND, params![gate, body, run])?;
+            transaction.commit()?;
+            Ok(Ok(()))
+        })?
+    }
+
+    /// What a run waits for people with, hand-overs that it has not recorded yet included.
+    pub fn standing(&self, run: &str) -> Result<Option<Standing>, SeamError> {
+        let (links, waiting) = self.committer.read("looking at a gate", |connection| {
+            Ok((answers::links(connection, run)?, answers::waiting(connection, run)?))
+        })?;
+        Ok(answers::standing(&read_chain(&links)?, &waiting))
     }
 
     /// Asks a run to end after the current effect is settled.
@@ -301,12 +326,8 @@ impl Store {
     }
 
     fn send(&self, run: &str, gate: &str, body: &str) -> Result<(), SeamError> {
-        self.committer.with("sending a signal", |connection| {
-            connection.execute(
-                "INSERT INTO signal (run, gate, body) SELECT number, ?, ? FROM run WHERE id = ?",
-                params![gate, body, run],
-            )
-        })?;
+        self.committer
+            .with("sending a signal", |connection| connection.execute(SEND, params![gate, body, run]))?;
         Ok(())
     }
 
@@ -331,18 +352,15 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", 1_024)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // The table that came last: a store of an older version gets what it lacks.
     let ready = connection
-        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'signal'", [], |_| Ok(()))
+        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'stop'", [], |_| Ok(()))
         .optional()?
         .is_some();
     if !ready {
         connection.execute_batch(SCHEMA)?;
     }
     Ok(())
-}
-
-fn lossy(value: rusqlite::types::ValueRef<'_>) -> String {
-    value.as_bytes().map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn json(text: &str) -> Value {

@@ -22,9 +22,11 @@ use crate::seam::{Recorded, Seam, SeamError, Signal, Woken};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What an abort is sent to: a gate that no procedure asks at.
-const ABORT: &str = "~abort";
+pub(super) const ABORT: &str = "~abort";
+/// What a stop of everything looks as if it were sent to.
+const STOP: &str = "~stop";
 /// What hand-overs are sent to: a body of two lines, from and to.
-const HAND_OVER: &str = "~hand-over";
+pub(super) const HAND_OVER: &str = "~hand-over";
 
 /// One incarnation of a run. Dropping it frees the run's lock.
 #[derive(Debug)]
@@ -87,32 +89,45 @@ impl SqliteSeam {
         }
     }
 
-    /// The next signal for a gate, a hand-over, or an abort. An answer stays in the store until the entry that records it is
-    /// committed, so a crash in between loses none; an abort stays until the run is over.
+    /// The next signal for a gate, a hand-over, a stop of everything, or an abort. An answer stays in the store until the
+    /// entry that records it is committed, so a crash in between loses none; an abort stays until the run is over. An abort
+    /// comes before a stop: it ends the run and changes nothing more. A stop comes before an answer, which can wait.
     fn next_signal(&mut self, gate: &str) -> Result<Option<Signal>, SeamError> {
+        // What was handed out before and not recorded is handed out again.
+        self.taken = None;
         let found = self.committer.read("looking for signals", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT number, gate, body FROM signal WHERE run = ? AND gate IN (?, '~abort', '~hand-over') ORDER BY number LIMIT 1",
+                    "SELECT 1 AS rank, 0 AS number, '~stop', json_object('by', by, 'at', at, 'reason', reason)
+                     FROM stop WHERE lifted_at IS NULL
+                     UNION ALL
+                     SELECT iif(gate = '~abort', 0, 2), number, gate, body
+                     FROM signal WHERE run = ? AND gate IN (?, '~abort', '~hand-over')
+                     ORDER BY rank, number LIMIT 1",
                 )?
                 .query_row(params![self.run, gate], |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+                    Ok((row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
                 })
                 .optional()
         })?;
+        let unreadable = |error: serde_json::Error| SeamError::Store {
+            doing: "reading a signal",
+            detail: error.to_string(),
+        };
         let Some((number, sent_to, body)) = found else {
             return Ok(None);
         };
-        if sent_to == ABORT {
-            return Ok(Some(Signal::Abort { by: body }));
+        match sent_to.as_str() {
+            ABORT => return Ok(Some(Signal::Abort { by: body })),
+            STOP => return Ok(Some(Signal::Stop(serde_json::from_str(&body).map_err(unreadable)?))),
+            _ => {}
         }
         self.taken = Some(number);
         if sent_to == HAND_OVER {
             let (from, to) = body.split_once('\n').unwrap_or((&body, ""));
             return Ok(Some(Signal::HandOver { from: from.to_owned(), to: to.to_owned() }));
         }
-        let answer: Answer = serde_json::from_str(&body)
-            .map_err(|error| SeamError::Store { doing: "reading an answer", detail: error.to_string() })?;
+        let answer: Answer = serde_json::from_str(&body).map_err(unreadable)?;
         Ok(Some(Signal::Answer(answer)))
     }
 

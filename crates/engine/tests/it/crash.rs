@@ -65,9 +65,7 @@ async fn an_effect_that_nobody_can_look_up_ends_in_doubt_until_a_person_tells() 
         assert_eq!(shared.lock().unwrap().ledger.len(), sent, "nothing is sent while in doubt");
 
         let question = open_question(&journal);
-        let answer =
-            Answer { choice: choice.into(), by: "kim".into(), binding: question.binding, comment: None };
-        journal.answer(&question.gate, answer);
+        journal.answer(&question.gate, Answer::to(&question, choice, "kim"));
         let finished = run_on(&journal, &runbook, clock(), terms()).await;
         assert_eq!(finished.outcome, Outcome::Verified);
         assert_eq!(shared.lock().unwrap().ledger.len(), 1, "{choice}");

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod answers;
 mod crash;
 mod gates;
 mod plans;
+mod stop;
 mod store;
 mod toy;
 mod waiting;

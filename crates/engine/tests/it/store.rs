@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use allclear_core::Clock as _;
 use allclear_engine::sqlite::{FindError, NewRun, Store};
 use allclear_engine::*;
 use serde_json::Value;
 
 use crate::toy::*;
 
-fn new_run(id: &str, runbook: &str) -> NewRun {
+pub(crate) fn new_run(id: &str, runbook: &str) -> NewRun {
     NewRun {
         id: id.into(),
         runbook: runbook.into(),
@@ -152,13 +153,8 @@ async fn an_answer_from_another_process_reaches_the_waiting_run() {
                 _ => None,
             });
             if let Some(question) = asked {
-                let answer = Answer {
-                    choice: "happened".into(),
-                    by: "alex".into(),
-                    binding: question.binding,
-                    comment: None,
-                };
-                return other.answer("run-1", &question.gate, &answer).unwrap();
+                let answer = Answer::to(&question, "happened", "alex");
+                return other.answer("run-1", &answer, clock().now()).unwrap();
             }
         }
     };

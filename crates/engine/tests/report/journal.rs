@@ -161,7 +161,8 @@ impl Journal {
     }
 
     pub(crate) fn asked(&mut self, of: &Of, question: &str, shown: &[&str], choices: &[&str]) -> &mut Self {
-        let offered = |id: &&str| Offered { id: (*id).to_owned(), says: String::new() };
+        let offered =
+            |id: &&str| Offered { id: (*id).to_owned(), says: String::new(), alone: false, typing: None };
         let question = Question {
             gate: base(of),
             question: question.to_owned(),
@@ -184,6 +185,7 @@ impl Journal {
             by: by.to_owned(),
             binding: "77ab01c9e2d4".to_owned(),
             comment: comment.map(str::to_owned),
+            typed: None,
         };
         let key = format!("{}/answer {}", base(of), self.entries.len());
         self.push(key, Event::Answered { of: of.clone(), answer })
