@@ -70,7 +70,7 @@ fn duckdb(folder: &Path) {
     for (file, reader) in [("events.csv", "read_csv_auto"), ("events.ndjson", "read_json_auto")] {
         let source = format!("{reader}('{}')", folder.join(file).display());
         let script = format!(
-            "import duckdb, resource, time\nt = time.perf_counter()\nn = duckdb.sql(\"\"\"{}\"\"\").fetchone()[0]\n\
+            "import duckdb, resource, time\nt = time.perf_counter()\nn = duckdb.sql(\"\"\"{}\"\"\").fetchall()[0][0]\n\
 print(time.perf_counter() - t, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, n)",
             SQL.replace("EVENTS", &source)
         );

@@ -197,6 +197,8 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         paging: Arc::new(pagerduty),
         artifacts: Arc::new(ArtifactFolder::at(settings.artifacts.clone())),
         limits: settings.limits,
+        // Databases and buckets are no HTTP services of the platform; whoever has them fills this in.
+        recovery: None,
     })
 }
 

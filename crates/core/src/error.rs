@@ -41,6 +41,12 @@ pub enum Service {
     Slack,
     /// The WhatsApp provider's ticket intake.
     Provider,
+    /// A database server.
+    Database,
+    /// The bucket that backups are kept in, and the buckets that are copied.
+    ObjectStore,
+    /// The team's documents.
+    Documents,
     /// Files that a run leaves on this machine.
     Artifacts,
     /// The sandbox's control interface.
@@ -59,6 +65,9 @@ impl std::fmt::Display for Service {
             Self::PagerDuty => "PagerDuty",
             Self::Slack => "Slack",
             Self::Provider => "the WhatsApp provider",
+            Self::Database => "the database",
+            Self::ObjectStore => "the object store",
+            Self::Documents => "the folder of documents",
             Self::Artifacts => "the artifact folder",
             Self::Sandbox => "the sandbox",
         })

@@ -8,6 +8,7 @@
 //! | [`campaign`], [`target`], [`voucher`], [`notification`], [`station`], [`incident`] | the domain |
 //! | [`redemption`] | which vouchers were redeemed more than once, among millions of rows |
 //! | [`policy`] | quiet hours, throttle, and when sending is safe |
+//! | [`recovery`] | backups, restores, and who takes part in the exercise |
 //! | [`redeem`], [`function`] | what stations tried, and edge functions with what they render |
 //! | [`phone`], [`money`] | values that protect themselves: numbers mask, amounts carry their unit |
 //! | [`send_fault`] | WhatsApp's error codes as data: what each means and what to do |
@@ -44,6 +45,7 @@ pub mod phone;
 pub mod platform;
 pub mod policy;
 pub mod ports;
+pub mod recovery;
 pub mod redeem;
 pub mod redemption;
 pub mod send_fault;

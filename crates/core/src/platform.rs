@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::ports::{
-    Artifacts, AuditLog, Campaigns, Chat, FunctionHost, Limits, Notifications, Paging, PolicyStore, Provider,
-    RedemptionLog, Replacements, SendLog, SendQueue, Sender, Stations, StatusPage, Targets, VoucherPreviews,
-    Vouchers, WhatsAppAccount,
+    Acknowledgements, Artifacts, AuditLog, BackupHost, Campaigns, Chat, DatabaseBackups, Documents,
+    FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, Provider, RedemptionLog,
+    Replacements, SendLog, SendQueue, Sender, SmokeTests, StagingDatabase, Stations, StatusPage, Targets,
+    VoucherPreviews, Vouchers, WhatsAppAccount,
 };
+use crate::recovery::Exercise;
 
 /// The platform as a procedure sees it: a struct of ports, each replaceable by a mock or by your own.
 #[derive(Clone)]
@@ -34,6 +36,29 @@ pub struct Platform {
     pub status_page: Arc<dyn StatusPage>,
     /// What this environment is configured to allow.
     pub limits: Limits,
+    /// What the disaster recovery exercise needs; `None` where the environment is not configured for one.
+    pub recovery: Option<Recovery>,
+}
+
+/// The ports of the disaster recovery exercise. None of them can write to production.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each field is the port its type documents")]
+pub struct Recovery {
+    pub host: Arc<dyn BackupHost>,
+    pub backups: Arc<dyn DatabaseBackups>,
+    pub copies: Arc<dyn ObjectCopies>,
+    pub staging: Arc<dyn StagingDatabase>,
+    pub smoke: Arc<dyn SmokeTests>,
+    pub acknowledgements: Arc<dyn Acknowledgements>,
+    pub documents: Arc<dyn Documents>,
+    /// Who takes part, and where things are told and kept.
+    pub exercise: Exercise,
+}
+
+impl std::fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recovery").field("exercise", &self.exercise).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Platform {

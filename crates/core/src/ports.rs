@@ -7,6 +7,7 @@
 //! `mock`, each trait `X` has a mockall mock `MockX`.
 
 mod functions;
+mod recovery;
 mod vouchers;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::target::{SendTally, TargetProgress, TargetRange};
 use crate::{Campaign, CampaignId, Msisdn, PortError, Target};
 
 pub use functions::*;
+pub use recovery::*;
 pub use vouchers::*;
 
 type Result<T> = std::result::Result<T, PortError>;

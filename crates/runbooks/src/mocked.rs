@@ -47,6 +47,7 @@ pub(crate) fn platform() -> Platform {
             preview_function: "voucher-preview".into(),
             dispatch_function: "campaign-dispatch".into(),
         },
+        recovery: None,
     }
 }
 

@@ -1,0 +1,105 @@
+//! What the disaster recovery exercise needs: hosted backups, our own backup, the copy of the buckets, the staging
+//! database, smoke tests, and the people.
+//!
+//! There is no port that writes DNS records, environment variables or the production database, so a rehearsal cannot
+//! reach production: what does not exist cannot be called by mistake.
+
+use async_trait::async_trait;
+
+use super::{Artifact, Result};
+use crate::recovery::{
+    Acknowledgement, Backup, BackupId, HostedBackups, ObjectCopy, Parity, Restored, SmokeResult, SmokeTest,
+    TargetCheck,
+};
+
+/// The backups that the platform's host keeps by itself.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait BackupHost: Send + Sync {
+    /// `GET /v1/projects/{ref}/database/backups`. A 401 says that the access token is expired or revoked: the error's
+    /// class is [`Class::Stop`](crate::Class::Stop) with the credential as its reason.
+    async fn hosted_backups(&self) -> Result<HostedBackups>;
+}
+
+/// Our own backup of the production database, kept in a bucket.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait DatabaseBackups: Send + Sync {
+    /// Takes the backup, or completes one that was begun: one snapshot, `pg_dump`, counts and digests in that snapshot, every
+    /// file uploaded with its SHA-256, the manifest last. Convergent: files that are there whole are not uploaded again.
+    async fn take(&self, id: &BackupId) -> Result<Backup>;
+
+    /// The backup as the bucket has it now, each file's size and the manifest's digest compared; `None` while it is not
+    /// whole.
+    async fn find(&self, id: &BackupId) -> Result<Option<Backup>>;
+
+    /// Puts a small file (`backup.log`, `rowcount.csv`) beside the backup. Convergent.
+    async fn keep_file(&self, id: &BackupId, name: &str, content: &[u8]) -> Result<Artifact>;
+
+    /// A file beside the backup, read back from the bucket.
+    async fn find_file(&self, id: &BackupId, name: &str) -> Result<Option<Artifact>>;
+}
+
+/// The copy of the platform's buckets.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ObjectCopies: Send + Sync {
+    /// Copies every object of the configured buckets, or goes on with a copy that was begun. Never deletes. Convergent: what
+    /// is there with the same content is not uploaded again.
+    async fn copy(&self, id: &BackupId) -> Result<ObjectCopy>;
+
+    /// The copy as the bucket has it now, compared with its manifest; `None` while it is not whole.
+    async fn find(&self, id: &BackupId) -> Result<Option<ObjectCopy>>;
+}
+
+/// The database that a backup is restored into. Never production: its constructor compares first.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait StagingDatabase: Send + Sync {
+    /// Asks both servers who they are, and compares host, database, project ref and cluster. Reads only.
+    async fn compare(&self) -> Result<TargetCheck>;
+
+    /// Restores from the bucket (not from a local file) into a schema of its own, and swaps it in when it is whole; compares
+    /// source and target again first. Whatever fails before the swap leaves staging as it was. Convergent.
+    async fn restore(&self, id: &BackupId) -> Result<Restored>;
+
+    /// What staging says it holds: the restored backup, by the mark that is set in the swap's own transaction.
+    async fn find(&self, id: &BackupId) -> Result<Option<Restored>>;
+
+    /// Compares every table with the backup's snapshot, rows and contents.
+    async fn parity(&self, id: &BackupId) -> Result<Parity>;
+}
+
+/// Smoke tests against staging. They send to the allow-listed number only.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait SmokeTests: Send + Sync {
+    /// Tries one, once for a marker: with the same marker it does not issue, redeem or send a second time.
+    async fn try_out(&self, test: SmokeTest, marker: &str) -> Result<SmokeResult>;
+}
+
+/// Who took notice of an incident.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Acknowledgements: Send + Sync {
+    /// Acknowledgements by people, oldest first, one for each person, from the incident's log entries. An acknowledge over the
+    /// Events API belongs to the integration and is none.
+    async fn of_incident(&self, incident: &str) -> Result<Vec<Acknowledgement>>;
+
+    /// Asks more people to respond (`POST /incidents/{id}/responder_requests`); those who are asked already are not asked again.
+    async fn call_in(&self, incident: &str, users: &[String], message: &str) -> Result<()>;
+
+    /// Who of them was asked to respond, by user id.
+    async fn called_in(&self, incident: &str) -> Result<Vec<String>>;
+}
+
+/// The team's documents that the exercise reads and writes: templates, the retro notes, `SYSTEM_CHECKLIST.md`.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Documents: Send + Sync {
+    /// A document by its path below the team's folder, e.g. `docs/incidents/templates/status-page.md`.
+    async fn read(&self, path: &str) -> Result<Option<String>>;
+
+    /// Writes a document, atomically, making its folders; refuses when it is not as `expected` any more (somebody edited it).
+    async fn write(&self, path: &str, expected: Option<String>, content: &str) -> Result<()>;
+}

@@ -1,0 +1,438 @@
+//! Disaster recovery: what the exercise knows of databases, backups, buckets and the people who take part.
+//!
+//! Plain data. What talks to a database or a bucket sits behind the ports in [`crate::ports`].
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::InvalidValue;
+
+/// Names one backup. It is also the backup's folder in the bucket, so it holds only `a-z`, `A-Z`, `0-9`, `-` and `_`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BackupId(String);
+
+impl BackupId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for BackupId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for BackupId {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if text.is_empty() || text.len() > 100 || !text.chars().all(fits) {
+            return Err(InvalidValue {
+                field: "backup",
+                value: text.chars().take(100).collect(),
+                fix: "give 1 to 100 letters, digits, `-` or `_`",
+            });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for BackupId {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        text.parse()
+    }
+}
+
+impl From<BackupId> for String {
+    fn from(id: BackupId) -> Self {
+        id.0
+    }
+}
+
+/// Which database it is, as the server itself says where it can. Holds no password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseIdentity {
+    /// The host as configured.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database's name.
+    pub database: String,
+    /// Supabase's project ref, where host or user carry one.
+    pub project: Option<String>,
+    /// `pg_control_system().system_identifier`: the same for two names of one cluster, whatever the URLs say.
+    pub system_identifier: String,
+    /// The server's version, e.g. `15.18`.
+    pub server_version: String,
+}
+
+impl std::fmt::Display for DatabaseIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port, database, .. } = self;
+        write!(f, "{database} at {host}:{port}")?;
+        if let Some(project) = &self.project {
+            write!(f, " (project {project})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Source and target of a restore, and what speaks against restoring the one into the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetCheck {
+    /// Where backups are taken from.
+    pub source: DatabaseIdentity,
+    /// Where they would be restored to.
+    pub target: DatabaseIdentity,
+    /// What a person types to confirm the target: its project ref, or `database@host` where it has none.
+    pub confirmation: String,
+    /// Why it must not be done, in sentences; empty when nothing speaks against it.
+    pub objections: Vec<String>,
+}
+
+/// One backup that the platform's host keeps by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostedBackup {
+    /// The host's id.
+    pub id: String,
+    /// COMPLETED, FAILED, PENDING, REMOVED, ARCHIVED or CANCELLED, as the host words it.
+    pub status: String,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+/// What backups the platform's host has: the manifest of the script's step 4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostedBackups {
+    /// The backups, newest first.
+    pub backups: Vec<HostedBackup>,
+    /// Whether the host can restore to a point in time.
+    pub point_in_time: bool,
+    /// Where the host keeps them.
+    pub region: String,
+}
+
+/// What is in one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableContent {
+    /// `schema.table`.
+    pub table: String,
+    /// How many rows.
+    pub rows: u64,
+    /// A digest of every row, independent of their order; equal contents have equal digests.
+    pub digest: String,
+}
+
+/// How long one part of the work took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    /// What was done, e.g. `dump`.
+    pub what: String,
+    /// How long, machine time.
+    pub took: Duration,
+}
+
+/// A backup of the database that stands in the bucket, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// Which one.
+    pub id: BackupId,
+    /// Where it stands, e.g. `s3://backups/supabase/ID`.
+    pub destination: String,
+    /// When its snapshot was taken, by the database's clock.
+    pub snapshot_at: Timestamp,
+    /// Its tables, counted and digested in the snapshot itself.
+    pub tables: Vec<TableContent>,
+    /// How many files the dump has.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its manifest, in hex. The manifest holds the SHA-256 of each file.
+    pub manifest_sha256: String,
+    /// How long the parts took.
+    pub took: Vec<Took>,
+}
+
+/// A copy of the platform's buckets that stands in the backup's bucket, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectCopy {
+    /// Which backup it belongs to.
+    pub id: BackupId,
+    /// Where it stands.
+    pub destination: String,
+    /// How many objects it has.
+    pub objects: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+    /// How many of them were uploaded, by whichever process; the others were there already, with the same content.
+    pub uploaded: u64,
+    /// SHA-256 of its manifest, in hex. The manifest holds the SHA-256 of each object.
+    pub manifest_sha256: String,
+    /// How long the parts took.
+    pub took: Vec<Took>,
+}
+
+/// A backup that stands in staging, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Which backup.
+    pub id: BackupId,
+    /// How many tables.
+    pub tables: u64,
+    /// How many rows together.
+    pub rows: u64,
+    /// Where what staging held before was put, so that it can be brought back.
+    pub put_aside: Option<String>,
+    /// How long the parts took.
+    pub took: Vec<Took>,
+}
+
+/// One table of the backup's snapshot beside the same one in staging.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableParity {
+    /// `schema.table`.
+    pub table: String,
+    /// What the snapshot held; `None` where it had no such table.
+    pub snapshot: Option<TableContent>,
+    /// What staging holds; `None` where it has no such table.
+    pub staging: Option<TableContent>,
+}
+
+impl TableParity {
+    /// Whether both hold the same rows.
+    pub fn is_equal(&self) -> bool {
+        matches!((&self.snapshot, &self.staging), (Some(one), Some(other))
+            if one.rows == other.rows && one.digest == other.digest)
+    }
+}
+
+/// The comparison of a backup's snapshot with what was restored from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parity {
+    /// Every table that either side has, by name.
+    pub tables: Vec<TableParity>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Parity {
+    /// Whether every table is equal, and there is at least one.
+    pub fn holds(&self) -> bool {
+        !self.tables.is_empty() && self.tables.iter().all(TableParity::is_equal)
+    }
+}
+
+/// Who takes part in the exercise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The engineer on call, who leads it.
+    IncidentCommander,
+    /// Owns the automation and the bucket.
+    DataPlatformLead,
+    /// Speaks to customers.
+    SupportManager,
+    /// Speaks to stakeholders: the Customer Success lead.
+    StakeholderCommunications,
+}
+
+impl Role {
+    /// All roles, in the order of the written runbook.
+    pub const ALL: [Self; 4] = [
+        Self::IncidentCommander,
+        Self::DataPlatformLead,
+        Self::SupportManager,
+        Self::StakeholderCommunications,
+    ];
+
+    /// The role in words, as the written runbook has them.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::IncidentCommander => "Incident Commander",
+            Self::DataPlatformLead => "Data Platform Lead",
+            Self::SupportManager => "Support Manager",
+            Self::StakeholderCommunications => "Stakeholder Communications",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+/// One person who takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Participant {
+    /// As what.
+    pub role: Role,
+    /// The name to address them by.
+    pub name: String,
+    /// Their PagerDuty user id, e.g. `PABC123`.
+    pub pagerduty_user: String,
+}
+
+/// How an environment holds its exercise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exercise {
+    /// Who takes part, one for each role at least.
+    pub participants: Vec<Participant>,
+    /// Who would take a cutover back, by name; confirmed in each exercise.
+    pub rollback_owner: String,
+    /// Where the holding statement is put up for review, e.g. `#ops-status`.
+    pub status_channel: String,
+    /// How long the copy of the buckets may take before it is a finding.
+    pub copy_budget: Duration,
+    /// The team's cutover checklist, a path below its folder of documents. Reviewed, never executed.
+    pub cutover_checklist: String,
+}
+
+/// That one person took notice of an incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// PagerDuty's user id. Acknowledgements of a service or an integration are none.
+    pub user: String,
+    /// When, by PagerDuty's clock.
+    pub at: Timestamp,
+}
+
+/// What is tried on staging after the restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmokeTest {
+    /// A voucher is issued, and found in the database.
+    VoucherIssue,
+    /// That voucher is redeemed, and the database says so.
+    VoucherRedeem,
+    /// A campaign sends to the allow-listed number and to no other.
+    CampaignSend,
+    /// A station redeems a voucher, once, though it asks twice.
+    StationRedeem,
+}
+
+impl SmokeTest {
+    /// All of them, in the order of the written runbook.
+    pub const ALL: [Self; 4] =
+        [Self::VoucherIssue, Self::VoucherRedeem, Self::CampaignSend, Self::StationRedeem];
+
+    /// The test in words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::VoucherIssue => "voucher issue",
+            Self::VoucherRedeem => "voucher redeem",
+            Self::CampaignSend => "campaign send",
+            Self::StationRedeem => "station redeem",
+        }
+    }
+}
+
+/// What came of a smoke test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum SmokeResult {
+    /// It works, seen in the database.
+    Passed {
+        /// What was seen.
+        says: String,
+    },
+    /// It does not.
+    Failed {
+        /// What was seen.
+        says: String,
+    },
+    /// Staging offers no way to try it; a finding, and no success.
+    NotPossible {
+        /// What is missing.
+        says: String,
+    },
+}
+
+/// How far a long piece of work is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done, e.g. `copy objects`.
+    pub what: String,
+    /// Items (tables, files, objects) done, and how many there are where that is known.
+    pub items: u64,
+    /// See [`items`](Self::items).
+    pub items_of: Option<u64>,
+    /// Bytes done, and how many there are where that is known.
+    pub bytes: u64,
+    /// See [`bytes`](Self::bytes).
+    pub bytes_of: Option<u64>,
+    /// How long it has been going on.
+    pub elapsed: Duration,
+}
+
+impl Progress {
+    /// Bytes a second so far.
+    pub fn rate(&self) -> u64 {
+        let seconds = self.elapsed.as_secs_f64();
+        if seconds > 0.0 { (self.bytes as f64 / seconds) as u64 } else { 0 }
+    }
+
+    /// How long the rest takes at the rate so far; `None` while that cannot be told.
+    pub fn left(&self) -> Option<Duration> {
+        let part = match (self.bytes_of, self.items_of) {
+            (Some(of), _) if of > 0 => self.bytes as f64 / of as f64,
+            (_, Some(of)) if of > 0 => self.items as f64 / of as f64,
+            _ => return None,
+        };
+        (part > 0.0).then(|| self.elapsed.mul_f64((1.0 / part - 1.0).max(0.0)))
+    }
+}
+
+/// Hears how far long work is, many times a second at most; never part of a journal.
+pub trait Watcher: Send + Sync {
+    /// It is this far.
+    fn tell(&self, progress: &Progress);
+}
+
+/// Nobody watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn tell(&self, _progress: &Progress) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_id_cannot_leave_its_folder() {
+        assert!("dr-2026-11-25_a1".parse::<BackupId>().is_ok());
+        for bad in ["", "a/b", "..", "a b", "ä"] {
+            assert!(bad.parse::<BackupId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parity_of_nothing_does_not_hold() {
+        assert!(!Parity { tables: Vec::new(), took: Duration::ZERO }.holds());
+    }
+
+    #[test]
+    fn the_time_left_follows_from_the_rate_so_far() {
+        let half = Progress {
+            bytes: 50,
+            bytes_of: Some(100),
+            elapsed: Duration::from_secs(10),
+            ..Progress::default()
+        };
+        assert_eq!(half.left(), Some(Duration::from_secs(10)));
+        assert_eq!(half.rate(), 5);
+        assert_eq!(Progress::default().left(), None);
+    }
+}
