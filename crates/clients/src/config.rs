@@ -139,32 +139,68 @@ pub enum ConfigError {
     },
 }
 
+/// One way to reach all services of an environment: the same bounds, and one knowledge of secrets.
+pub(crate) struct Wiring<'a> {
+    settings: &'a Settings,
+    clock: &'a Arc<dyn Clock>,
+    client: reqwest::Client,
+    redactor: Redactor,
+}
+
+impl<'a> Wiring<'a> {
+    pub(crate) fn of(settings: &'a Settings, clock: &'a Arc<dyn Clock>) -> Result<Self, ConfigError> {
+        check_credentials(&settings.credentials)?;
+        let client = crate::http::client(settings.timeout)?;
+        Ok(Self { settings, clock, client, redactor: Redactor::default() })
+    }
+
+    /// A service at a base URL that stands in the endpoints' `field`.
+    pub(crate) fn http(
+        &self,
+        service: Service,
+        field: &'static str,
+        base: &str,
+    ) -> Result<Http, ConfigError> {
+        check_url(field, base)?;
+        let Settings { timeout, max_body, pace, .. } = *self.settings;
+        let rules = Rules { timeout, max_body, pace };
+        let http = Http::new(self.client.clone(), service, base, rules, Arc::clone(self.clock));
+        Ok(http.redacting(&self.redactor))
+    }
+
+    /// PostgREST, with the service key.
+    pub(crate) fn tables(&self) -> Result<Http, ConfigError> {
+        let key = &self.settings.credentials.service_key;
+        let http = self.http(Service::Supabase, "supabase", &self.settings.endpoints.supabase)?;
+        Ok(http.header("apikey", key).bearer(key))
+    }
+
+    /// Edge functions, with the service key.
+    pub(crate) fn functions(&self) -> Result<Http, ConfigError> {
+        let key = &self.settings.credentials.service_key;
+        Ok(self.http(Service::EdgeFunctions, "supabase", &self.settings.endpoints.supabase)?.bearer(key))
+    }
+
+    /// The admin API, before anybody has signed in.
+    pub(crate) fn admin(&self) -> Result<Http, ConfigError> {
+        self.http(Service::AdminApi, "admin", &self.settings.endpoints.admin)
+    }
+}
+
 /// Wires all clients into a platform. Talks to nobody yet: the admin API is signed in to by the first call that needs it.
 pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, ConfigError> {
-    let rules = Rules { timeout: settings.timeout, max_body: settings.max_body, pace: settings.pace };
-    let client = crate::http::client(settings.timeout)?;
-    let redactor = Redactor::default();
-    let http = |service: Service, field: &'static str, base: &str| {
-        check_url(field, base)?;
-        let http = Http::new(client.clone(), service, base, rules, Arc::clone(clock));
-        Ok::<_, ConfigError>(http.redacting(&redactor))
-    };
+    let wiring = Wiring::of(&settings, clock)?;
+    let http = |service: Service, field: &'static str, base: &str| wiring.http(service, field, base);
     let Settings { endpoints, credentials, whatsapp, .. } = &settings;
-    check_credentials(credentials)?;
 
-    let supabase = http(Service::Supabase, "supabase", &endpoints.supabase)?
-        .header("apikey", &credentials.service_key)
-        .bearer(&credentials.service_key);
-    let admin = http(Service::AdminApi, "admin", &endpoints.admin)?;
-    let admin = Arc::new(AdminApi::new(admin, credentials.admin_token.clone()));
-    let supabase = Arc::new(Supabase::new(supabase, Arc::clone(&admin)));
+    let admin = Arc::new(AdminApi::new(wiring.admin()?, credentials.admin_token.clone()));
+    let supabase = Arc::new(Supabase::new(wiring.tables()?, Arc::clone(&admin)));
     let storage = http(Service::Storage, "supabase", &endpoints.supabase)?;
     let management =
         http(Service::SupabaseManagement, "supabase_management", &endpoints.supabase_management)?
             .bearer(&credentials.management_token);
     let management = Management::new(management, settings.supabase_project.clone(), settings.bundles.clone());
-    let functions =
-        http(Service::EdgeFunctions, "supabase", &endpoints.supabase)?.bearer(&credentials.service_key);
+    let functions = wiring.functions()?;
     let graph = http(Service::WhatsApp, "graph", &endpoints.graph)?.bearer(&credentials.graph_token);
     let events = http(Service::PagerDuty, "pagerduty_events", &endpoints.pagerduty_events)?;
     let rest = http(Service::PagerDuty, "pagerduty_rest", &endpoints.pagerduty_rest)?

@@ -21,6 +21,8 @@
 //! | [`pagerduty`], [`slack`], [`provider`] | telling people |
 //! | [`webhooks`] | what services send to us, verified |
 //! | [`artifacts`] | files that a run leaves |
+//! | [`documents`] | the team's documents, in a folder |
+//! | [`smoke`] | smoke tests against staging |
 //! | [`redemption_export`] | exported files of redemptions, and who redeemed twice |
 //! | [`sandbox`] | the sandbox's clock and controls |
 //!
@@ -32,6 +34,7 @@
 pub mod admin_api;
 pub mod artifacts;
 mod config;
+pub mod documents;
 pub mod edge_functions;
 #[cfg(test)]
 mod fake;
@@ -43,6 +46,7 @@ pub mod provider;
 pub mod redemption_export;
 pub mod sandbox;
 pub mod slack;
+pub mod smoke;
 pub mod supabase;
 pub mod webhooks;
 pub mod whatsapp;

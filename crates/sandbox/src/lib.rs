@@ -20,6 +20,7 @@
 //! | [`ledger`] | what really happened |
 //! | `world` | the tables, and how they change with time |
 //! | `rest`, `services` | PostgREST and the other services over HTTP |
+//! | [`staging`] | a staging platform over a real database, for the exercise's smoke tests |
 //! | `control` | `/_sandbox/...`: ledger, state, clock, faults |
 //!
 //! What it deliberately does not do: share wire types with the clients (each has its own, and contract tests compare
@@ -33,6 +34,7 @@ mod rest;
 pub mod scenario;
 mod server;
 mod services;
+pub mod staging;
 mod world;
 
 pub use clock::ScaledClock;
@@ -40,6 +42,7 @@ pub use fault::{Fault, FaultSet, Profile, UnknownFault};
 pub use ledger::LedgerEntry;
 pub use scenario::{Scenario, WorldSpec};
 pub use server::{Sandbox, Time};
+pub use staging::StagingPlatform;
 pub use world::World;
 
 /// Supabase's personal access token, for its Management API.
