@@ -40,7 +40,7 @@ mod world;
 pub use clock::ScaledClock;
 pub use fault::{Fault, FaultSet, Profile, UnknownFault};
 pub use ledger::LedgerEntry;
-pub use scenario::{Scenario, WorldSpec};
+pub use scenario::{Scenario, Twist, WorldSpec};
 pub use server::{Sandbox, Time};
 pub use staging::StagingPlatform;
 pub use world::World;

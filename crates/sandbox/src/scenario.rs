@@ -95,6 +95,34 @@ pub enum Scenario {
     WrongScope,
     /// A voucher is refused because the customer is at another station than its own.
     WrongStation,
+    /// Nothing is wrong with the platform: the disaster recovery exercise is held.
+    Exercise {
+        /// What goes wrong in the exercise itself.
+        twist: Twist,
+    },
+}
+
+/// What goes wrong in a disaster recovery exercise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Twist {
+    /// Nothing.
+    None,
+    /// The token for the list of hosted backups has expired, until somebody rotates it.
+    TokenExpired,
+    /// One participant acknowledges after seven minutes.
+    LateAcknowledgement,
+    /// The target's address is the source's.
+    WrongTarget,
+    /// A row of the restored copy is changed before it is compared.
+    ChangedRow,
+    /// A station may redeem a voucher twice on staging.
+    SmokeTestFails,
+}
+
+impl Twist {
+    /// How long the expired token stays so, in the world's minutes.
+    pub const TOKEN_MINUTES: u64 = 3;
 }
 
 impl Scenario {
@@ -128,6 +156,12 @@ impl Scenario {
             "key-collision" => Self::KeyCollision,
             "wrong-scope" => Self::WrongScope,
             "wrong-station" => Self::WrongStation,
+            "exercise" => Self::Exercise { twist: Twist::None },
+            "token-expired" => Self::Exercise { twist: Twist::TokenExpired },
+            "late-acknowledgement" => Self::Exercise { twist: Twist::LateAcknowledgement },
+            "wrong-target" => Self::Exercise { twist: Twist::WrongTarget },
+            "changed-row" => Self::Exercise { twist: Twist::ChangedRow },
+            "smoke-test-fails" => Self::Exercise { twist: Twist::SmokeTestFails },
             _ => return None,
         })
     }
@@ -171,9 +205,18 @@ impl Scenario {
         )
     }
 
+    /// What goes wrong in the disaster recovery exercise, where one is held.
+    pub fn exercise(self) -> Option<Twist> {
+        match self {
+            Self::Exercise { twist } => Some(twist),
+            _ => None,
+        }
+    }
+
     /// Whether sends to customers fail in it.
     pub(crate) fn fails_sends(self) -> bool {
-        self != Self::Healthy && !self.stalls() && !self.breaks_previews() && !self.redeems_wrongly()
+        let healthy = self == Self::Healthy || self.exercise().is_some();
+        !healthy && !self.stalls() && !self.breaks_previews() && !self.redeems_wrongly()
     }
 
     /// The dedup key and the title of the alert that told of it.
@@ -200,6 +243,7 @@ impl Scenario {
             | Self::PreviewNotConfigured { minutes }
             | Self::PreviewThrottled { minutes }
             | Self::StalledUnreachable { minutes } => Some(minutes),
+            Self::Exercise { twist: Twist::TokenExpired } => Some(Twist::TOKEN_MINUTES),
             _ => None,
         }
     }

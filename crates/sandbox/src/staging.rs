@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 
+use crate::scenario::Twist;
 use crate::services::answer;
 
 /// A running staging platform. Dropping it stops the server.
@@ -36,15 +37,18 @@ pub struct StagingPlatform {
 struct Staging {
     database: Arc<str>,
     sent: Arc<Mutex<Vec<String>>>,
+    /// Whether a station may redeem a voucher that is redeemed already.
+    redeems_twice: bool,
 }
 
 impl StagingPlatform {
     /// Starts it on loopback over a database, e.g. `postgres://postgres@127.0.0.1:5432/postgres`; port 0 takes a free one.
     /// The database is asked when the first request comes.
-    pub async fn start(database: &str, port: u16) -> io::Result<Self> {
+    pub async fn start(database: &str, port: u16, twist: Twist) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
-        let staging = Staging { database: database.into(), sent: Arc::default() };
+        let redeems_twice = twist == Twist::SmokeTestFails;
+        let staging = Staging { database: database.into(), sent: Arc::default(), redeems_twice };
         let app = router(staging.clone());
         let server = tokio::spawn(async move {
             // Serving ends only with the task; an accept that fails is tried again by axum itself.

@@ -231,19 +231,18 @@ pub(super) async fn station_redeem(
 async fn redeem(staging: &Staging, station: &String, code: &String, key: &String) -> Result<bool, Error> {
     let mut client = staging.connect().await?;
     let work = client.transaction().await?;
-    let changed = work
-        .execute(
-            "with done as (update vouchers set status = 'redeemed', redeemed_at = now() \
-             where upper(coalesce(code5, code_5)) = $2 and status in ('issued', 'sent') \
+    let condition = if staging.redeems_twice { "true" } else { "status in ('issued', 'sent')" };
+    let sql = format!(
+        "with done as (update vouchers set status = 'redeemed', redeemed_at = now() \
+             where upper(coalesce(code5, code_5)) = $2 and {condition} \
              and (station_scope is null or station_scope = $1::text::uuid) returning id), \
              told as (insert into voucher_events (voucher_id, event_type, station_id, context) \
-             select id, 'redeemed', $1::text::uuid, '{}' from done) \
+             select id, 'redeemed', $1::text::uuid, '{{}}' from done) \
              insert into voucher_redemptions (voucher_id, station_id, meta) \
              select done.id, (select p.id from petrol_stations p join stations s on s.name = p.name \
-             where s.id = $1::text::uuid), jsonb_build_object('idempotency_key', $3::text) from done",
-            &[station, code, key],
-        )
-        .await?;
+             where s.id = $1::text::uuid), jsonb_build_object('idempotency_key', $3::text) from done"
+    );
+    let changed = work.execute(&sql, &[station, code, key]).await?;
     work.commit().await?;
     Ok(changed == 1)
 }
