@@ -306,14 +306,6 @@ impl Platform {
                 "{key} is missing; give {{ env = \"VARIABLE\" }} or {{ file = \"path\" }}"
             ))
         })?;
-        let text = match source {
-            Source::Env(env) => std::env::var(env).map_err(|_| {
-                CliError::usage(format!("{key}: the variable {env} is not set; set it to the credential"))
-            })?,
-            Source::File(file) => std::fs::read_to_string(file).map_err(|error| {
-                CliError::usage(format!("{key}: {} cannot be read: {error}", file.display()))
-            })?,
-        };
-        Ok(text.trim().to_owned().into())
+        source.read(&key)
     }
 }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use crate::exit::CliError;
 
 /// The place of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +16,21 @@ pub(crate) enum Source {
     Env(String),
     /// A file.
     File(PathBuf),
+}
+
+impl Source {
+    /// The secret. `key` is the setting's name, for messages.
+    pub(crate) fn read(&self, key: &str) -> Result<SecretString, CliError> {
+        let text = match self {
+            Self::Env(env) => std::env::var(env).map_err(|_| {
+                CliError::usage(format!("{key}: the variable {env} is not set; set it to the credential"))
+            })?,
+            Self::File(file) => std::fs::read_to_string(file).map_err(|error| {
+                CliError::usage(format!("{key}: {} cannot be read: {error}", file.display()))
+            })?,
+        };
+        Ok(text.trim().to_owned().into())
+    }
 }
 
 const SHAPE: &str = r#"give { env = "VARIABLE" } or { file = "path" }"#;

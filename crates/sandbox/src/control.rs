@@ -19,6 +19,7 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/_sandbox/health", get(async || answer(200, json!({ "ok": true }))))
         .route("/_sandbox/environment", get(environment))
+        .route("/_sandbox/stage", get(stage))
         .route("/_sandbox/ledger", get(ledger))
         .route("/_sandbox/state", get(state))
         .route("/_sandbox/requests", get(requests))
@@ -50,6 +51,11 @@ async fn environment() -> Response {
             "whatsapp": { "phone_id": crate::PHONE_ID, "business_account": crate::BUSINESS_ACCOUNT_ID },
         }),
     )
+}
+
+/// Where the databases and buckets of an exercise are; `null` where none is held.
+async fn stage(State(shared): State<Shared>) -> Response {
+    answer(200, shared.stage.get().cloned().unwrap_or_default())
 }
 
 async fn ledger(State(shared): State<Shared>) -> Response {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use allclear_core::{Clock, VirtualClock};
@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     world: Arc<Mutex<World>>,
     pub(crate) time: Time,
     pub(crate) shutdown: Arc<Notify>,
+    pub(crate) stage: Arc<OnceLock<Value>>,
     last_request: Arc<Mutex<Instant>>,
 }
 
@@ -83,6 +85,7 @@ impl Sandbox {
             world: Arc::new(Mutex::new(World::new(spec))),
             time,
             shutdown: Arc::new(Notify::new()),
+            stage: Arc::default(),
             last_request: Arc::new(Mutex::new(Instant::now())),
         };
         let app = router(shared.clone());
@@ -109,7 +112,7 @@ impl Sandbox {
     }
 
     /// Summary of the state that matters.
-    pub fn state(&self) -> serde_json::Value {
+    pub fn state(&self) -> Value {
         self.shared.world().summary()
     }
 
@@ -121,6 +124,11 @@ impl Sandbox {
     /// Changes the world directly: faults and what others do.
     pub fn with_world<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         change(&mut self.shared.world())
+    }
+
+    /// Says where the databases and buckets of an exercise are; whoever drills asks for it. The first word counts.
+    pub fn tell_stage(&self, stage: Value) {
+        let _ = self.shared.stage.set(stage);
     }
 
     /// How long ago the last request came, in real time.

@@ -7,6 +7,7 @@
 //! * Logs come in two dialects: `logs` (one table, newer) and `logs.all` (one table a service, older). An error can sit
 //!   in a 200.
 
+mod backups;
 mod bundle;
 #[cfg(test)]
 mod tests;

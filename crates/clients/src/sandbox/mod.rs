@@ -101,6 +101,11 @@ impl SandboxControl {
         Ok(Self { http: Http::new(client, Service::Sandbox, base, RULES, unused) })
     }
 
+    /// Where the databases and buckets of an exercise are; `null` where none is held.
+    pub async fn stage(&self) -> Result<Value, PortError> {
+        self.http.send(Call::read("/_sandbox/stage")).await?.expect()
+    }
+
     /// The effect ledger.
     pub async fn ledger(&self) -> Result<Vec<Value>, PortError> {
         self.http.send(Call::read("/_sandbox/ledger")).await?.expect()

@@ -18,6 +18,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/supabase-management/v1/projects/{project}/functions", get(list))
         .route("/supabase-management/v1/projects/{project}/functions/deploy", post(deploy))
         .route("/supabase-management/v1/projects/{project}/functions/{slug}", get(one))
+        .route("/supabase-management/v1/projects/{project}/database/backups", get(backups))
         .route("/supabase-management/v1/projects/{project}/analytics/endpoints/{which}", get(logs))
 }
 
@@ -47,6 +48,29 @@ fn render(function: &Function) -> Value {
         "updated_at": function.updated_at.as_millisecond(), "verify_jwt": true,
         "ezbr_sha256": format!("{:064x}", function.version),
     })
+}
+
+/// The backups that the host keeps: one for each of the last seven days.
+async fn backups(State(shared): State<Shared>, Path(project): Path<String>, headers: HeaderMap) -> Response {
+    if let Some(refused) = refusal(&headers, &project) {
+        return refused;
+    }
+    let world = shared.world();
+    if world.token_expired() {
+        return answer(401, json!({ "message": "Unauthorized" }));
+    }
+    let day = |n: i64| {
+        json!({
+            "id": 1_000 - n, "is_physical_backup": false, "status": "COMPLETED",
+            "inserted_at": (world.spec.start - jiff::SignedDuration::from_hours(24 * n + 3)).to_string(),
+        })
+    };
+    let backups: Vec<Value> = (0..7).map(day).collect();
+    let body = json!({
+        "region": "eu-west-3", "walg_enabled": true, "pitr_enabled": false, "backups": backups,
+        "physical_backup_data": {},
+    });
+    with_limits(answer(200, body))
 }
 
 async fn list(State(shared): State<Shared>, Path(project): Path<String>, headers: HeaderMap) -> Response {

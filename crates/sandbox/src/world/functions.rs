@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::World;
 use super::rows::Function;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Twist};
 
 /// The function that renders previews.
 pub(crate) const PREVIEW_FUNCTION: &str = "voucher-preview";
@@ -43,6 +43,11 @@ pub(super) fn deployed(scenario: Scenario, start: Timestamp) -> Vec<Function> {
 impl World {
     fn lasts(&self) -> bool {
         self.spec.ends_at().is_some_and(|end| self.now < end)
+    }
+
+    /// Whether the access token is refused where backups are listed: until somebody rotates it.
+    pub(crate) fn token_expired(&self) -> bool {
+        self.spec.scenario.exercise() == Some(Twist::TokenExpired) && self.lasts()
     }
 
     /// What the host says of a function.

@@ -1,0 +1,85 @@
+//! The ports of the disaster recovery exercise, wired.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use allclear_clients::Settings;
+use allclear_clients::documents::DocumentFolder;
+use allclear_clients::smoke::StagingSmokeTests;
+use allclear_core::platform::Recovery;
+use allclear_core::recovery::Watcher;
+use allclear_core::{Clock, error::InvalidValue};
+use allclear_dr::database::{BackupBucket, DatabaseUrl, Databases, PostgresBackups, PostgresStaging};
+use allclear_dr::storage::{S3Access, S3Copies, S3Settings, Source, connect};
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::exit::CliError;
+use crate::recovery::{ObjectService, RecoverySettings};
+
+/// Wires them. `staging` are the clients' settings of the environment that is restored into; dumps, downloads and ledgers lie
+/// below `work`, where the run finds them again when it is resumed.
+pub(crate) fn recovery(
+    told: &RecoverySettings,
+    staging: &Settings,
+    work: &Path,
+    clock: &Arc<dyn Clock>,
+    watcher: &Arc<dyn Watcher>,
+) -> Result<Recovery, CliError> {
+    let bucket = connect(&S3Settings {
+        access: access(&told.backups),
+        bucket: told.bucket.clone(),
+        prefix: told.prefix.clone(),
+    })
+    .map_err(|error| unusable("bucket", &error))?;
+    let backups = BackupBucket {
+        store: bucket.object_store(),
+        prefix: bucket.prefix().clone(),
+        title: bucket.address(""),
+    };
+    let url = |field, text: &SecretString| {
+        let parsed: Result<DatabaseUrl, _> = text.expose_secret().parse();
+        parsed.map_err(|error| CliError::usage(format!("recovery.{field}: {error}")))
+    };
+    let source = url("source_database", &told.source_database)?;
+    let databases = Databases {
+        source: source.clone(),
+        target: url("target_database", &told.target_database)?,
+        production_project: Some(told.source_project.clone()),
+        staging_project: Some(staging.supabase_project.clone()),
+        schemas: told.schemas.clone(),
+    };
+    let objects = Source::buckets(access(&told.objects), told.object_buckets.clone(), Arc::clone(clock))
+        .map_err(|error| unusable("objects", &error))?;
+    let config = |error: allclear_clients::ConfigError| CliError::usage(format!("recovery: {error}"));
+    let people =
+        allclear_clients::exercise(staging, &told.source_project, &told.routing_key, clock).map_err(config)?;
+    Ok(Recovery {
+        host: people.host,
+        paging: people.paging,
+        acknowledgements: people.acknowledgements,
+        backups: Arc::new(PostgresBackups::new(
+            source,
+            told.schemas.clone(),
+            backups.clone(),
+            work.join("backup"),
+            Arc::clone(watcher),
+        )),
+        copies: Arc::new(
+            S3Copies::new(bucket, objects, work.join("copy"), Arc::clone(clock)).watched_by(Arc::clone(watcher)),
+        ),
+        staging: Arc::new(PostgresStaging::new(databases, backups, work.join("restore"), Arc::clone(watcher))),
+        smoke: Arc::new(StagingSmokeTests::new(staging, told.station.clone(), clock).map_err(config)?),
+        documents: Arc::new(DocumentFolder::at(told.documents.clone())),
+        exercise: told.exercise.clone(),
+    })
+}
+
+fn access(service: &ObjectService) -> S3Access {
+    let ObjectService { endpoint, region, access_key, secret_key } = service.clone();
+    S3Access { endpoint, region, access_key, secret_key, path_style: true }
+}
+
+fn unusable(field: &str, error: &InvalidValue) -> CliError {
+    CliError::usage(format!("recovery.{field}: {error}"))
+}

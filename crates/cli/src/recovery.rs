@@ -1,0 +1,192 @@
+//! `[environment.NAME.recovery]`: what the disaster recovery exercise needs beside the platform.
+//!
+//! It stands in the environment that is restored into. The database that backups are taken from is a source and no
+//! environment: nothing here can write to it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use allclear_clients::smoke::StationLogin;
+use allclear_core::recovery::{Exercise, Participant, Role};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::exit::CliError;
+use crate::secret::Source;
+
+/// The table, as it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecoveryTable {
+    /// The ref of the project that backups are taken from.
+    source_project: String,
+    source_database: Source,
+    target_database: Source,
+    #[serde(default = "default_schemas")]
+    schemas: Vec<String>,
+    /// The routing key of the exercise's own PagerDuty service.
+    pagerduty_routing_key: Source,
+    /// Where backups are kept.
+    bucket: BucketTable,
+    /// Where the platform's own buckets are.
+    objects: ObjectTable,
+    station: StationTable,
+    /// The folder of the team's documents, usually a checkout.
+    documents: PathBuf,
+    participants: Vec<Participant>,
+    rollback_owner: String,
+    #[serde(default = "default_status_channel")]
+    status_channel: String,
+    #[serde(default = "default_copy_budget")]
+    copy_budget_minutes: u64,
+    #[serde(default = "default_checklist")]
+    cutover_checklist: String,
+}
+
+/// A bucket in an S3 service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BucketTable {
+    endpoint: String,
+    #[serde(default = "default_region")]
+    region: String,
+    name: String,
+    #[serde(default = "default_prefix")]
+    prefix: String,
+    access_key: String,
+    secret_key: Source,
+}
+
+/// The platform's buckets, behind Supabase's S3 protocol.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObjectTable {
+    endpoint: String,
+    #[serde(default = "default_region")]
+    region: String,
+    buckets: Vec<String>,
+    access_key: String,
+    secret_key: Source,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StationTable {
+    code: String,
+    passcode: Source,
+}
+
+fn default_schemas() -> Vec<String> {
+    vec!["public".to_owned()]
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+fn default_prefix() -> String {
+    "supabase".to_owned()
+}
+
+fn default_status_channel() -> String {
+    "#ops-status".to_owned()
+}
+
+fn default_copy_budget() -> u64 {
+    5
+}
+
+fn default_checklist() -> String {
+    "docs/incidents/cutover-checklist.md".to_owned()
+}
+
+/// An S3 service, and how it knows us.
+#[derive(Debug, Clone)]
+pub(crate) struct ObjectService {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    /// The key's id, which is no secret.
+    pub(crate) access_key: String,
+    pub(crate) secret_key: SecretString,
+}
+
+/// All that the exercise must be told, secrets included.
+#[derive(Debug, Clone)]
+pub(crate) struct RecoverySettings {
+    pub(crate) source_project: String,
+    pub(crate) source_database: SecretString,
+    pub(crate) target_database: SecretString,
+    pub(crate) schemas: Vec<String>,
+    pub(crate) routing_key: SecretString,
+    pub(crate) backups: ObjectService,
+    pub(crate) bucket: String,
+    pub(crate) prefix: String,
+    pub(crate) objects: ObjectService,
+    pub(crate) object_buckets: Vec<String>,
+    pub(crate) station: StationLogin,
+    pub(crate) documents: PathBuf,
+    pub(crate) exercise: Exercise,
+}
+
+impl RecoveryTable {
+    /// Reads the secrets and checks what can be checked without a connection. `name` is the environment's.
+    pub(crate) fn settings(&self, name: &str) -> Result<RecoverySettings, CliError> {
+        let at = |field: &str| format!("environment.{name}.recovery.{field}");
+        for role in Role::ALL {
+            if !self.participants.iter().any(|one| one.role == role) {
+                let field = at("participants");
+                let role = role.title();
+                return Err(CliError::usage(format!("{field}: nobody is the {role}; name somebody")));
+            }
+        }
+        if !self.documents.is_dir() {
+            let folder = self.documents.display();
+            return Err(CliError::usage(format!("{}: {folder} is no folder", at("documents"))));
+        }
+        let service = |endpoint: &str, region: &str, access: &str, secret: &Source, field: &str| {
+            Ok::<_, CliError>(ObjectService {
+                endpoint: endpoint.to_owned(),
+                region: region.to_owned(),
+                access_key: access.to_owned(),
+                secret_key: secret.read(&at(&format!("{field}.secret_key")))?,
+            })
+        };
+        let Self { bucket, objects, station, .. } = self;
+        Ok(RecoverySettings {
+            source_project: self.source_project.clone(),
+            source_database: self.source_database.read(&at("source_database"))?,
+            target_database: self.target_database.read(&at("target_database"))?,
+            schemas: self.schemas.clone(),
+            routing_key: self.pagerduty_routing_key.read(&at("pagerduty_routing_key"))?,
+            backups: service(
+                &bucket.endpoint,
+                &bucket.region,
+                &bucket.access_key,
+                &bucket.secret_key,
+                "bucket",
+            )?,
+            bucket: bucket.name.clone(),
+            prefix: bucket.prefix.clone(),
+            objects: service(
+                &objects.endpoint,
+                &objects.region,
+                &objects.access_key,
+                &objects.secret_key,
+                "objects",
+            )?,
+            object_buckets: objects.buckets.clone(),
+            station: StationLogin {
+                code: station.code.clone(),
+                passcode: station.passcode.read(&at("station.passcode"))?,
+            },
+            documents: self.documents.clone(),
+            exercise: Exercise {
+                participants: self.participants.clone(),
+                rollback_owner: self.rollback_owner.clone(),
+                status_channel: self.status_channel.clone(),
+                copy_budget: Duration::from_secs(self.copy_budget_minutes * 60),
+                cutover_checklist: self.cutover_checklist.clone(),
+            },
+        })
+    }
+}
