@@ -3,5 +3,7 @@
 //!
 //! Nothing here knows of runs or people: the runbook `dr-tabletop` decides, these do and report.
 
+pub mod cluster;
 pub mod database;
+pub mod seed;
 pub mod storage;

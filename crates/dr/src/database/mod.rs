@@ -1,1 +1,40 @@
-//! The database: where it is and what it may be used for, its backup, restore and parity.
+//! The database: which is which, a backup from one snapshot, a restore that is swapped in whole, and parity of contents.
+//!
+//! | | |
+//! |---|---|
+//! | [`DatabaseUrl`] | where a database is, without ever showing its password |
+//! | [`Databases`] | source and target beside each other; [`Databases::admit`] is the only way to a [`StagingTarget`] |
+//! | [`PostgresBackups`] | takes backups into a [`BackupBucket`] |
+//! | [`PostgresStaging`] | restores them from there, and compares |
+//!
+//! The source is only ever read: its connections are read-only from their first statement on, and no function that writes
+//! takes anything but a `StagingTarget`.
+
+mod backup;
+mod bucket;
+mod catalog;
+mod digest;
+mod error;
+mod identity;
+mod manifest;
+mod neutralise;
+mod parity;
+mod programs;
+mod progress;
+mod redactor;
+mod restore;
+mod session;
+mod swap;
+pub(crate) mod tether;
+mod tls;
+mod toc;
+mod url;
+mod work;
+
+pub use backup::PostgresBackups;
+pub use bucket::BackupBucket;
+pub use error::{BucketFailure, DatabaseError, Party};
+pub use identity::{Databases, StagingTarget};
+pub use parity::rowcount_csv;
+pub use restore::PostgresStaging;
+pub use url::{DatabaseUrl, Tls};

@@ -1,0 +1,435 @@
+//! A backup from one snapshot: dumped, read a second time beside the dump, compared, uploaded, sealed.
+//!
+//! Two readings of the same snapshot are made: `pg_dump` writes its files, and each table's content is read over connections that
+//! share the snapshot. Only when every file's rows add up to what the database itself gave does the dump count.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use allclear_core::PortError;
+use allclear_core::ports::{Artifact, DatabaseBackups};
+use allclear_core::recovery::{Backup, BackupId, TableContent, Took, Watcher};
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use sha2::{Digest as _, Sha256};
+
+use super::bucket::{BackupBucket, at_once};
+use super::catalog::{self, Table};
+use super::digest::Rows;
+use super::error::{DatabaseError, Party};
+use super::identity::{Facts, major};
+use super::manifest::{DumpFile, DumpedTable, FORMAT, Manifest, hex, sha256};
+use super::parity::{Reading, contents, sessions};
+use super::programs::{PasswordFile, Program};
+use super::progress::Part;
+use super::redactor::Redactor;
+use super::session::{APPLICATION, Session};
+use super::toc::Contents;
+use super::url::DatabaseUrl;
+use super::work::{WorkFolder, size_of};
+
+/// Connections of `pg_dump` that read at once; more would weigh on production.
+const JOBS: usize = 2;
+
+/// Files hashed or uploaded at once.
+const FILES_AT_ONCE: usize = 4;
+
+/// The plan of an upload that survives a kill: the manifest, written when the dump is known to be whole.
+const DUMPED: &str = "dumped.json";
+
+/// How long somebody may wait for a lock that we hold before the backup gives up.
+const MAY_HOLD_UP: &str = "10 s";
+
+/// Backups of one database, kept in a bucket.
+pub struct PostgresBackups {
+    source: DatabaseUrl,
+    schemas: Vec<String>,
+    bucket: BackupBucket,
+    work: PathBuf,
+    watcher: Arc<dyn Watcher>,
+}
+
+impl PostgresBackups {
+    /// Of these schemas of the database at `source`, in a bucket. Dumps lie below `work` until they are uploaded; the folder
+    /// needs as much space as the data has as text.
+    pub fn new(
+        source: DatabaseUrl,
+        schemas: Vec<String>,
+        bucket: BackupBucket,
+        work: PathBuf,
+        watcher: Arc<dyn Watcher>,
+    ) -> Self {
+        Self { source, schemas, bucket, work, watcher }
+    }
+
+    async fn taken(&self, id: &BackupId) -> Result<Backup, DatabaseError> {
+        if let Some(backup) = self.found(id).await? {
+            return Ok(backup);
+        }
+        let folder = WorkFolder::open(&self.work, id, "dump")?;
+        let mut manifest = match self.begun(&folder)? {
+            Some(manifest) => manifest,
+            None => {
+                // A dump that was cut is of no use to a later snapshot; nothing of it was uploaded.
+                folder.clear()?;
+                let manifest = self.dumped(id, &folder).await?;
+                self.compare_with_previous(&manifest).await?;
+                folder.write(DUMPED, &serde_json::to_vec(&manifest).unwrap_or_default())?;
+                manifest
+            }
+        };
+        let log = Mutex::new(std::mem::take(&mut manifest.took));
+        self.uploaded(&manifest, &folder, &log).await?;
+        manifest.took = log.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Read back before it counts.
+        self.bucket.check_sizes(&manifest).await?;
+        let digest = self.bucket.seal(&manifest).await?;
+        // Customers' data does not stay on this machine.
+        folder.clear()?;
+        Ok(manifest.told(self.bucket.destination(id), digest))
+    }
+
+    /// A dump that an earlier process finished and did not finish uploading.
+    fn begun(&self, folder: &WorkFolder) -> Result<Option<Manifest>, DatabaseError> {
+        let Some(content) = folder.read(DUMPED)? else { return Ok(None) };
+        let manifest: Option<Manifest> = serde_json::from_slice(&content).ok();
+        let whole = |manifest: &Manifest| {
+            manifest.format == FORMAT
+                && manifest.schemas == self.schemas
+                && manifest.files.iter().all(|file| {
+                    std::fs::metadata(folder.path().join("files").join(&file.name))
+                        .is_ok_and(|meta| meta.len() == file.bytes)
+                })
+        };
+        Ok(manifest.filter(whole))
+    }
+
+    async fn dumped(&self, id: &BackupId, folder: &WorkFolder) -> Result<Manifest, DatabaseError> {
+        let log = Mutex::new(Vec::new());
+        let holder = Session::reading(&self.source, Party::Source).await?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        holder.batch("take a snapshot", begin).await?;
+        let snapshot = "SELECT pg_catalog.pg_export_snapshot(), \
+                        to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+        let row = holder.row("take a snapshot", snapshot, &[]).await?;
+        let (snapshot, at): (String, String) = (row.get(0), row.get(1));
+        let facts = Facts::ask(&holder, &self.source).await?;
+        let tables = catalog::tables(&holder, &self.schemas).await?;
+        if tables.is_empty() {
+            let detail = format!("no table in {}", self.schemas.join(", "));
+            return Err(DatabaseError::EmptyDump { detail });
+        }
+        let indexes = catalog::indexes(&holder, &self.schemas).await?;
+        let outside_keys = catalog::outside_keys(&holder, &self.schemas).await?;
+        let server = major(&facts.identity.server_version);
+        let program = Program::find("pg_dump", server)?;
+        let content = self.read_twice(&program, &snapshot, &tables, folder, &log).await?;
+        let list = Program::find("pg_restore", server)?
+            .run(None, &["--list".into(), folder.path().join("files").into()], &Redactor::default())
+            .await?;
+        let toc = Contents::parse(&String::from_utf8_lossy(&list));
+        let (files, tables) = self.hashed(folder, &toc, tables, &content, &log).await?;
+        let attempt = sha256(format!("{snapshot} {at} {}", facts.identity.system_identifier).as_bytes());
+        Ok(Manifest {
+            format: FORMAT,
+            id: id.clone(),
+            attempt: attempt[..12].to_owned(),
+            snapshot_at: at.parse().map_err(|_| DatabaseError::DumpIncomplete {
+                detail: format!("the server's time `{at}` is no time"),
+            })?,
+            source: facts.identity,
+            schemas: self.schemas.clone(),
+            written_by: program.version.clone(),
+            tables,
+            indexes,
+            outside_keys,
+            files,
+            took: log.into_inner().unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+
+    /// `pg_dump` and our own reading, at the same time and of the same snapshot.
+    async fn read_twice(
+        &self,
+        program: &Program,
+        snapshot: &str,
+        tables: &[Table],
+        folder: &WorkFolder,
+        log: &Mutex<Vec<Took>>,
+    ) -> Result<BTreeMap<String, TableContent>, DatabaseError> {
+        let files = folder.path().join("files");
+        let part = Part::begin(&self.watcher, "dump", None, None);
+        let password = PasswordFile::new(folder.path(), &self.source)?;
+        let redactor = Redactor::of([&self.source]);
+        let arguments = self.arguments(snapshot, &files);
+        let dump = program.run(Some((&self.source, &password)), &arguments, &redactor);
+        let dump = async {
+            dump.await?;
+            part.set_bytes(size_of(&files));
+            part.end(log);
+            Ok(())
+        };
+        let read = self.read_in_snapshot(snapshot, tables, log);
+        let guard = self.nobody_waits(|| part.set_bytes(size_of(&files)));
+        tokio::select! {
+            // The guard never ends well, so what ends first is either everything or a reason to stop.
+            done = async { tokio::try_join!(dump, read) } => done.map(|((), content)| content),
+            stop = guard => Err(stop),
+        }
+    }
+
+    fn arguments(&self, snapshot: &str, files: &std::path::Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec![
+            "--format=directory".into(),
+            format!("--jobs={JOBS}").into(),
+            format!("--snapshot={snapshot}").into(),
+            // gzip, all that pg_dump 15 offers, costs more time than the bytes that it saves.
+            "--compress=0".into(),
+            "--encoding=UTF8".into(),
+            "--lock-wait-timeout=5000".into(),
+            // A dump that a power cut damages is taken again; its checksums tell.
+            "--no-sync".into(),
+            "--no-publications".into(),
+            "--no-subscriptions".into(),
+            "--no-password".into(),
+            "--file".into(),
+            files.into(),
+        ];
+        // Quoted, because it is a pattern otherwise.
+        arguments.extend(
+            self.schemas
+                .iter()
+                .map(|schema| OsString::from(format!("--schema=\"{}\"", schema.replace('"', "\"\"")))),
+        );
+        arguments
+    }
+
+    async fn read_in_snapshot(
+        &self,
+        snapshot: &str,
+        tables: &[Table],
+        log: &Mutex<Vec<Took>>,
+    ) -> Result<BTreeMap<String, TableContent>, DatabaseError> {
+        let bytes = tables.iter().map(|table| table.bytes).sum();
+        let part = Part::begin(&self.watcher, "read the snapshot", Some(tables.len() as u64), Some(bytes));
+        let readers = sessions(JOBS, || async {
+            let session = Session::reading(&self.source, Party::Source).await?;
+            let share = format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'"
+            );
+            session.batch("share the snapshot", &share).await?;
+            Ok(session)
+        })
+        .await?;
+        let readings = tables.iter().map(|table| Reading { copy: table.copy_out(), table: table.clone() });
+        let content = contents(&readers, readings.collect(), &part).await?;
+        part.end(log);
+        Ok(content)
+    }
+
+    /// Ends when somebody has been waiting too long for a lock that we hold, or production is gone.
+    async fn nobody_waits(&self, tick: impl Fn()) -> DatabaseError {
+        let sql = format!(
+            "SELECT count(*), coalesce(string_agg(w.pid::text || ' (' || left(w.query, 60) || ')', ', '), '') \
+             FROM pg_catalog.pg_stat_activity w WHERE w.wait_event_type = 'Lock' \
+             AND clock_timestamp() - w.query_start > '{MAY_HOLD_UP}' AND EXISTS ( \
+             SELECT FROM pg_catalog.pg_stat_activity o WHERE o.application_name = '{APPLICATION}' \
+             AND o.pid = ANY (pg_catalog.pg_blocking_pids(w.pid)))"
+        );
+        let session = match Session::reading(&self.source, Party::Source).await {
+            Ok(session) => session,
+            Err(error) => return error,
+        };
+        loop {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                tick();
+            }
+            match session.row("ask who waits", &sql, &[]).await {
+                Ok(row) if row.get::<_, i64>(0) == 0 => {}
+                Ok(row) => return DatabaseError::HoldsUpOthers { detail: row.get(1) },
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Every file's SHA-256, and every table's file beside what the database gave.
+    async fn hashed(
+        &self,
+        folder: &WorkFolder,
+        toc: &Contents,
+        tables: Vec<Table>,
+        content: &BTreeMap<String, TableContent>,
+        log: &Mutex<Vec<Took>>,
+    ) -> Result<(Vec<DumpFile>, Vec<DumpedTable>), DatabaseError> {
+        let incomplete = |detail: String| DatabaseError::DumpIncomplete { detail };
+        if toc.tables() != tables.len() {
+            let detail = format!("it holds {} tables, the snapshot {}", toc.tables(), tables.len());
+            return Err(incomplete(detail));
+        }
+        let files = folder.path().join("files");
+        let part = Part::begin(&self.watcher, "checksum", None, Some(size_of(&files)));
+        let mut columns = BTreeMap::new();
+        let mut dumped = Vec::new();
+        for table in tables {
+            let title = table.title();
+            let file = toc
+                .file_of(&table.schema, &table.name, &table.owner)
+                .ok_or_else(|| incomplete(format!("{title} has no entry for its rows")))?;
+            columns.insert(file.clone(), table.columns.clone());
+            let content = content.get(&title).ok_or_else(|| incomplete(format!("{title} was not read")))?;
+            dumped.push(DumpedTable { table, rows: content.rows, digest: content.digest.clone(), file });
+        }
+        let names = names_in(&files)?;
+        let hashes = names.into_iter().map(|name| {
+            let (path, part) = (files.join(&name), Arc::clone(&part));
+            let columns = columns.get(&name).cloned();
+            async move {
+                let hashed = tokio::task::spawn_blocking(move || hash(&path, columns.as_deref(), &part));
+                let hashed = hashed.await.map_err(|_| DatabaseError::DumpIncomplete {
+                    detail: "a thread that read it ended".to_owned(),
+                })??;
+                Ok::<_, DatabaseError>((name, hashed))
+            }
+            .boxed()
+        });
+        let mut hashes: BTreeMap<String, Hashed> =
+            futures_util::stream::iter(hashes).buffer_unordered(FILES_AT_ONCE).try_collect().await?;
+        for table in &dumped {
+            let rows = hashes.get_mut(&table.file).and_then(|hashed| hashed.rows.take());
+            let rows = rows.filter(Rows::is_ended);
+            let rows = rows.ok_or_else(|| incomplete(format!("{} is cut off", table.file)))?.finish();
+            if rows != (table.rows, table.digest.clone()) {
+                let title = table.table.title();
+                let detail =
+                    format!("{title} has {} rows in the dump, {} in the snapshot", rows.0, table.rows);
+                return Err(incomplete(detail));
+            }
+        }
+        part.end(log);
+        let file =
+            |(name, hashed): (String, Hashed)| DumpFile { name, bytes: hashed.bytes, sha256: hashed.sha256 };
+        Ok((hashes.into_iter().map(file).collect(), dumped))
+    }
+
+    /// A source that lost everything must not become the latest backup.
+    async fn compare_with_previous(&self, manifest: &Manifest) -> Result<(), DatabaseError> {
+        if manifest.rows() > 0 {
+            return Ok(());
+        }
+        match self.bucket.previous(&manifest.id).await? {
+            Some(previous) if previous.rows() > 0 => Err(DatabaseError::EmptyDump {
+                detail: format!(
+                    "no table has a row, but the backup `{}` of {} has {}",
+                    previous.id,
+                    previous.snapshot_at,
+                    previous.rows()
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn uploaded(
+        &self,
+        manifest: &Manifest,
+        folder: &WorkFolder,
+        log: &Mutex<Vec<Took>>,
+    ) -> Result<(), DatabaseError> {
+        let files = folder.path().join("files");
+        let part =
+            Part::begin(&self.watcher, "upload", Some(manifest.files.len() as u64), Some(manifest.bytes()));
+        let mut largest_first: Vec<&DumpFile> = manifest.files.iter().collect();
+        largest_first.sort_by_key(|file| std::cmp::Reverse(file.bytes));
+        let mut uploads = Vec::with_capacity(largest_first.len());
+        for file in largest_first {
+            let (files, part) = (&files, &part);
+            let upload = async move {
+                self.bucket.upload(&manifest.id, &manifest.attempt, file, files).await?;
+                part.add(1, file.bytes);
+                Ok(())
+            };
+            uploads.push(upload.boxed());
+        }
+        at_once(FILES_AT_ONCE, uploads).await?;
+        part.end(log);
+        Ok(())
+    }
+
+    async fn found(&self, id: &BackupId) -> Result<Option<Backup>, DatabaseError> {
+        let Some((manifest, digest)) = self.bucket.manifest(id).await? else { return Ok(None) };
+        self.bucket.check_sizes(&manifest).await?;
+        Ok(Some(manifest.told(self.bucket.destination(id), digest)))
+    }
+}
+
+fn names_in(folder: &std::path::Path) -> Result<Vec<String>, DatabaseError> {
+    let failed = |error: &std::io::Error| DatabaseError::file(folder, error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| failed(&error))? {
+        names.push(entry.map_err(|error| failed(&error))?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+struct Hashed {
+    bytes: u64,
+    sha256: String,
+    rows: Option<Rows>,
+}
+
+/// Reads a file once for its SHA-256 and, where it holds a table, for its rows.
+fn hash(path: &std::path::Path, columns: Option<&[String]>, part: &Part) -> Result<Hashed, DatabaseError> {
+    let failed = |error: &std::io::Error| DatabaseError::file(path, error);
+    let mut file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    let (mut digest, mut bytes) = (Sha256::new(), 0);
+    let mut rows = columns.map(Rows::with_columns);
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        let n = std::io::Read::read(&mut file, &mut piece).map_err(|error| failed(&error))?;
+        if n == 0 {
+            break;
+        }
+        digest.update(&piece[..n]);
+        if let Some(rows) = &mut rows {
+            rows.feed(&piece[..n]);
+        }
+        bytes += n as u64;
+        part.add(0, n as u64);
+    }
+    part.add(1, 0);
+    Ok(Hashed { bytes, sha256: hex(&digest.finalize()), rows })
+}
+
+#[async_trait]
+impl DatabaseBackups for PostgresBackups {
+    async fn take(&self, id: &BackupId) -> Result<Backup, PortError> {
+        Ok(self.taken(id).await?)
+    }
+
+    async fn find(&self, id: &BackupId) -> Result<Option<Backup>, PortError> {
+        Ok(self.found(id).await?)
+    }
+
+    async fn keep_file(&self, id: &BackupId, name: &str, content: &[u8]) -> Result<Artifact, PortError> {
+        if name.is_empty() || name == "db" || name.contains('/') {
+            let path = PathBuf::from(name);
+            let detail = "a file beside a backup has a plain name".to_owned();
+            return Err(DatabaseError::File { path, detail }.into());
+        }
+        self.bucket.put(&self.bucket.beside(id, name), content.to_vec().into()).await?;
+        let kept = self.find_file(id, name).await?;
+        Ok(kept.ok_or_else(|| DatabaseError::Corrupt {
+            file: name.to_owned(),
+            detail: "it was put there and is gone".to_owned(),
+        })?)
+    }
+
+    async fn find_file(&self, id: &BackupId, name: &str) -> Result<Option<Artifact>, PortError> {
+        let Some(content) = self.bucket.read(&self.bucket.beside(id, name)).await? else { return Ok(None) };
+        Ok(Some(Artifact { name: name.to_owned(), bytes: content.len() as u64, sha256: sha256(&content) }))
+    }
+}

@@ -1,0 +1,177 @@
+//! Two private clusters for all tests, and a pair of databases for each.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use allclear_core::ports::{DatabaseBackups as _, StagingDatabase as _};
+use allclear_core::recovery::{Backup, BackupId, Restored, Unwatched};
+use allclear_dr::cluster::{Cluster, ClusterOptions};
+use allclear_dr::database::{BackupBucket, DatabaseUrl, Databases, PostgresBackups, PostgresStaging};
+use allclear_dr::seed;
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+
+/// Which cluster plays what.
+pub(crate) struct Clusters {
+    pub(crate) production: Cluster,
+    pub(crate) staging: Cluster,
+}
+
+pub(crate) fn options(settings: &[(&str, &str)]) -> ClusterOptions {
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    ClusterOptions { settings, ..ClusterOptions::default() }
+}
+
+/// Both, started by the first test that asks; they end with this process.
+pub(crate) fn clusters() -> &'static Clusters {
+    static CLUSTERS: OnceLock<Clusters> = OnceLock::new();
+    CLUSTERS.get_or_init(|| {
+        let start = |settings: &[(&str, &str)]| {
+            Cluster::start(&std::env::temp_dir(), &options(settings))
+                .unwrap_or_else(|error| panic!("{error}"))
+        };
+        let logged = [("log_statement", "ddl"), ("log_line_prefix", "%d/%a ")];
+        std::thread::scope(|scope| {
+            let production = scope.spawn(|| start(&logged));
+            let staging = start(&[]);
+            Clusters { production: production.join().unwrap(), staging }
+        })
+    })
+}
+
+/// One exercise of its own: a database on either cluster, a bucket, a folder to work in.
+pub(crate) struct Exercise {
+    pub(crate) name: String,
+    pub(crate) databases: Databases,
+    folder: tempfile::TempDir,
+}
+
+impl Exercise {
+    /// Production with about this many rows; staging enrolled, with an older state of its own.
+    pub(crate) async fn with_rows(name: &str, rows: u64) -> Self {
+        let exercise = Self::not_enrolled(name).await;
+        let Clusters { production, staging } = clusters();
+        seed::tables(production, name).await.unwrap();
+        if rows > 0 {
+            seed::rows(production, name, rows).await.unwrap();
+        }
+        let old = "CREATE TABLE public.settings (key text PRIMARY KEY, value text); \
+                   INSERT INTO public.settings VALUES ('state', 'before')";
+        staging.run(name, old).await.unwrap();
+        exercise.databases.enrol().await.unwrap();
+        exercise
+    }
+
+    /// Two empty projects.
+    pub(crate) async fn not_enrolled(name: &str) -> Self {
+        let Clusters { production, staging } = clusters();
+        seed::project(production, name).await.unwrap();
+        seed::project(staging, name).await.unwrap();
+        let databases = Databases {
+            source: production.url(name),
+            target: staging.url(name),
+            production_project: None,
+            staging_project: None,
+            schemas: vec!["public".to_owned()],
+        };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("store")).unwrap();
+        Self { name: name.to_owned(), databases, folder }
+    }
+
+    pub(crate) fn id() -> BackupId {
+        "dr-2026-11-25".parse().unwrap()
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    pub(crate) fn bucket(&self) -> BackupBucket {
+        let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(self.store()).unwrap());
+        BackupBucket { store, prefix: "supabase".into(), title: "s3://backups/supabase".to_owned() }
+    }
+
+    pub(crate) fn backups(&self) -> PostgresBackups {
+        self.backups_of(self.databases.source.clone())
+    }
+
+    pub(crate) fn backups_of(&self, source: DatabaseUrl) -> PostgresBackups {
+        let schemas = self.databases.schemas.clone();
+        PostgresBackups::new(source, schemas, self.bucket(), self.work(), Arc::new(Unwatched))
+    }
+
+    pub(crate) fn staging(&self) -> PostgresStaging {
+        PostgresStaging::new(self.databases.clone(), self.bucket(), self.work(), Arc::new(Unwatched))
+    }
+
+    pub(crate) async fn take(&self) -> Backup {
+        self.backups().take(&Self::id()).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) async fn restore(&self) -> Restored {
+        self.staging().restore(&Self::id()).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Asks staging for one value.
+    pub(crate) async fn staging_says(&self, sql: &str) -> String {
+        one(clusters().staging.run(&self.name, sql).await.unwrap())
+    }
+
+    /// Asks production for one value, or changes it, as the platform would.
+    pub(crate) async fn production_says(&self, sql: &str) -> String {
+        one(clusters().production.run(&self.name, sql).await.unwrap())
+    }
+
+    /// Staging is as it was before any restore, and no schema of ours is left or visible.
+    pub(crate) async fn assert_staging_untouched(&self) {
+        assert_eq!(
+            self.staging_says("SELECT value FROM public.settings WHERE key = 'state'").await,
+            "before"
+        );
+        let schemas = "SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace \
+                       WHERE nspname LIKE '%before%' OR nspname LIKE 'allclear_aside%'";
+        assert_eq!(self.staging_says(schemas).await, "");
+        assert_eq!(self.staging_says("SELECT count(*) FROM allclear.restored").await, "0");
+    }
+
+    /// All objects in the bucket, with what tells whether one was written again.
+    pub(crate) fn objects(&self) -> Vec<(PathBuf, u64)> {
+        let mut found = Vec::new();
+        walk(&self.store(), &mut found);
+        found.sort();
+        found
+    }
+
+    /// The dump's file of a table in the bucket.
+    pub(crate) async fn object_of(&self, table: &str) -> PathBuf {
+        let folder = self.store().join("supabase").join(Self::id().as_str()).join("db");
+        let manifest = std::fs::read(folder.join("manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let tables = manifest["tables"].as_array().unwrap();
+        let file = tables.iter().find(|it| it["name"] == table).unwrap()["file"].as_str().unwrap();
+        let objects = self.objects();
+        let name = format!("/{file}.");
+        objects.into_iter().find(|(path, _)| path.to_string_lossy().contains(&name)).unwrap().0
+    }
+}
+
+fn one(rows: Vec<Vec<String>>) -> String {
+    rows.into_iter().next_back().and_then(|row| row.into_iter().next()).unwrap_or_default()
+}
+
+fn walk(folder: &Path, found: &mut Vec<(PathBuf, u64)>) {
+    use std::os::unix::fs::MetadataExt as _;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let meta = entry.metadata().unwrap();
+        if meta.is_dir() {
+            walk(&entry.path(), found);
+        } else {
+            found.push((entry.path(), meta.ino()));
+        }
+    }
+}
