@@ -10,7 +10,7 @@ use allclear::runbooks;
 use allclear::sandbox::{Profile, Sandbox, Scenario, WorldSpec};
 use serde_json::Value;
 
-use crate::fault_layer::{Call, Fault, Layer, Seen, Service};
+use crate::fault_layer::{Call, Fault, Layer, Refusal, Seen, Service};
 use crate::scene::{drill, runbook_of, small};
 
 /// No healthy call takes this long, however busy the machine.
@@ -41,7 +41,12 @@ impl Drill {
         WorldSpec {
             profile: self.profile,
             campaigns,
-            targets_per_campaign: 30,
+            // Numbers that cannot receive are found among many sends only.
+            targets_per_campaign: if matches!(self.scenario, Scenario::InvalidNumbers { .. }) {
+                200
+            } else {
+                30
+            },
             notifications: 12,
             vouchers: 12,
             stations: 3,
@@ -60,11 +65,8 @@ pub(crate) enum Trouble {
         fault: Fault,
         always: bool,
     },
-    /// Before this call of the service, counted from 1, nobody listens.
-    Refused {
-        service: Service,
-        at: usize,
-    },
+    /// Nobody listens at a service for a while.
+    Refused(Refusal),
     /// The service cannot be spoken to by TLS.
     Tls(Service),
     /// All calls that `is` picks, until then.
@@ -96,7 +98,7 @@ impl Trouble {
             Self::Until { is, fault, until } => {
                 Box::new(move |one, now| (is(one) && now < until).then(|| fault.clone()))
             }
-            Self::None | Self::Refused { .. } | Self::Tls(_) => Box::new(|_, _| None),
+            Self::None | Self::Refused(_) | Self::Tls(_) => Box::new(|_, _| None),
         }
     }
 }
@@ -170,8 +172,8 @@ pub(crate) async fn run(of: Drill, plan: &Plan, trouble: &Trouble, tweak: Tweak)
     let by_tls = if let Trouble::Tls(service) = trouble { Some(*service) } else { None };
     let runbook = build(of, tweak(stage.platform(trouble.patience(), by_tls)));
     stage.layer.arm(trouble.rule());
-    if let Trouble::Refused { service, at } = trouble {
-        stage.layer.refuse(*service, *at).await;
+    if let Trouble::Refused(refusal) = trouble {
+        stage.layer.refuse(*refusal).await;
     }
     let journal = MemoryJournal::new();
     let seam = Box::new(journal.seam(stage.layer.clock()).unwrap());
@@ -191,9 +193,9 @@ pub(crate) async fn run(of: Drill, plan: &Plan, trouble: &Trouble, tweak: Tweak)
     }
     let seen = stage.layer.seen();
     let troubled = match trouble {
-        Trouble::None => true,
+        // That a connection was refused is seen nowhere but in the run: whoever judges it compares.
+        Trouble::None | Trouble::Refused(_) => true,
         Trouble::At { .. } | Trouble::Until { .. } => seen.iter().any(|one| one.spoiled),
-        Trouble::Refused { .. } => !stage.layer.still_to_refuse(),
         Trouble::Tls(service) => !seen.iter().any(|one| one.call.service == *service),
     };
     let (entries, state) = (journal.entries().unwrap(), stage.sandbox.state());

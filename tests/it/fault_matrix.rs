@@ -20,19 +20,20 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::drilling::{Drill, Ran, Trouble, Tweak, planned, run, untouched};
-use crate::fault_layer::{ALL, Call, Fault, Seen};
+use crate::fault_layer::{ALL, Call, Fault, Refusal, Seen};
 
 /// Runs at once: many of them only wait for a client's patience to end.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 16;
 
 /// What is drilled: for each runbook as many scenarios as it takes to see all its calls. A call is tried in the first
 /// drill that makes it.
-const DRILLS: [(Scenario, Profile); 10] = [
+const DRILLS: [(Scenario, Profile); 11] = [
     (Scenario::PreviewRemoved, Profile::Target),
     (Scenario::PreviewThrottled { minutes: 3 }, Profile::Target),
     (Scenario::QuietHoursMisconfigured, Profile::Target),
     (Scenario::Outage { minutes: 17 }, Profile::AsIs),
     (Scenario::InvalidNumbers { percent: 40 }, Profile::AsIs),
+    (Scenario::RateLimited { minutes: 3 }, Profile::AsIs),
     (Scenario::Stalled, Profile::Target),
     (Scenario::StalledUnreachable { minutes: 16 }, Profile::Target),
     (Scenario::DoubleRedemption, Profile::Target),
@@ -58,6 +59,8 @@ struct Row {
     changes: Vec<(String, String)>,
     /// Where among the calls to its service it is the first of its kind, from 1.
     place: usize,
+    /// How often the run waits before it.
+    waits: usize,
 }
 
 /// A run to make.
@@ -76,9 +79,9 @@ struct Cell {
     wrong: Vec<String>,
 }
 
-async fn undisturbed() -> Vec<Undisturbed> {
+async fn undisturbed(drills: &[(Scenario, Profile)]) -> Vec<Undisturbed> {
     let mut all = Vec::new();
-    for (scenario, profile) in DRILLS {
+    for (scenario, profile) in drills.iter().copied() {
         let drill = Drill { scenario, profile };
         let plan = planned(drill).await;
         let ran = run(drill, &plan, &Trouble::None, untouched).await;
@@ -100,7 +103,7 @@ fn rows(all: &[Undisturbed]) -> Vec<Row> {
             let same_service = |other: &&Seen| other.call.service == seen.call.service;
             let place = one.ran.seen[..=at].iter().filter(same_service).count();
             let (call, changes) = (seen.call.clone(), seen.changed.clone());
-            rows.push(Row { drill: number, call, changes, place });
+            rows.push(Row { drill: number, call, changes, place, waits: seen.waits });
         }
     }
     rows
@@ -112,7 +115,10 @@ fn jobs(rows: &[Row]) -> Vec<Job> {
     for (number, row) in rows.iter().enumerate() {
         for (column, (fault, name)) in ALL.iter().enumerate() {
             let trouble = match fault {
-                Fault::Refused => Trouble::Refused { service: row.call.service, at: row.place },
+                Fault::Refused => {
+                    let (service, at, waits) = (row.call.service, row.place, row.waits);
+                    Trouble::Refused(Refusal { service, at, waits })
+                }
                 Fault::Tls => Trouble::Tls(row.call.service),
                 fault => Trouble::At { call: row.call.clone(), fault: fault.clone(), always: false },
             };
@@ -146,7 +152,12 @@ fn judge(ran: &Ran, undisturbed: &Ran) -> Vec<String> {
     if ran.says.trim().is_empty() {
         wrong.push("it ended without a word".to_owned());
     }
-    if !ran.troubled {
+    let same_calls = || {
+        let calls = |ran: &Ran| ran.seen.iter().map(|one| one.call.clone()).collect::<Vec<_>>();
+        calls(ran) == calls(undisturbed)
+    };
+    let unnoticed = class(ran, undisturbed) == '.' && same_calls();
+    if !ran.troubled || (unnoticed && !ran.seen.iter().any(|one| one.spoiled)) {
         wrong.push("the fault never came".to_owned());
     }
     for (effect, times) in &ran.ledger {
@@ -276,7 +287,7 @@ fn print(text: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_with_a_call_the_run_ends_truthfully() {
     let began = Instant::now();
-    let all = Arc::new(undisturbed().await);
+    let all = Arc::new(undisturbed(&DRILLS).await);
     let rows = Arc::new(rows(&all));
     let jobs = jobs(&rows);
     let made = make(&all, &rows, &jobs, untouched).await;
@@ -333,9 +344,9 @@ impl AuditLog for Credulous {
     }
 }
 
-/// How many cells of one call are wrong with a broken client.
-async fn wrong_cells(path: &str, tweak: Tweak) -> Vec<String> {
-    let all = Arc::new(undisturbed().await);
+/// What is wrong with the cells of one write with a broken client.
+async fn wrong_cells(scenario: Scenario, path: &str, tweak: Tweak) -> Vec<String> {
+    let all = Arc::new(undisturbed(&[(scenario, Profile::Target)]).await);
     let rows = Arc::new(rows(&all));
     let mut jobs = jobs(&rows);
     jobs.retain(|job| rows[job.row].call.path == path && rows[job.row].call.writes());
@@ -345,7 +356,7 @@ async fn wrong_cells(path: &str, tweak: Tweak) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_matrix_finds_an_effect_that_happens_twice() {
-    let wrong = wrong_cells("/chat.postMessage", |platform| Platform {
+    let wrong = wrong_cells(Scenario::PreviewRemoved, "/chat.postMessage", |platform| Platform {
         chat: Arc::new(Forgetful(platform.chat.clone())),
         ..platform
     })
@@ -358,7 +369,7 @@ async fn the_matrix_finds_an_effect_that_happens_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_matrix_finds_a_run_that_is_verified_by_hearsay() {
-    let wrong = wrong_cells("/rest/v1/audit_log", |platform| Platform {
+    let wrong = wrong_cells(Scenario::WrongScope, "/rest/v1/audit_log", |platform| Platform {
         audit: Arc::new(Credulous(platform.audit.clone(), std::sync::Mutex::default())),
         ..platform
     })

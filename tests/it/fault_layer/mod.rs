@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 pub(crate) use fault::{ALL, Fault, http_date};
-pub(crate) use server::Layer;
+pub(crate) use server::{Layer, Refusal};
 
 /// A service, as it has an address of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +114,8 @@ pub(crate) struct Seen {
     pub(crate) call: Call,
     /// When, by the run's clock.
     pub(crate) at: Timestamp,
+    /// How often the run had waited before it.
+    pub(crate) waits: usize,
     pub(crate) spoiled: bool,
     /// What it changed, by the ledger: effect and subject.
     pub(crate) changed: Vec<(String, String)>,

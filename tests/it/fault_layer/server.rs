@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,10 +29,22 @@ pub(super) struct Inner {
     sandbox: Arc<Sandbox>,
     pub(super) clock: Arc<VirtualClock>,
     rule: Mutex<Option<Rule>>,
-    /// Before which call of a service nobody listens any more.
-    refuse: Mutex<Option<(Service, usize)>>,
+    /// Who is to be gone, and when.
+    refuse: Mutex<Option<Refusal>>,
+    /// How often the run has waited.
+    waits: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
     doors: Mutex<HashMap<Service, mpsc::Sender<(Door, oneshot::Sender<()>)>>>,
+}
+
+/// When nobody listens at a service's address, by what an undisturbed run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) service: Service,
+    /// From before this call of the service, counted from 1.
+    pub(crate) at: usize,
+    /// Until the run waits once more than this often.
+    pub(crate) waits: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +89,7 @@ impl Layer {
             clock: Arc::clone(clock),
             rule: Mutex::new(None),
             refuse: Mutex::new(None),
+            waits: AtomicUsize::new(0),
             seen: Mutex::default(),
             doors: Mutex::default(),
         });
@@ -107,13 +121,14 @@ impl Layer {
     /// Records from now on, and spoils by this rule.
     pub(crate) fn arm(&self, rule: Rule) {
         locked(&self.inner.seen).clear();
+        self.inner.waits.store(0, Ordering::SeqCst);
         *locked(&self.inner.rule) = Some(rule);
     }
 
-    /// Lets nobody listen at a service's address from before its call number `at` (from 1) until the run waits.
-    pub(crate) async fn refuse(&self, service: Service, at: usize) {
-        *locked(&self.inner.refuse) = Some((service, at));
-        self.inner.close_if_next(service, 0).await;
+    /// Lets nobody listen at a service's address for a while.
+    pub(crate) async fn refuse(&self, refusal: Refusal) {
+        *locked(&self.inner.refuse) = Some(refusal);
+        self.inner.close_if_next(refusal.service, 0).await;
     }
 
     /// The calls so far.
@@ -121,12 +136,7 @@ impl Layer {
         locked(&self.inner.seen).clone()
     }
 
-    /// Whether a listener that was to be closed still is to be.
-    pub(crate) fn still_to_refuse(&self) -> bool {
-        locked(&self.inner.refuse).is_some()
-    }
-
-    /// The run's clock: every wait opens what was closed.
+    /// The run's clock: waits open what was closed.
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(ReopeningClock { inner: Arc::clone(&self.inner) })
     }
@@ -154,12 +164,10 @@ impl Clock for ReopeningClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        // A service is closed once only, so opening all that are open already is harmless.
-        let refused = locked(&self.inner.refuse).is_none();
-        if refused {
-            for service in Service::ALL {
-                self.inner.turn(service, Door::Open).await;
-            }
+        let waits = self.inner.waits.fetch_add(1, Ordering::SeqCst) + 1;
+        let over = locked(&self.inner.refuse).filter(|refusal| waits > refusal.waits);
+        if let Some(refusal) = over {
+            self.inner.turn(refusal.service, Door::Open).await;
         }
         self.inner.clock.sleep_until(at).await;
     }
@@ -176,10 +184,9 @@ impl Inner {
 
     /// Closes the service's door when its next call, after `so_far`, is the one to be refused.
     async fn close_if_next(&self, service: Service, so_far: usize) {
-        let is_next = *locked(&self.refuse) == Some((service, so_far + 1));
+        let is_next = locked(&self.refuse).is_some_and(|one| one.service == service && one.at == so_far + 1);
         if is_next {
             self.turn(service, Door::Closed).await;
-            *locked(&self.refuse) = None;
         }
     }
 
@@ -223,7 +230,8 @@ impl Inner {
         let place = armed.then(|| {
             let mut seen = locked(&self.seen);
             let (call, real_path) = (request.call.clone(), request.real_path.clone());
-            seen.push(Seen { call, at, spoiled: fault.is_some(), changed: Vec::new(), real_path });
+            let waits = self.waits.load(Ordering::SeqCst);
+            seen.push(Seen { call, at, waits, spoiled: fault.is_some(), changed: Vec::new(), real_path });
             (seen.len() - 1, seen.iter().filter(|one| one.call.service == service).count())
         });
         if let Some(fault) = fault {
