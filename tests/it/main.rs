@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod dispatcher;
+mod drilling;
 mod drills;
+mod fault_layer;
+mod fault_matrix;
 mod golden;
 mod lies;
 mod plan_equals_run;

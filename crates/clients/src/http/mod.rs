@@ -39,7 +39,8 @@ pub(crate) fn client(timeout: Duration) -> Result<Client, ConfigError> {
     Client::builder()
         // A redirect would carry the credential to another place.
         .redirect(redirect::Policy::none())
-        .connect_timeout(timeout.min(Duration::from_secs(5)))
+        // Well before the whole call's: of the two, only this one proves that nothing was sent.
+        .connect_timeout((timeout / 2).min(Duration::from_secs(5)))
         .timeout(timeout)
         .user_agent(concat!("allclear/", env!("CARGO_PKG_VERSION")))
         .no_proxy()

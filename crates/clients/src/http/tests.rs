@@ -6,7 +6,7 @@ use std::time::Duration;
 use allclear_core::{Class, PortError, Service, VirtualClock};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::redactor::DETAIL;
 use super::*;
@@ -99,9 +99,27 @@ async fn a_read_may_be_made_again_and_a_write_may_have_happened() {
 
 #[tokio::test]
 async fn a_refused_connection_proves_that_nothing_was_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Bound and never listening: nobody else can have the port while this is tried.
+    let port = TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base = format!("http://{}", port.local_addr().unwrap());
+    assert!(read(&base).await.unwrap_err().is_unavailable());
+    assert!(write(&base).await.unwrap_err().is_unavailable());
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_made_in_time_proves_that_nothing_was_sent() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Connections that nobody accepts, until there is room for no more: the next one hears nothing at all.
+    let mut waiting = Vec::new();
+    while let Ok(one) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(one);
+        assert!(waiting.len() < 16, "this system takes connections without end");
+    }
+    let base = format!("http://{address}");
     assert!(read(&base).await.unwrap_err().is_unavailable());
     assert!(write(&base).await.unwrap_err().is_unavailable());
 }

@@ -1,12 +1,13 @@
 //! A server that stands before the sandbox and spoils one request of a sequence. Raw TCP, because what an HTTP library would
 //! never send is the point.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -15,6 +16,8 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use crate::fault::Fault;
 
 const GIB: u64 = 1 << 30;
+/// As many may wait to be accepted as a method makes calls at once, and more.
+const BACKLOG: u32 = 64;
 /// Longer than any client of the test waits.
 const LONG: Duration = Duration::from_secs(3);
 
@@ -41,6 +44,8 @@ pub(crate) struct Faulty {
     pub(crate) base: String,
     pub(crate) seen: Arc<Seen>,
     tasks: Vec<JoinHandle<()>>,
+    /// Keeps the port ours while nobody listens at it: a port that was let go may be another server's a moment later.
+    _port: TcpSocket,
 }
 
 impl Drop for Faulty {
@@ -52,8 +57,11 @@ impl Drop for Faulty {
 impl Faulty {
     /// Forwards to `sandbox`, and spoils request number `at` (from 1) if there is a fault.
     pub(crate) async fn before(sandbox: &str, fault: Option<(Fault, usize)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = bound("127.0.0.1:0".parse().unwrap());
+        let address = port.local_addr().unwrap();
+        // Decided before anybody knows the address: a connection that waits to be accepted when a listener goes was made,
+        // and what is written to it is lost and not refused.
+        let listener = (fault != Some((Fault::Refused, 1))).then(|| bound(address).listen(BACKLOG).unwrap());
         let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let seen = Arc::new(Seen::default());
         let plan = Plan {
@@ -69,11 +77,24 @@ impl Faulty {
                     trap.redirected.fetch_add(1, Ordering::SeqCst);
                 }
             }),
-            tokio::spawn(async move { plan.serve(listener).await }),
+            tokio::spawn(async move {
+                if let Some(listener) = listener {
+                    plan.serve(listener).await;
+                }
+            }),
         ];
         let scheme = if fault.is_some_and(|(fault, _)| fault.is_tls()) { "https" } else { "http" };
-        Self { base: format!("{scheme}://{address}"), seen, tasks }
+        Self { base: format!("{scheme}://{address}"), seen, tasks, _port: port }
     }
+}
+
+/// A socket at that address which does not listen. Whoever connects to it is refused.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that one which listens and one which only keeps the port can both have it.
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 #[derive(Clone)]
@@ -86,9 +107,6 @@ struct Plan {
 
 impl Plan {
     async fn serve(self, listener: TcpListener) {
-        if self.refuses_from(1) {
-            return;
-        }
         loop {
             let Ok((mut socket, _)) = listener.accept().await else { return };
             if let Some((fault, _)) = self.fault

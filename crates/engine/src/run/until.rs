@@ -70,7 +70,8 @@ impl<P: Probe> Condition for Observing<P> {
     }
 }
 
-/// Waits until an effect succeeds and is verified; tries it once a round.
+/// Waits until an effect succeeds and is verified; tries it once a round. What was done and cannot be read back ends the
+/// run: nobody could tell how often it happened if each round did it again.
 #[derive(Debug)]
 pub struct Achieving<E>(pub E);
 
@@ -86,8 +87,11 @@ impl<E: Effect> Condition for Achieving<E> {
         match run.settle(step, &self.0, round, Persistence::Once).await? {
             Tried::Settled(settled) => Ok(match settled.verdict {
                 Verdict::Verified { .. } => Check::Met(settled.receipt),
-                Verdict::Pending { says } | Verdict::Refuted { says } | Verdict::Unverifiable { says } => {
+                Verdict::Pending { says } | Verdict::Refuted { says } => {
                     Check::NotYet { says, leave_alone: None }
+                }
+                Verdict::Unverifiable { says } => {
+                    return Err(Halt::Unverified { step: step.id.to_owned(), says });
                 }
             }),
             Tried::Failed(error) => match error.class() {

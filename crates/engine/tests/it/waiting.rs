@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::{PortError, Service};
 use allclear_engine::*;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -112,4 +113,92 @@ async fn a_plan_names_the_escalation_with_its_condition() {
     let plan = plan(&WaitForLamp { world: Arc::clone(&shared) }, terms(), clock()).await.unwrap();
     let named: Vec<_> = plan.effects.iter().map(|e| (e.subject.as_str(), e.condition.as_deref())).collect();
     assert_eq!(named, [("alarm", Some("it lasts more than 15 minutes")), ("lamp", None)]);
+}
+
+/// Rings a bell that nobody may listen to: each ring is one more, and reading back is forbidden.
+struct RingUnheard(Flip);
+
+#[async_trait]
+impl Effect for RingUnheard {
+    type Receipt = String;
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "bell.ring"
+    }
+
+    fn subject(&self) -> String {
+        self.0.subject()
+    }
+
+    fn title(&self) -> String {
+        "ring the bell".to_owned()
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Readable
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        Ok(Prediction::of(Change::new("bell", "bell", "rung", "no", "yes")))
+    }
+
+    fn foresee(&self, prediction: &Prediction) -> String {
+        self.0.foresee(prediction)
+    }
+
+    async fn apply(&self, intent: &Intent) -> Result<Applied<String>, PortError> {
+        self.0.apply(intent).await
+    }
+
+    async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<String>, PortError> {
+        self.0.reconcile(intent).await
+    }
+
+    fn patience(&self) -> Patience {
+        self.0.patience()
+    }
+
+    async fn verify(
+        &self,
+        _intent: &Intent,
+        _receipt: &String,
+        _now: Timestamp,
+    ) -> Result<Judgement, PortError> {
+        let (call, detail) = ("GET /bell".to_owned(), "no".to_owned());
+        let reason = allclear_core::error::StopReason::Permission;
+        Err(PortError::Stopped { service: Service::Sandbox, call, reason, detail })
+    }
+}
+
+struct WaitForBell(Shared);
+
+#[async_trait]
+impl Runbook for WaitForBell {
+    fn id(&self) -> &'static str {
+        "bell"
+    }
+    fn title(&self) -> &'static str {
+        "Bell"
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn steps(&self) -> &'static [Step] {
+        &[WAIT]
+    }
+    async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
+        let watch = Watch::every(Duration::from_secs(30), Duration::from_hours(4));
+        run.until(&WAIT, watch, Achieving(RingUnheard(Flip::new(&self.0, "bell")))).await?;
+        Ok(Resolution::verified("the bell rings"))
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_and_cannot_be_read_back_is_not_done_again() {
+    let shared = world(&["bell"]);
+    let finished = run_on(&MemoryJournal::new(), &WaitForBell(shared.clone()), clock(), terms()).await;
+    assert_eq!(shared.lock().unwrap().ledger, ["bell"], "{}", finished.says);
+    assert_eq!(finished.outcome, Outcome::Unverified);
+    assert!(finished.says.contains("could not be read back"), "{}", finished.says);
 }
