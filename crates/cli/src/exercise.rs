@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use allclear_clients::Settings;
 use allclear_clients::documents::DocumentFolder;
+use allclear_clients::management::Management;
+use allclear_clients::pagerduty::PagerDuty;
 use allclear_clients::smoke::StagingSmokeTests;
 use allclear_core::platform::Recovery;
-use allclear_core::recovery::Watcher;
+use allclear_core::recovery::{Exercise, Watcher};
 use allclear_core::{Clock, error::InvalidValue};
 use allclear_dr::database::{BackupBucket, DatabaseUrl, Databases, PostgresBackups, PostgresStaging};
 use allclear_dr::storage::{S3Access, S3Copies, S3Settings, Source, connect};
@@ -37,6 +39,7 @@ pub(crate) fn recovery(
         prefix: bucket.prefix().clone(),
         title: bucket.address(""),
     };
+    let destination = backups.title.clone();
     let url = |field, text: &SecretString| {
         let parsed: Result<DatabaseUrl, _> = text.expose_secret().parse();
         parsed.map_err(|error| CliError::usage(format!("recovery.{field}: {error}")))
@@ -52,12 +55,11 @@ pub(crate) fn recovery(
     let objects = Source::buckets(access(&told.objects), told.object_buckets.clone(), Arc::clone(clock))
         .map_err(|error| unusable("objects", &error))?;
     let config = |error: allclear_clients::ConfigError| CliError::usage(format!("recovery: {error}"));
-    let people =
-        allclear_clients::exercise(staging, &told.source_project, &told.routing_key, clock).map_err(config)?;
+    let pagerduty = Arc::new(PagerDuty::connect(staging, &told.routing_key, clock).map_err(config)?);
     Ok(Recovery {
-        host: people.host,
-        paging: people.paging,
-        acknowledgements: people.acknowledgements,
+        host: Arc::new(Management::of_project(staging, &told.source_project, clock).map_err(config)?),
+        paging: pagerduty.clone(),
+        acknowledgements: pagerduty,
         backups: Arc::new(PostgresBackups::new(
             source,
             told.schemas.clone(),
@@ -71,7 +73,7 @@ pub(crate) fn recovery(
         staging: Arc::new(PostgresStaging::new(databases, backups, work.join("restore"), Arc::clone(watcher))),
         smoke: Arc::new(StagingSmokeTests::new(staging, told.station.clone(), clock).map_err(config)?),
         documents: Arc::new(DocumentFolder::at(told.documents.clone())),
-        exercise: told.exercise.clone(),
+        exercise: Exercise { destination, ..told.exercise.clone() },
     })
 }
 

@@ -184,6 +184,8 @@ impl RecoveryTable {
                 participants: self.participants.clone(),
                 rollback_owner: self.rollback_owner.clone(),
                 status_channel: self.status_channel.clone(),
+                // Known once the bucket's address is put together.
+                destination: String::new(),
                 copy_budget: Duration::from_secs(self.copy_budget_minutes * 60),
                 cutover_checklist: self.cutover_checklist.clone(),
             },

@@ -13,10 +13,11 @@ mod bundle;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use allclear_core::function::{Bundle, DeployedFunction, FunctionCalls, FunctionStatus};
 use allclear_core::ports::FunctionHost;
-use allclear_core::{PortError, Service};
+use allclear_core::{Clock, PortError, Service};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -24,6 +25,7 @@ use serde_json::json;
 
 pub use bundle::BundleSource;
 
+use crate::config::{ConfigError, Settings, Wiring};
 use crate::http::{Call, Http, Part};
 
 type Result<T> = std::result::Result<T, PortError>;
@@ -69,6 +71,16 @@ struct CallRow {
 impl Management {
     pub(crate) fn new(http: Http, project: String, bundles: BTreeMap<String, BundleSource>) -> Self {
         Self { http, project, bundles }
+    }
+
+    /// One project's part of the API, with the token of an environment: for projects that are no environment of ours, such
+    /// as the one that backups are taken from. No function of it can be deployed.
+    pub fn of_project(settings: &Settings, project: &str, clock: &Arc<dyn Clock>) -> std::result::Result<Self, ConfigError> {
+        let base = &settings.endpoints.supabase_management;
+        let http = Wiring::of(settings, clock)?
+            .http(Service::SupabaseManagement, "supabase_management", base)?
+            .bearer(&settings.credentials.management_token);
+        Ok(Self::new(http, project.to_owned(), BTreeMap::new()))
     }
 
     fn path(&self, rest: &str) -> String {
