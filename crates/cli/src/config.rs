@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::args::Global;
 use crate::exit::CliError;
+use crate::recovery::{RecoverySettings, RecoveryTable};
 use crate::secret::Source;
 
 const FILE: &str = "allclear.toml";
@@ -58,6 +59,8 @@ pub(crate) struct Platform {
     #[serde(default)]
     functions: BTreeMap<String, FunctionTable>,
     limits: LimitTable,
+    /// What the disaster recovery exercise needs, where it is held here.
+    recovery: Option<RecoveryTable>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -182,6 +185,15 @@ impl Config {
         let found = self.environments.get(name);
         let environment =
             found.ok_or_else(|| CliError::usage(format!("there is no environment `{name}`; {}", known())))?;
+        if let Environment::Production(platform) = environment
+            && platform.recovery.is_some()
+        {
+            let message = format!(
+                "environment.{name}.recovery stands in a production environment, and the exercise restores into the \
+                 environment it stands in; move it to the staging environment"
+            );
+            return Err(CliError::usage(message));
+        }
         if matches!(environment, Environment::Production(_)) && global.env.is_none() {
             let message =
                 format!("`{name}` is production, which is never a default; name it with --env {name}");
@@ -296,6 +308,11 @@ impl Platform {
             },
             artifacts,
         })
+    }
+
+    /// What the disaster recovery exercise is told; `None` where this environment holds none.
+    pub(crate) fn recovery(&self, name: &str) -> Result<Option<RecoverySettings>, CliError> {
+        self.recovery.as_ref().map(|table| table.settings(name)).transpose()
     }
 
     fn secret(&self, name: &str, field: &str) -> Result<SecretString, CliError> {

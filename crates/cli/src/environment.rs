@@ -1,9 +1,10 @@
 //! What an environment is wired into: ports, a clock, and the sandbox behind them where there is one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allclear_clients::sandbox::{SandboxClock, SandboxControl};
+use allclear_core::recovery::Watcher;
 use allclear_core::{Clock, Platform};
 use allclear_engine::sqlite::RunSummary;
 use serde_json::{Value, json};
@@ -11,7 +12,10 @@ use serde_json::{Value, json};
 use crate::args::Global;
 use crate::clock::SystemClock;
 use crate::config::{Config, Environment};
+use crate::exercise::recovery;
 use crate::exit::{CliError, Exit};
+use crate::progress::ProgressLine;
+use crate::stage::StageMap;
 
 /// A wired environment.
 #[derive(Debug)]
@@ -26,6 +30,17 @@ pub(crate) struct Wired {
     pub(crate) sandbox: Option<String>,
     /// Whether that sandbox was started for one drill, and ends with its run.
     pub(crate) ends_with_run: bool,
+    /// Where the databases and buckets of a drilled exercise are.
+    pub(crate) stage: Option<StageMap>,
+}
+
+/// Where dumps, downloads and ledgers of a run lie: beside its files, so that a resumed run finds them.
+fn work_beside(artifacts: &Path) -> PathBuf {
+    artifacts.with_file_name("work")
+}
+
+fn watcher(global: &Global) -> Arc<dyn Watcher> {
+    Arc::new(ProgressLine::new(global.json))
 }
 
 impl Wired {
@@ -33,29 +48,47 @@ impl Wired {
     pub(crate) async fn named(global: &Global, artifacts: PathBuf) -> Result<Self, CliError> {
         let (name, environment) = Config::load(global)?.choose(global)?;
         match environment {
-            Environment::Sandbox { url } => Self::sandbox(&name, &url, artifacts).await,
+            Environment::Sandbox { url } => Self::sandbox(global, &name, &url, artifacts).await,
             Environment::Staging(platform) | Environment::Production(platform) => {
+                let work = work_beside(&artifacts);
                 let settings = platform.settings(&name, artifacts)?;
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+                let recovery = match platform.recovery(&name)? {
+                    Some(told) => Some(recovery(&told, &settings, &work, &clock, &watcher(global))?),
+                    None => None,
+                };
                 let platform = allclear_clients::connect(settings, &clock)
                     .map_err(|error| CliError::usage(format!("environment.{name}.{error}")))?;
-                Ok(Self { name, platform, clock, sandbox: None, ends_with_run: false })
+                let platform = allclear_core::Platform { recovery, ..platform };
+                Ok(Self { name, platform, clock, sandbox: None, ends_with_run: false, stage: None })
             }
         }
     }
 
     /// A sandbox at an address.
-    pub(crate) async fn sandbox(name: &str, url: &str, artifacts: PathBuf) -> Result<Self, CliError> {
+    pub(crate) async fn sandbox(
+        global: &Global,
+        name: &str,
+        url: &str,
+        artifacts: PathBuf,
+    ) -> Result<Self, CliError> {
         let config =
             |error: allclear_clients::ConfigError| CliError::usage(format!("environment.{name}: {error}"));
-        let clock = SandboxClock::at(url)
-            .await
-            .map_err(|error| CliError::new(Exit::Unverified, error.to_string()))?;
-        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let unreachable = |error: allclear_core::PortError| CliError::new(Exit::Unverified, error.to_string());
+        let clock: Arc<dyn Clock> = Arc::new(SandboxClock::at(url).await.map_err(unreachable)?);
+        let work = work_beside(&artifacts);
         let settings = allclear_clients::sandbox::settings(url, artifacts).map_err(config)?;
+        let stage = SandboxControl::at(url).map_err(config)?.stage().await.map_err(unreachable)?;
+        let stage: Option<StageMap> = serde_json::from_value(stage)
+            .map_err(|error| CliError::internal(format!("the sandbox's stage cannot be read: {error}")))?;
+        let recovery = match &stage {
+            Some(stage) => Some(stage.recovery(&settings, &work, &clock, &watcher(global)).await?),
+            None => None,
+        };
         let platform = allclear_clients::connect(settings, &clock).map_err(config)?;
+        let platform = allclear_core::Platform { recovery, ..platform };
         let sandbox = Some(url.to_owned());
-        Ok(Self { name: name.to_owned(), platform, clock, sandbox, ends_with_run: false })
+        Ok(Self { name: name.to_owned(), platform, clock, sandbox, ends_with_run: false, stage })
     }
 
     /// The environment that a run was started in.
@@ -66,7 +99,7 @@ impl Wired {
     ) -> Result<Self, CliError> {
         if let Some(url) = run.context["sandbox"].as_str() {
             let ends_with_run = run.context["ends_with_run"] == true;
-            let wired = Self::sandbox(&run.environment, url, artifacts).await;
+            let wired = Self::sandbox(global, &run.environment, url, artifacts).await;
             return wired.map(|on| Self { ends_with_run, ..on }).map_err(|error| {
                 CliError::new(
                     error.exit,
@@ -102,7 +135,7 @@ impl Wired {
         let settings = allclear_clients::sandbox::settings(url, artifacts).map_err(config)?;
         let platform = allclear_clients::connect(settings, &clock).map_err(config)?;
         let (name, sandbox) = (run.environment.clone(), Some(url.to_owned()));
-        Ok(Self { name, platform, clock, sandbox, ends_with_run: false })
+        Ok(Self { name, platform, clock, sandbox, ends_with_run: false, stage: None })
     }
 
     /// What a later process needs to find it again; no secrets.
@@ -118,8 +151,29 @@ impl Wired {
         }
     }
 
+    /// Keeps the documents that a drilled exercise wrote: its stage is taken down with the sandbox.
+    pub(crate) fn keep_documents(&self, folder: &Path) -> Result<(), CliError> {
+        let Some(stage) = &self.stage else { return Ok(()) };
+        copy_folder(&stage.documents, &folder.join("documents"))
+            .map_err(|error| CliError::internal(format!("the documents cannot be kept: {error}")))
+    }
+
     /// Its sandbox's controls.
     pub(crate) fn control(&self) -> Option<SandboxControl> {
         self.sandbox.as_deref().and_then(|url| SandboxControl::at(url).ok())
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }

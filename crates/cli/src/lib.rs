@@ -7,19 +7,24 @@
 //! | `config`, `environment` | `allclear.toml`, and what it is wired into |
 //! | `commands` | one file for each group of commands |
 //! | `view`, `output` | what people see: made from journal entries only |
-//! | `sandbox` | the sandbox as a process of its own |
+//! | `recovery`, `exercise`, `progress` | what the disaster recovery exercise is told, its ports, and how far it is |
+//! | `sandbox`, `stage` | the sandbox as a process of its own, and what a drilled exercise needs beside it |
 
 mod args;
 mod clock;
 mod commands;
 mod config;
 mod environment;
+mod exercise;
 mod exit;
 mod humans;
 mod interrupt;
 mod output;
+mod progress;
+mod recovery;
 mod sandbox;
 mod secret;
+mod stage;
 mod view;
 
 use std::ffi::OsString;

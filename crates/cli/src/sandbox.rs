@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::args::SandboxArgs;
 use crate::exit::{CliError, Exit};
 use crate::output;
+use crate::stage::Stage;
 
 /// Serves until it is told to stop.
 pub(crate) async fn serve(args: SandboxArgs) -> Result<Exit, CliError> {
@@ -25,6 +26,7 @@ pub(crate) async fn serve(args: SandboxArgs) -> Result<Exit, CliError> {
         Some(text) => serde_json::from_str(text)
             .map_err(|error| CliError::usage(format!("--world cannot be read: {error}")))?,
     };
+    let twist = spec.scenario.exercise();
     let time = if args.r#virtual {
         Time::Virtual(Arc::new(VirtualClock::at(spec.start)))
     } else {
@@ -36,6 +38,13 @@ pub(crate) async fn serve(args: SandboxArgs) -> Result<Exit, CliError> {
             args.port
         ))
     })?;
+    let stage = match twist {
+        Some(twist) => Some(Stage::build(twist).await?),
+        None => None,
+    };
+    if let Some(stage) = &stage {
+        sandbox.tell_stage(serde_json::to_value(stage.map()).unwrap_or_default());
+    }
     output::result(&json!({ "sandbox": sandbox.base_url() }).to_string());
     tokio::select! {
         () = sandbox.wait_for_shutdown() => {}

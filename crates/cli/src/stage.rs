@@ -4,17 +4,26 @@
 //! that was killed must find everything as it was left.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_clients::Settings;
 use allclear_clients::smoke::StationLogin;
-use allclear_core::recovery::{Exercise, Participant, Role};
+use allclear_core::platform::Recovery;
+use allclear_core::ports::StagingDatabase;
+use allclear_core::recovery::{
+    BackupId, Exercise, Parity, Participant, Restored, Role, TargetCheck, Watcher,
+};
+use allclear_core::{Clock, PortError, Service};
 use allclear_dr::cluster::{Cluster, ClusterOptions};
 use allclear_dr::database::Databases;
 use allclear_dr::seed;
 use allclear_sandbox::s3::S3Server;
 use allclear_sandbox::{StagingPlatform, Twist};
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::exercise;
 use crate::exit::CliError;
 use crate::recovery::{ObjectService, RecoverySettings};
 
@@ -99,8 +108,28 @@ impl Stage {
 }
 
 impl StageMap {
+    /// The ports of a drilled exercise, with what the scenario makes go wrong between a restore and its comparison.
+    pub(crate) async fn recovery(
+        &self,
+        platform: &Settings,
+        work: &Path,
+        clock: &Arc<dyn Clock>,
+        watcher: &Arc<dyn Watcher>,
+    ) -> Result<Recovery, CliError> {
+        // Staging is a platform of its own; the rest (PagerDuty, the host) is the sandbox.
+        let mut staging = platform.clone();
+        staging.endpoints.admin = format!("{}/admin", self.staging);
+        staging.endpoints.supabase = format!("{}/supabase", self.staging);
+        let wired = exercise::recovery(&self.settings(), &staging, work, clock, watcher)?;
+        if self.twist != Twist::ChangedRow {
+            return Ok(wired);
+        }
+        let database = self.target_database.clone();
+        Ok(Recovery { staging: Arc::new(ChangedRow { staging: wired.staging, database }), ..wired })
+    }
+
     /// What a drill's exercise is told.
-    pub(crate) fn settings(&self) -> RecoverySettings {
+    fn settings(&self) -> RecoverySettings {
         let service = ObjectService {
             endpoint: self.s3.clone(),
             region: "us-east-1".to_owned(),
@@ -209,3 +238,44 @@ const CUTOVER: &str = "# Cutover checklist\n\n\
 - [ ] Environment: `WA_PHONE_ID` and token unchanged\n\
 - [ ] Dispatcher: off until the send queue was looked at\n\
 - [ ] Rollback: the old project stays as it is for 48 h\n";
+
+/// Staging in which somebody changes a row as soon as it is restored: what a comparison must find.
+struct ChangedRow {
+    staging: Arc<dyn StagingDatabase>,
+    database: String,
+}
+
+#[async_trait]
+impl StagingDatabase for ChangedRow {
+    async fn compare(&self) -> Result<TargetCheck, PortError> {
+        self.staging.compare().await
+    }
+
+    async fn restore(&self, id: &BackupId) -> Result<Restored, PortError> {
+        let restored = self.staging.restore(id).await?;
+        change_a_row(&self.database).await.map_err(|error| PortError::Unavailable {
+            service: Service::Database,
+            call: "change a row".to_owned(),
+            detail: error.to_string(),
+        })?;
+        Ok(restored)
+    }
+
+    async fn find(&self, id: &BackupId) -> Result<Option<Restored>, PortError> {
+        self.staging.find(id).await
+    }
+
+    async fn parity(&self, id: &BackupId) -> Result<Parity, PortError> {
+        self.staging.parity(id).await
+    }
+}
+
+async fn change_a_row(database: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(database, tokio_postgres::NoTls).await?;
+    let talking = tokio::spawn(connection);
+    let changed = client
+        .batch_execute("update audit_log set action = action || '!' where id = (select min(id::text)::uuid from audit_log)")
+        .await;
+    talking.abort();
+    changed
+}

@@ -36,7 +36,7 @@ pub(super) async fn doctor(global: &Global) -> Result<Exit, CliError> {
 pub(super) async fn for_a_drill(global: &Global) -> Result<Exit, CliError> {
     let mut findings = check_here(global);
     findings
-        .push(Finding { what: "sandbox", problem: check_sandbox().await.err().map(|error| error.message) });
+        .push(Finding { what: "sandbox", problem: check_sandbox(global).await.err().map(|error| error.message) });
     Ok(tell(global, &findings))
 }
 
@@ -53,14 +53,14 @@ fn check_here(global: &Global) -> Vec<Finding> {
 }
 
 /// Starts a small sandbox, asks it something, and ends it.
-async fn check_sandbox() -> Result<(), CliError> {
+async fn check_sandbox(global: &Global) -> Result<(), CliError> {
     let small = allclear_sandbox::WorldSpec {
         campaigns: 1,
         targets_per_campaign: 1,
         ..allclear_sandbox::WorldSpec::default()
     };
     let url = crate::sandbox::start(&small, None)?;
-    let on = Wired::sandbox("sandbox", &url, PathBuf::from(".")).await?;
+    let on = Wired::sandbox(global, "sandbox", &url, PathBuf::from(".")).await?;
     let on = Wired { ends_with_run: true, ..on };
     let problem = check_services(&on).await.into_iter().find_map(|finding| finding.problem);
     on.stop_with_run().await;

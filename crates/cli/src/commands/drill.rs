@@ -38,7 +38,7 @@ async fn on_sandbox(
     hooks: Hooks,
 ) -> Result<Exit, CliError> {
     let id = new_id(entry);
-    let on = Wired::sandbox("sandbox", url, folder(global, &id).join("artifacts")).await?;
+    let on = Wired::sandbox(global, "sandbox", url, folder(global, &id).join("artifacts")).await?;
     let on = Wired { ends_with_run: !args.keep_sandbox, ..on };
     let control = on.control();
     let input = super::execute::input_of(&args.input);

@@ -305,6 +305,7 @@ async fn follow(
     };
     view.finish();
     let report = write_report(global, entry, &id)?;
+    on.keep_documents(&folder(global, &id))?;
     let exit = match Exit::from(finished.outcome) {
         Exit::Detached if let_go.timed_out() => Exit::TimedOut,
         exit => exit,
