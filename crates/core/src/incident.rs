@@ -29,3 +29,29 @@ pub struct Incident {
     /// When it was opened, by PagerDuty's clock.
     pub created_at: Option<Timestamp>,
 }
+
+/// How bad an alert says that it is: PagerDuty's four words. Services route and wake people by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Somebody must act now.
+    Critical,
+    /// Something fails.
+    Error,
+    /// Something may fail.
+    Warning,
+    /// Nothing is wrong: an exercise.
+    Info,
+}
+
+impl Severity {
+    /// PagerDuty's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}

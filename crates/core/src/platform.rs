@@ -49,6 +49,9 @@ pub struct Recovery {
     pub copies: Arc<dyn ObjectCopies>,
     pub staging: Arc<dyn StagingDatabase>,
     pub smoke: Arc<dyn SmokeTests>,
+    /// The exercise's own PagerDuty service. Never the one of incidents: there a real incident could be taken for the
+    /// exercise, and the exercise would wake whoever is on call.
+    pub paging: Arc<dyn Paging>,
     pub acknowledgements: Arc<dyn Acknowledgements>,
     pub documents: Arc<dyn Documents>,
     /// Who takes part, and where things are told and kept.

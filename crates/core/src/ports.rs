@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::campaign::CampaignChange;
-use crate::incident::Incident;
+use crate::incident::{Incident, Severity};
 use crate::notification::{FailedNotification, NotificationId, RetryAnswer};
 use crate::policy::{SendPolicy, StoredPolicy};
 use crate::target::{SendTally, TargetProgress, TargetRange};
@@ -300,6 +300,8 @@ pub struct Page {
     pub dedup_key: String,
     /// What happened, at most 1,024 characters.
     pub summary: String,
+    /// How bad it is.
+    pub severity: Severity,
     /// What it is about.
     pub source: String,
     /// Further text for whoever answers.

@@ -291,6 +291,8 @@ pub struct Exercise {
     pub rollback_owner: String,
     /// Where the holding statement is put up for review, e.g. `#ops-status`.
     pub status_channel: String,
+    /// Where backups stand, e.g. `s3://backups/supabase`: shown before one is taken.
+    pub destination: String,
     /// How long the copy of the buckets may take before it is a finding.
     pub copy_budget: Duration,
     /// The team's cutover checklist, a path below its folder of documents. Reviewed, never executed.

@@ -7,6 +7,8 @@ use serde_json::Value;
 use crate::campaign_dispatcher_stalls::{
     CampaignDispatcherStalls, Input as DispatcherInput, STEPS as DISPATCHER_STEPS,
 };
+use crate::dr_tabletop::cadence::{CADENCE, FirstOfQuarter};
+use crate::dr_tabletop::{DrTabletop, Input as TabletopInput, STEPS as TABLETOP_STEPS};
 use crate::station_redeem_anomalies::{
     Input as StationInput, STEPS as STATION_STEPS, StationRedeemAnomalies,
 };
@@ -35,6 +37,8 @@ pub struct Entry {
     pub steps: &'static [Step],
     /// How it can be drilled; the first is the default.
     pub scenarios: &'static [Scenario],
+    /// When it is held, where it is held by the calendar.
+    pub cadence: Option<FirstOfQuarter>,
     /// Makes the runbook for an input, on a platform.
     pub build: fn(Value, Platform) -> Result<Box<dyn Runbook>, InputError>,
 }
@@ -67,7 +71,7 @@ pub struct UnknownRunbook {
 
 /// All runbooks, in the order of the written text.
 pub fn catalogue() -> &'static [Entry] {
-    const CATALOGUE: &[Entry] = &[PREVIEW, WHATSAPP, DISPATCHER, STATION];
+    const CATALOGUE: &[Entry] = &[PREVIEW, WHATSAPP, DISPATCHER, STATION, TABLETOP];
     CATALOGUE
 }
 
@@ -87,6 +91,7 @@ const PREVIEW: Entry = Entry {
         Scenario { name: "throttled", says: "the host holds calls of the function back" },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    cadence: None,
     build: |input, on| {
         let input: PreviewInput = read("voucher-preview-failures", input)?;
         Ok(Box::new(VoucherPreviewFailures { on, input }))
@@ -114,6 +119,7 @@ const WHATSAPP: Entry = Entry {
         Scenario { name: "flapping", says: "sends fail again after the resume" },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    cadence: None,
     build: |input, on| {
         let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
         Ok(Box::new(WhatsAppSendFailures { on, input }))
@@ -142,6 +148,7 @@ const DISPATCHER: Entry = Entry {
         },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    cadence: None,
     build: |input, on| {
         let input: DispatcherInput = read("campaign-dispatcher-stalls", input)?;
         Ok(Box::new(CampaignDispatcherStalls { on, input }))
@@ -173,9 +180,23 @@ const STATION: Entry = Entry {
         },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    cadence: None,
     build: |input, on| {
         let input: StationInput = read("station-redeem-anomalies", input)?;
         Ok(Box::new(StationRedeemAnomalies { on, input }))
+    },
+};
+
+const TABLETOP: Entry = Entry {
+    id: "dr-tabletop",
+    title: "DR Tabletop Test – Backup/Restore Cutover",
+    steps: TABLETOP_STEPS,
+    // The platform in a box has no databases and buckets yet; see `dr_tabletop::SCENARIOS`.
+    scenarios: &[],
+    cadence: Some(CADENCE),
+    build: |input, on| {
+        let input: TabletopInput = read("dr-tabletop", input)?;
+        Ok(Box::new(DrTabletop { on, input }))
     },
 };
 

@@ -11,6 +11,7 @@
 
 pub mod campaign_dispatcher_stalls;
 pub mod catalogue;
+pub mod dr_tabletop;
 mod effects;
 #[cfg(test)]
 mod mocked;

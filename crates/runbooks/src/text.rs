@@ -3,6 +3,9 @@
 //!
 //! An id follows from where a bullet stands: the runbook's letters, the phase's letter, and its number in that phase. So
 //! a bullet that is added, moved, taken out or reworded shows up as drift, and so does a step.
+//!
+//! An exercise is written in another shape than an incident: bullets before its outline, phases of its own, and at the end
+//! what the last one found. All of them are bullets with ids like any other.
 
 use std::fmt::Write as _;
 
@@ -10,6 +13,7 @@ use allclear_engine::{Phase, Step};
 use serde::Serialize;
 
 use crate::Entry;
+use crate::dr_tabletop::LAST_HELD;
 
 /// The text that the procedures were written from.
 pub const WRITTEN: &[u8] = include_bytes!("../text/incident-runbooks.txt");
@@ -42,6 +46,11 @@ pub struct Section {
     /// Its bullets, in order.
     pub bullets: Vec<Bullet>,
 }
+
+/// How the heading begins under which an exercise has what the last one found.
+const LAST_FINDINGS: &str = "Latest Findings";
+/// The dash of headings.
+const DASH: &str = "–";
 
 /// What does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -111,15 +120,18 @@ pub fn parse(text: &[u8]) -> Vec<Section> {
     for (index, line) in text.lines().enumerate() {
         let (trimmed, indented) = (line.trim(), line.starts_with(' '));
         if let Some(title) = line.strip_prefix("## ") {
-            sections.push(Section { title: title.trim().to_owned(), bullets: Vec::new() });
-            (phase, open) = (None, false);
+            sections.push(Section { title: heading(title), bullets: Vec::new() });
+            // What stands before the first phase says when and by whom.
+            (phase, open) = (Some(Phase::Prepare), false);
+        } else if let Some(title) = line.strip_prefix("### ") {
+            (phase, open) = (title.starts_with(LAST_FINDINGS).then_some(Phase::LastFindings), false);
         } else if let Some((name, rest)) = phase_line(trimmed).filter(|_| !indented) {
             phase = phase_named(name);
             open = phase.is_some() && !rest.is_empty();
             if open {
                 add(&mut sections, phase, rest, index + 1);
             }
-        } else if let Some(words) = trimmed.strip_prefix("- ").filter(|_| indented) {
+        } else if let Some(words) = trimmed.strip_prefix("- ").filter(|_| indented || stands_alone(phase)) {
             open = phase.is_some();
             add(&mut sections, phase, words, index + 1);
         } else if open && indented && !trimmed.is_empty() {
@@ -134,6 +146,16 @@ pub fn parse(text: &[u8]) -> Vec<Section> {
         bullet.words = plain(&bullet.words);
     }
     sections
+}
+
+/// Whether the bullets of a phase stand at the margin, not below a numbered line.
+fn stands_alone(phase: Option<Phase>) -> bool {
+    matches!(phase, Some(Phase::Prepare | Phase::LastFindings))
+}
+
+/// A heading with its dash as it was meant. Read with the wrong encoding an en dash becomes three letters, or a mark.
+fn heading(title: &str) -> String {
+    title.trim().replace("â€“", DASH).replace('\u{fffd}', DASH).replace(" - ", " – ")
 }
 
 fn add(sections: &mut [Section], phase: Option<Phase>, words: &str, line: usize) {
@@ -161,6 +183,11 @@ fn phase_named(name: &str) -> Option<Phase> {
         "Escalation" => Phase::Escalate,
         "Resolution" => Phase::Resolve,
         "Postmortem Inputs" => Phase::Postmortem,
+        "Notification Drill" => Phase::Notify,
+        "Backup Execution" => Phase::Backup,
+        "Restore & Cutover Rehearsal" => Phase::Restore,
+        "Stakeholder Comms" => Phase::Communicate,
+        "Findings & Follow-Up" => Phase::FollowUp,
         _ => return None,
     })
 }
@@ -173,22 +200,36 @@ fn written_name(phase: Phase) -> &'static str {
         Phase::Escalate => "Escalation",
         Phase::Resolve => "Resolution",
         Phase::Postmortem => "Postmortem Inputs",
+        Phase::Notify => "Notification Drill",
+        Phase::Backup => "Backup Execution",
+        Phase::Restore => "Restore & Cutover Rehearsal",
+        Phase::Communicate => "Stakeholder Comms",
+        Phase::FollowUp => "Findings & Follow-Up",
+        Phase::Prepare => "Preparation",
+        Phase::LastFindings => LAST_FINDINGS,
     }
 }
 
+/// Incidents and exercises share letters; no runbook has phases of both.
 fn letter(phase: Phase) -> char {
     match phase {
         Phase::Detect => 'D',
         Phase::Immediate => 'I',
         Phase::Mitigate => 'M',
         Phase::Escalate => 'E',
-        Phase::Resolve => 'R',
-        Phase::Postmortem => 'P',
+        Phase::Resolve | Phase::Restore => 'R',
+        Phase::Postmortem | Phase::Prepare => 'P',
+        Phase::Notify => 'N',
+        Phase::Backup => 'B',
+        Phase::Communicate => 'C',
+        Phase::FollowUp => 'F',
+        Phase::LastFindings => 'L',
     }
 }
 
-/// One line, single spaces, no full stop at the end.
+/// One line, single spaces, nothing bold, no full stop at the end.
 fn plain(words: &str) -> String {
+    let words = words.replace("**", "");
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     words.strip_suffix('.').unwrap_or(&words).to_owned()
 }
@@ -230,14 +271,34 @@ fn bind_one(sections: &[Section], runbook: &str, title: &str, steps: &[Step]) ->
 /// The runbook as text, from the code: what can replace the written one.
 pub fn render(entry: &Entry) -> String {
     let mut text = format!("## {}\n", entry.title);
-    let phases = Phase::ALL.into_iter().filter(|phase| entry.steps.iter().any(|step| step.phase == *phase));
-    for (number, phase) in phases.enumerate() {
+    let of = |phase: Phase| entry.steps.iter().filter(move |step| step.phase == phase);
+    let has = |phase: Phase| of(phase).next().is_some();
+    if has(Phase::Prepare) {
+        text.push('\n');
+        for step in of(Phase::Prepare) {
+            let _ = writeln!(text, "- [{}] {}.", step.id, named_in_bold(step.title));
+        }
+        text.push_str("\n### Scenario Outline\n");
+    }
+    let numbered = Phase::ALL.into_iter().filter(|phase| !stands_alone(Some(*phase)) && has(*phase));
+    for (number, phase) in numbered.enumerate() {
         let _ = write!(text, "\n{}. **{}**\n", number + 1, written_name(phase));
-        for step in entry.steps.iter().filter(|step| step.phase == phase) {
+        for step in of(phase) {
             let _ = writeln!(text, "   - [{}] {}.", step.id, step.title);
         }
     }
+    if has(Phase::LastFindings) {
+        let _ = write!(text, "\n### {LAST_FINDINGS} ({LAST_HELD})\n\n");
+        for step in of(Phase::LastFindings) {
+            let _ = writeln!(text, "- [{}] {}.", step.id, step.title);
+        }
+    }
     text
+}
+
+/// `**Cadence**: words`.
+fn named_in_bold(title: &str) -> String {
+    title.split_once(": ").map_or_else(|| title.to_owned(), |(name, rest)| format!("**{name}**: {rest}"))
 }
 
 #[cfg(test)]
@@ -260,7 +321,7 @@ mod tests {
             assert!(binding.drifts.is_empty(), "{}: {:#?}", binding.runbook, binding.drifts);
         }
         let bullets: Vec<usize> = bindings.iter().map(|binding| binding.bound.len()).collect();
-        assert_eq!(bullets, [8, 8, 7, 7]);
+        assert_eq!(bullets, [8, 8, 7, 7, 13]);
     }
 
     #[test]
@@ -297,6 +358,59 @@ mod tests {
         broken.splice(place..place, b"## Broken \xe2\x28 heading\n\n".iter().copied());
         assert_eq!(parse(&broken).len(), parse(WRITTEN).len() + 1);
         assert!(bind(&broken, catalogue()).iter().all(|binding| binding.drifts.is_empty()));
+    }
+
+    #[test]
+    fn the_section_of_the_exercise_is_bound_word_by_word() {
+        let section = written().find("## DR Tabletop").unwrap();
+        let (before, exercise) = (written()[..section].to_owned(), written()[section..].to_owned());
+        for (from, to, id) in [
+            ("14:00 UTC", "15:00 UTC", "DR-P1"),
+            ("Data Platform Lead,", "Data Platform Team,", "DR-P2"),
+            ("within 5 minutes", "within 9 minutes", "DR-N1"),
+            ("statement draft", "statement text", "DR-N2"),
+            ("staging project ref", "production project ref", "DR-B1"),
+            ("row-count parity", "row-count", "DR-B2"),
+            ("campaign send,", "campaign stop,", "DR-R1"),
+            ("without executing", "while executing", "DR-R2"),
+            ("escalation email", "escalation letter", "DR-C1"),
+            ("action owners", "owners", "DR-F1"),
+            ("new controls", "controls", "DR-F2"),
+            ("HTTP 401", "HTTP 403", "DR-L1"),
+            ("took 11 minutes", "took 9 minutes", "DR-L2"),
+        ] {
+            assert!(exercise.contains(from), "{from}");
+            let found = drifts(&format!("{before}{}", exercise.replacen(from, to, 1)));
+            assert!(matches!(&found[..], [Drift::Words { id: one, .. }] if one == id), "{id}: {found:?}");
+        }
+        let entry = catalogue().iter().find(|entry| entry.id == "dr-tabletop").unwrap();
+        for (index, step) in entry.steps.iter().enumerate() {
+            let mut fewer = entry.steps.to_vec();
+            fewer.remove(index);
+            let found = &bind(WRITTEN, &[Entry { steps: fewer.leak(), ..*entry }])[0].drifts;
+            assert!(matches!(&found[..], [Drift::NoStep { id, .. }] if id == step.id), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_dash_of_a_heading_may_be_written_as_it_likes() {
+        for dash in ["â€“".as_bytes(), "–".as_bytes(), b"-", b"\x96"] {
+            let heading = [b"## DR Tabletop Test ", dash, b" Backup/Restore Cutover\n"].concat();
+            assert_eq!(parse(&heading)[0].title, "DR Tabletop Test – Backup/Restore Cutover", "{dash:?}");
+        }
+    }
+
+    /// Beside the ids, line breaks and the dash of its heading, the exercise from code is the exercise as it was written.
+    #[test]
+    fn the_rendered_exercise_is_the_written_one() {
+        let entry = catalogue().iter().find(|entry| entry.id == "dr-tabletop").unwrap();
+        let rendered = render(entry);
+        let without_ids =
+            entry.steps.iter().fold(rendered, |text, step| text.replace(&format!("[{}] ", step.id), ""));
+        let on_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let written = written().replace("â€“", DASH);
+        let section = &written[written.find("## DR Tabletop").unwrap()..];
+        assert_eq!(on_one_line(&without_ids), on_one_line(section));
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use allclear_core::Clock as _;
+use allclear_runbooks::dr_tabletop::cadence::{FirstOfQuarter, in_words};
 use allclear_runbooks::text::{WRITTEN, bind, parse, render};
 use allclear_runbooks::{Entry, catalogue, find};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::Global;
+use crate::clock::SystemClock;
 use crate::exit::{CliError, Exit};
 use crate::output;
 
@@ -19,15 +22,29 @@ pub(super) fn list(global: &Global) -> Exit {
     if global.json {
         let runbooks: Vec<_> = catalogue()
             .iter()
-            .map(|entry| json!({ "id": entry.id, "title": entry.title, "steps": entry.steps.len() }))
+            .map(|entry| {
+                let cadence = entry.cadence.map(cadence);
+                json!({ "id": entry.id, "title": entry.title, "steps": entry.steps.len(), "cadence": cadence })
+            })
             .collect();
         output::document("list", json!({ "runbooks": runbooks }));
     } else {
         for entry in catalogue() {
-            output::result(&format!("{:<28} {}", entry.id, entry.title));
+            let next = entry.cadence.and_then(|cadence| cadence.after(SystemClock.now()).next());
+            let next = next.map_or_else(String::new, |at| format!(" (next: {})", in_words(at)));
+            output::result(&format!("{:<28} {}{next}", entry.id, entry.title));
         }
     }
     Exit::Verified
+}
+
+/// How many dates are shown.
+const DATES: usize = 4;
+
+/// When a runbook is held: the rule as calendars take it, and the next dates.
+fn cadence(cadence: FirstOfQuarter) -> Value {
+    let next: Vec<String> = cadence.after(SystemClock.now()).take(DATES).map(|at| at.to_string()).collect();
+    json!({ "rrule": cadence.rrule(), "next": next })
 }
 
 pub(super) fn show(global: &Global, name: &str) -> Result<Exit, CliError> {
@@ -38,10 +55,17 @@ pub(super) fn show(global: &Global, name: &str) -> Result<Exit, CliError> {
             .iter()
             .map(|step| json!({ "id": step.id, "phase": step.phase, "title": step.title }))
             .collect();
-        output::document("show", json!({ "id": entry.id, "title": entry.title, "steps": steps }));
+        let cadence = entry.cadence.map(cadence);
+        let shown = json!({ "id": entry.id, "title": entry.title, "steps": steps, "cadence": cadence });
+        output::document("show", shown);
         return Ok(Exit::Verified);
     }
     output::result(render(entry).trim_end());
+    if let Some(cadence) = entry.cadence {
+        // Beside the text, which is to replace the written one as it is.
+        let next: Vec<String> = cadence.after(SystemClock.now()).take(DATES).map(in_words).collect();
+        output::say(&format!("Next: {} (RRULE:{})", next.join(", "), cadence.rrule()));
+    }
     Ok(Exit::Verified)
 }
 

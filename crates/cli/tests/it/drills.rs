@@ -67,7 +67,7 @@ fn the_text_is_bound_and_an_edit_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let bound = allclear(folder.path(), &["check"]);
     assert_eq!(bound.status.code(), Some(0), "{}", stdout(&bound));
-    assert!(stdout(&bound).contains("30 bullets bound, 0 drifts"), "{}", stdout(&bound));
+    assert!(stdout(&bound).contains("43 bullets bound, 0 drifts"), "{}", stdout(&bound));
     let shown = allclear(folder.path(), &["show", "station-redeem-anomalies"]);
     let text = stdout(&shown).replace("mark voucher `void`", "mark voucher `lost`");
     std::fs::write(folder.path().join("edited.md"), text).unwrap();

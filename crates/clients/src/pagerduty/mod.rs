@@ -59,7 +59,7 @@ impl Paging for PagerDuty {
         let payload = json!({
             "summary": summary,
             "source": page.source,
-            "severity": "critical",
+            "severity": page.severity.as_str(),
             "custom_details": { "details": page.details },
         });
         self.event("trigger", &page.dedup_key, Some(payload)).await

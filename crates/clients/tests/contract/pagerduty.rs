@@ -39,6 +39,7 @@ fn page() -> Page {
     Page {
         dedup_key: "allclear/run-1".to_owned(),
         summary: "WhatsApp sends fail".to_owned(),
+        severity: allclear_core::incident::Severity::Critical,
         source: "allclear".to_owned(),
         details: "131048: 12".to_owned(),
     }

@@ -133,7 +133,8 @@ const PLAIN: &[Method] = methods! {
     "Chat::find": |p, s| p.chat.find("#ops", "none"),
     "Paging::trigger": |p, s| async move {
         let word = || "x".to_owned();
-        p.paging.trigger(&Page { dedup_key: word(), summary: word(), source: word(), details: word() }).await
+        let severity = allclear_core::incident::Severity::Critical;
+        p.paging.trigger(&Page { dedup_key: word(), summary: word(), severity, source: word(), details: word() }).await
     },
     "Paging::find": |p, s| p.paging.find("x"),
     "Paging::resolve": |p, s| p.paging.resolve("x"),

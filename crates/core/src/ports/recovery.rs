@@ -89,7 +89,7 @@ pub trait Acknowledgements: Send + Sync {
     /// Asks more people to respond (`POST /incidents/{id}/responder_requests`); those who are asked already are not asked again.
     async fn call_in(&self, incident: &str, users: &[String], message: &str) -> Result<()>;
 
-    /// Who of them was asked to respond, by user id.
+    /// Who was asked already, by user id: those whom the incident is or was assigned to, and those who were called in.
     async fn called_in(&self, incident: &str) -> Result<Vec<String>>;
 }
 

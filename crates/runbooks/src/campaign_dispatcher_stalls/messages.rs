@@ -1,5 +1,6 @@
 //! The words we send to others.
 
+use allclear_core::incident::Severity;
 use allclear_core::ports::{ChatMessage, Page};
 
 use super::detect::CampaignLook;
@@ -30,6 +31,7 @@ pub(super) fn page(run: &str, why: &str, campaigns: &[CampaignLook]) -> Page {
             why.replace('-', " "),
             names(campaigns)
         ),
+        severity: Severity::Critical,
         source: "allclear".to_owned(),
         details: format!("{}\nRun {run}.", lines.join("\n")),
     }
@@ -57,6 +59,7 @@ pub(super) fn stopped(run: &str, paused: &Paused) -> Page {
             "Campaign {} is stopped and about to be started again; if this stays open, start it",
             paused.name
         ),
+        severity: Severity::Critical,
         source: "allclear".to_owned(),
         details: format!(
             "Run {run} stopped campaign {} to replay it. Take it up with: allclear resume {run}",

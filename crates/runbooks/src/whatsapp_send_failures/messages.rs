@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use allclear_core::incident::Severity;
 use allclear_core::ports::{AccountIds, ChatMessage, Page, Ticket};
 
 use super::detect::Signal;
@@ -42,6 +43,7 @@ pub(super) fn page(signal: &Signal, run: &str) -> Page {
     Page {
         dedup_key: format!("whatsapp-send-failures/{run}"),
         summary: format!("WhatsApp sends have failed for more than 15 minutes: {}", signal.cause.title()),
+        severity: Severity::Critical,
         source: "allclear".to_owned(),
         details: format!(
             "{} sends failed; campaigns are paused; the provider was notified. Run {run}.",

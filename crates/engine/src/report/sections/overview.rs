@@ -87,7 +87,9 @@ pub(in super::super) fn standing(facts: &Facts<'_>) -> (String, Cites) {
 pub(in super::super) fn summary(facts: &Facts<'_>, open: &[Statement]) -> Vec<Statement> {
     let mut all = vec![in_one_sentence(facts)];
     let first_seen = facts.entries.iter().find_map(|entry| match &entry.event {
-        Event::Observed { of, says, .. } if of.phase == Phase::Detect => Some((entry.seq, says)),
+        Event::Observed { of, says, .. } if matches!(of.phase, Phase::Detect | Phase::Prepare) => {
+            Some((entry.seq, says))
+        }
         _ => None,
     });
     if let Some((seq, says)) = first_seen {

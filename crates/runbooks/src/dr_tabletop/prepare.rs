@@ -1,0 +1,109 @@
+//! Who takes part, what the last exercise found, and how that fared in this one.
+
+use std::sync::Arc;
+
+use allclear_core::PortError;
+use allclear_core::platform::Recovery;
+use allclear_core::ports::Documents;
+use allclear_core::recovery::{Participant, Role};
+use allclear_engine::{Evidence, Observation, Probe};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::documents::RETRO;
+use super::findings::{Fared, LastFinding, LastFindings};
+use super::words::count;
+
+/// Everybody who takes part, and the roles that nobody has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cast {
+    pub(super) people: Vec<Participant>,
+    pub(super) missing: Vec<Role>,
+}
+
+/// Looks up who has which role.
+pub(super) struct Roles {
+    people: Vec<Participant>,
+}
+
+impl Roles {
+    pub(super) fn of(recovery: &Recovery) -> Self {
+        let mut people = recovery.exercise.participants.clone();
+        people.sort_by_key(|one| one.role);
+        Self { people }
+    }
+}
+
+#[async_trait]
+impl Probe for Roles {
+    type Value = Cast;
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Cast>, PortError> {
+        let has = |role: Role| {
+            self.people.iter().any(|one| one.role == role && !one.pagerduty_user.trim().is_empty())
+        };
+        let missing: Vec<Role> = Role::ALL.into_iter().filter(|role| !has(*role)).collect();
+        let named: Vec<String> = self.people.iter().map(|one| format!("{} {}", one.role, one.name)).collect();
+        let says = if missing.is_empty() {
+            format!("all roles are filled: {}", named.join(", "))
+        } else {
+            let titles: Vec<&str> = missing.iter().map(|role| role.title()).collect();
+            format!("nobody with a PagerDuty user is {}", titles.join(", nobody "))
+        };
+        let evidence = vec![Evidence::new("participants (configuration)", named.join(", "))];
+        Ok(Observation { value: Cast { people: self.people.clone(), missing }, says, evidence })
+    }
+}
+
+/// Reads what the last exercise found: from the team's notes, or where there are none yet, from the written runbook.
+pub(super) struct LastTime {
+    documents: Arc<dyn Documents>,
+}
+
+impl LastTime {
+    pub(super) fn of(recovery: &Recovery) -> Self {
+        Self { documents: Arc::clone(&recovery.documents) }
+    }
+}
+
+#[async_trait]
+impl Probe for LastTime {
+    type Value = LastFindings;
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<LastFindings>, PortError> {
+        let notes = self.documents.read(RETRO).await?;
+        let read = notes.as_deref().and_then(LastFindings::read);
+        let source = if read.is_some() { RETRO } else { "the written runbook" };
+        let last = read.unwrap_or_else(LastFindings::written);
+        let open = last.findings.iter().filter(|finding| finding.open).count() as u64;
+        let says = format!("{}: {} open", last.held, count(open, "finding", "findings"));
+        let evidence =
+            last.findings.iter().map(|finding| Evidence::new(source, finding.says.clone())).collect();
+        Ok(Observation { value: last, says, evidence })
+    }
+}
+
+/// How one finding of the last exercise fared: drawn from what this one recorded, so that the journal has it under the
+/// finding's own bullet.
+pub(super) struct LookedAgain {
+    /// Which finding of the last exercise, from 1.
+    pub(super) number: usize,
+    pub(super) finding: LastFinding,
+    pub(super) fared: Fared,
+}
+
+#[async_trait]
+impl Probe for LookedAgain {
+    type Value = ();
+
+    fn subject(&self) -> String {
+        format!("finding {}", self.number)
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<()>, PortError> {
+        let says = format!("last time: {}; this time: {}", self.finding.says, self.fared.says());
+        let evidence = vec![Evidence::new("this exercise's record", self.fared.says())];
+        Ok(Observation { value: (), says, evidence })
+    }
+}
