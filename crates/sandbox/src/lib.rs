@@ -20,6 +20,7 @@
 //! | [`ledger`] | what really happened |
 //! | `world` | the tables, and how they change with time |
 //! | `rest`, `services` | PostgREST and the other services over HTTP |
+//! | [`s3`] | an S3 server over a folder, with faults |
 //! | `control` | `/_sandbox/...`: ledger, state, clock, faults |
 //!
 //! What it deliberately does not do: share wire types with the clients (each has its own, and contract tests compare
@@ -30,6 +31,7 @@ mod control;
 pub mod fault;
 pub mod ledger;
 mod rest;
+pub mod s3;
 pub mod scenario;
 mod server;
 mod services;
@@ -38,6 +40,7 @@ mod world;
 pub use clock::ScaledClock;
 pub use fault::{Fault, FaultSet, Profile, UnknownFault};
 pub use ledger::LedgerEntry;
+pub use s3::S3Server;
 pub use scenario::{Scenario, WorldSpec};
 pub use server::{Sandbox, Time};
 pub use world::World;
