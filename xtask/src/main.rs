@@ -1,6 +1,7 @@
 //! The handful of commands of this project: `cargo xtask test` is what CI runs.
 
 mod scan_bench;
+mod sync_bench;
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -10,10 +11,11 @@ fn main() -> ExitCode {
         Some("walk") => walk_everything(),
         Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]),
         Some("scan-bench") => scan_bench::run(),
+        Some("sync-bench") => sync_bench::run(),
         Some("export-bench") => cargo(&["bench", "-p", "allclear", "--bench", "export"], &[]),
         _ => {
             eprintln!(
-                "cargo xtask test   everything that CI checks\ncargo xtask walk   every mutating system call, about half an hour\ncargo xtask bench  durable steps a second, beside the disk's own rate\ncargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB\ncargo xtask export-bench  a million failed targets from paged HTTP, beside a script"
+                "cargo xtask test   everything that CI checks\ncargo xtask walk   every mutating system call, about half an hour\ncargo xtask bench  durable steps a second, beside the disk's own rate\ncargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB\ncargo xtask export-bench  a million failed targets from paged HTTP, beside a script\ncargo xtask sync-bench    small and large objects to S3, beside rclone, s5cmd and aws"
             );
             return ExitCode::from(2);
         }
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
 /// Formatting, lints, documentation, and every test.
 fn test() -> bool {
     need_strace()
+        && need_moto()
         && cargo(&["fmt", "--all", "--check"], &[])
         && cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[])
         && cargo(&["test", "--workspace", "--all-features"], &[])
@@ -55,6 +58,25 @@ fn need_strace() -> bool {
     if !there() {
         eprintln!(
             "strace is needed for the kill tests; install it with your package manager, then try again"
+        );
+    }
+    there()
+}
+
+/// The copy of the buckets is tested against two S3 servers that have nothing in common; this is the second.
+fn need_moto() -> bool {
+    let python = std::path::Path::new("target/moto/bin/python");
+    let there =
+        || Command::new(python).args(["-c", "import moto.server"]).status().is_ok_and(|it| it.success());
+    if python.exists() && there() {
+        return true;
+    }
+    println!("installing moto");
+    let _ = Command::new("python3").args(["-m", "venv", "target/moto"]).status();
+    let _ = Command::new(python).args(["-m", "pip", "install", "--quiet", "moto[server]==5.2.5"]).status();
+    if !there() {
+        eprintln!(
+            "moto is needed, a second S3 server; `target/moto/bin/pip install 'moto[server]'` installs it"
         );
     }
     there()

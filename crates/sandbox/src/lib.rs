@@ -21,6 +21,7 @@
 //! | `world` | the tables, and how they change with time |
 //! | `rest`, `services` | PostgREST and the other services over HTTP |
 //! | [`staging`] | a staging platform over a real database, for the exercise's smoke tests |
+//! | [`s3`] | an S3 server over a folder, with faults |
 //! | `control` | `/_sandbox/...`: ledger, state, clock, faults |
 //!
 //! What it deliberately does not do: share wire types with the clients (each has its own, and contract tests compare
@@ -31,6 +32,7 @@ mod control;
 pub mod fault;
 pub mod ledger;
 mod rest;
+pub mod s3;
 pub mod scenario;
 mod server;
 mod services;
@@ -41,6 +43,7 @@ pub use clock::ScaledClock;
 pub use fault::{Fault, FaultSet, Profile, UnknownFault};
 pub use ledger::LedgerEntry;
 pub use scenario::{Scenario, Twist, WorldSpec};
+pub use s3::S3Server;
 pub use server::{Sandbox, Time};
 pub use staging::StagingPlatform;
 pub use world::World;

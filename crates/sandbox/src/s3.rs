@@ -1,0 +1,361 @@
+//! An S3 server in process, for drills and tests: `s3s` over a folder on disk, on loopback, with keys.
+//!
+//! In front of it stands a thin layer that keeps a log of what arrived, adds latency, and goes wrong on demand. The log is what
+//! tests believe: it was written by the server's side, not by the client that is tested.
+
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The id of the only access key.
+pub const ACCESS_KEY: &str = "AKIDSANDBOX";
+/// The secret of the only access key.
+pub const SECRET_KEY: &str = "sandbox-s3-secret";
+/// The region that requests are signed for.
+pub const REGION: &str = "us-east-1";
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// `PUT /bucket/key`.
+    Put,
+    /// `POST ?uploads`.
+    BeginUpload,
+    /// `PUT ?partNumber=&uploadId=`.
+    PutPart,
+    /// `POST ?uploadId=`.
+    CompleteUpload,
+    /// `DELETE ?uploadId=`.
+    AbortUpload,
+    /// Any other `DELETE`, and `POST ?delete`.
+    Delete,
+    /// `GET /bucket/key`.
+    Get,
+    /// `HEAD`.
+    Head,
+    /// `GET ?list-type=2`.
+    List,
+    /// Anything else.
+    Other,
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// The connection is cut before anything happens.
+    CutBefore,
+    /// It happens, and the connection is cut before the answer.
+    CutAfter,
+    /// The answer's body breaks off in the middle.
+    CutInBody,
+    /// The answer's body is shorter, and its length says so too.
+    Shortened,
+    /// One bit of the request's body arrives as another one.
+    FlippedBit,
+    /// It is refused with this status and code, and `Retry-After` where seconds are given.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// S3's code.
+        code: &'static str,
+        /// Seconds in `Retry-After`.
+        retry_after: Option<u64>,
+    },
+}
+
+/// A fault that is waiting for its requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Fault {
+    /// Which requests it waits for.
+    pub call: Call,
+    /// How many of them pass before it strikes.
+    pub after: usize,
+    /// How many it strikes.
+    pub times: usize,
+    /// How.
+    pub wrong: Wrong,
+}
+
+/// A request that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// What it asked for.
+    pub call: Call,
+    /// Its path, as it came.
+    pub path: String,
+    /// The status it was answered with; `None` where the connection was cut.
+    pub status: Option<u16>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    latency: Duration,
+    faults: Vec<S3Fault>,
+    arrived: Vec<Arrived>,
+}
+
+/// The running server. It stops, with all its connections, when it is dropped.
+#[derive(Debug)]
+pub struct S3Server {
+    port: u16,
+    folder: PathBuf,
+    state: Arc<Mutex<State>>,
+    running: JoinHandle<()>,
+}
+
+impl S3Server {
+    /// Serves the folder on loopback; its folders are the buckets. Port 0 takes a free one.
+    pub async fn start(folder: &Path, port: u16) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let files = FileSystem::new(folder).map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let port = listener.local_addr()?.port();
+        let state = Arc::<Mutex<State>>::default();
+        let front = Front { state: Arc::clone(&state), service: builder.build(), folder: folder.to_owned() };
+        let running = tokio::spawn(accept(listener, front));
+        Ok(Self { port, folder: folder.to_owned(), state, running })
+    }
+
+    /// Where it is.
+    pub fn base_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder that it serves.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a bucket; one that is there already is left alone.
+    pub fn make_bucket(&self, name: &str) -> io::Result<()> {
+        std::fs::create_dir_all(self.folder.join(name))
+    }
+
+    /// Every request takes this much longer.
+    pub fn slow_down_by(&self, latency: Duration) {
+        lock(&self.state).latency = latency;
+    }
+
+    /// Lets something go wrong. Faults for the same calls strike one after another.
+    pub fn break_on(&self, fault: S3Fault) {
+        lock(&self.state).faults.push(fault);
+    }
+
+    /// No more faults.
+    pub fn mend(&self) {
+        lock(&self.state).faults.clear();
+    }
+
+    /// Everything that arrived, in order of its end.
+    pub fn arrived(&self) -> Vec<Arrived> {
+        lock(&self.state).arrived.clone()
+    }
+
+    /// Forgets what arrived.
+    pub fn forget(&self) {
+        lock(&self.state).arrived.clear();
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Clone)]
+struct Front {
+    state: Arc<Mutex<State>>,
+    service: S3Service,
+    folder: PathBuf,
+}
+
+async fn accept(listener: TcpListener, front: Front) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(serve(stream, front.clone()));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, front: Front) {
+    let _ = stream.set_nodelay(true);
+    let answer = hyper::service::service_fn(move |request| {
+        let front = front.clone();
+        // On a task of its own: a real server finishes what it has received, whoever has hung up.
+        let answering = tokio::spawn(async move { front.answer(request).await });
+        async move { answering.await.unwrap_or(Err(Cut)) }
+    });
+    // An error is a connection that was cut, by them or by a fault.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+}
+
+/// Makes hyper cut the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is cut on purpose")]
+struct Cut;
+
+impl Front {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+        let (call, path) = (call_of(request.method(), request.uri()), request.uri().path().to_owned());
+        let (latency, wrong) = {
+            let mut state = lock(&self.state);
+            (state.latency, strike(&mut state.faults, call))
+        };
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        let answer = self.answer_or_not(request, wrong).await;
+        let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+        lock(&self.state).arrived.push(Arrived { call, path, status });
+        answer
+    }
+
+    async fn answer_or_not(
+        &self,
+        request: Request<Incoming>,
+        wrong: Option<Wrong>,
+    ) -> Result<Response<Body>, Cut> {
+        match wrong {
+            None => Ok(self.ask(request.map(s3s::Body::from)).await),
+            Some(Wrong::CutBefore) => Err(Cut),
+            Some(Wrong::CutAfter) => {
+                let _ = self.ask(request.map(s3s::Body::from)).await;
+                Err(Cut)
+            }
+            Some(Wrong::CutInBody) => Ok(cut_in_body(self.ask(request.map(s3s::Body::from)).await).await),
+            Some(Wrong::Shortened) => Ok(shortened(self.ask(request.map(s3s::Body::from)).await).await),
+            Some(Wrong::FlippedBit) => Ok(self.ask(flipped(request).await.map_err(|_| Cut)?).await),
+            Some(Wrong::Refused { status, code, retry_after }) => {
+                // Read first, as a real server does: who answers early and closes takes the answer back.
+                let _ = request.into_body().collect().await;
+                Ok(refusal(status, code, retry_after))
+            }
+        }
+    }
+
+    async fn ask(&self, request: Request<s3s::Body>) -> Response<Body> {
+        let Ok(answer) = self.service.call(request).await else { return refusal(500, "InternalError", None) };
+        if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && self.is_full() {
+            return refusal(507, "XMinioStorageFull", None);
+        }
+        answer.map(|body| body.map_err(io::Error::other).boxed_unsync())
+    }
+
+    /// Whether the disk is full: `s3s` answers that, as everything that it does not expect, with InternalError.
+    fn is_full(&self) -> bool {
+        let probe = self.folder.join(".room");
+        let written = std::fs::write(&probe, vec![1; 256 << 10]);
+        let _ = std::fs::remove_file(&probe);
+        written.is_err_and(|error| error.kind() == ErrorKind::StorageFull)
+    }
+}
+
+fn strike(faults: &mut [S3Fault], call: Call) -> Option<Wrong> {
+    let fault = faults.iter_mut().find(|fault| fault.call == call && fault.times > 0)?;
+    if fault.after > 0 {
+        fault.after -= 1;
+        return None;
+    }
+    fault.times -= 1;
+    Some(fault.wrong.clone())
+}
+
+fn call_of(method: &Method, uri: &Uri) -> Call {
+    let query = uri.query().unwrap_or_default();
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    match method.as_str() {
+        "PUT" if has("partNumber") => Call::PutPart,
+        "PUT" => Call::Put,
+        "POST" if has("uploads") => Call::BeginUpload,
+        "POST" if has("uploadId") => Call::CompleteUpload,
+        "POST" if has("delete") => Call::Delete,
+        "DELETE" if has("uploadId") => Call::AbortUpload,
+        "DELETE" => Call::Delete,
+        "GET" if has("list-type") => Call::List,
+        "GET" => Call::Get,
+        "HEAD" => Call::Head,
+        _ => Call::Other,
+    }
+}
+
+fn refusal(status: u16, code: &str, retry_after: Option<u64>) -> Response<Body> {
+    let text =
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as asked for</Message></Error>");
+    let mut answer = Response::new(whole(text.into()));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(seconds) = retry_after {
+        answer.headers_mut().insert("retry-after", HeaderValue::from(seconds));
+    }
+    answer
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+async fn taken_apart(answer: Response<Body>) -> (HeaderMap, StatusCode, Bytes) {
+    let (parts, body) = answer.into_parts();
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    (parts.headers, parts.status, bytes)
+}
+
+async fn cut_in_body(answer: Response<Body>) -> Response<Body> {
+    let (headers, status, bytes) = taken_apart(answer).await;
+    let half = bytes.slice(..bytes.len() / 2);
+    let pieces = [Ok(Frame::data(half)), Err(io::Error::other("cut on purpose"))];
+    // The first piece must be on its way before the cut.
+    let pieces = futures_util::stream::iter(pieces).then(|piece| async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        piece
+    });
+    let mut cut = Response::new(StreamBody::new(pieces).boxed_unsync());
+    (*cut.headers_mut(), *cut.status_mut()) = (headers, status);
+    cut
+}
+
+async fn shortened(answer: Response<Body>) -> Response<Body> {
+    let (mut headers, status, bytes) = taken_apart(answer).await;
+    let half = bytes.slice(..bytes.len() / 2);
+    headers.insert("content-length", HeaderValue::from(half.len()));
+    let mut short = Response::new(whole(half));
+    (*short.headers_mut(), *short.status_mut()) = (headers, status);
+    short
+}
+
+async fn flipped(request: Request<Incoming>) -> Result<Request<s3s::Body>, hyper::Error> {
+    let (parts, body) = request.into_parts();
+    let mut bytes = body.collect().await?.to_bytes().to_vec();
+    if let Some(byte) = bytes.last_mut() {
+        *byte ^= 1;
+    }
+    Ok(Request::from_parts(parts, s3s::Body::from(bytes)))
+}
