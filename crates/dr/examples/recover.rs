@@ -54,9 +54,10 @@ async fn run() -> Result<(), Failure> {
     };
     let folder = variable("STORE")?;
     let mut store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(&folder)?);
+    // So that a kill comes between two uploads.
     if let Ok(wait) = variable("SLOW_MS") {
         let wait = std::time::Duration::from_millis(wait.parse()?);
-        let slow = ThrottleConfig { wait_get_per_call: wait, wait_put_per_call: wait, ..Default::default() };
+        let slow = ThrottleConfig { wait_put_per_call: wait, ..Default::default() };
         store = Arc::new(ThrottledStore::new(store, slow));
     }
     let bucket = BackupBucket { store, prefix: "supabase".into(), title: folder };

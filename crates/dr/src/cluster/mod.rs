@@ -20,7 +20,8 @@ pub struct ClusterOptions {
     pub durable: bool,
     /// More settings, as in `postgresql.conf`.
     pub settings: Vec<(String, String)>,
-    /// Gives it a disk of its own of that many bytes, to see what happens when it is full. Linux only.
+    /// Gives it a small disk of that many bytes, `disk` in its folder, to put a tablespace on and see what happens when it is
+    /// full. Its log stays elsewhere: a server that cannot write that stops altogether. Linux only.
     pub disk_bytes: Option<u64>,
     /// A certificate and its key (PEM), for connections with TLS.
     pub tls: Option<(String, String)>,

@@ -241,13 +241,12 @@ fn as_user(user: Option<(u32, u32)>) -> Command {
     command
 }
 
-/// A command that runs what follows with a small disk of its own at the cluster's data, in a mount namespace of its own.
+/// A command that runs what follows with a small disk in the cluster's folder, in a mount namespace of its own.
 fn on_a_disk(folder: &Path, bytes: u64, user: Option<(u32, u32)>) -> Command {
     let mut command = Command::new("unshare");
     let (uid, gid) = user.unwrap_or((0, 0));
-    // The data's parent stays outside, so that the log can be read.
     let mount = format!(
-        "mkdir -p {0}/data && mount -t tmpfs -o size={bytes},mode=0700,uid={uid},gid={gid} allclear {0}/data && exec \"$@\"",
+        "mkdir -p {0}/disk && mount -t tmpfs -o size={bytes},mode=0700,uid={uid},gid={gid} allclear {0}/disk && exec \"$@\"",
         folder.display()
     );
     let namespaces: &[&str] = if user.is_some() { &["-m"] } else { &["-r", "-m"] };

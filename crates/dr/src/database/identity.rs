@@ -143,7 +143,7 @@ impl Databases {
     pub async fn enrol(&self) -> Result<TargetCheck, DatabaseError> {
         let check = self.compare().await?;
         let objections: Vec<String> =
-            check.objections.iter().filter(|it| !it.contains(NOT_ENROLLED)).cloned().collect();
+            check.objections.iter().filter(|it| !is_about_the_marker(it)).cloned().collect();
         if !objections.is_empty() {
             return Err(DatabaseError::NotStaging { objections });
         }
@@ -192,9 +192,8 @@ impl Databases {
         match target.marker {
             Marker::Staging => {}
             Marker::None => objections.push(format!("{NOT_ENROLLED}; enrol it once, if it is staging")),
-            Marker::Stale => objections.push(
-                "the target's marker was made for another database (a copy brought it along); enrol this one if it is staging".to_owned(),
-            ),
+            Marker::Stale => objections
+                .push(format!("{STALE} (a copy brought it along); enrol this one, if it is staging")),
         }
         if major(&to.server_version) < major(&from.server_version) {
             objections.push(format!(
@@ -241,6 +240,12 @@ impl Databases {
 }
 
 const NOT_ENROLLED: &str = "the target has no marker that says it is staging";
+const STALE: &str = "the target's marker was made for another database";
+
+/// What an enrolment mends.
+fn is_about_the_marker(objection: &str) -> bool {
+    objection.starts_with(NOT_ENROLLED) || objection.starts_with(STALE)
+}
 
 async fn lock(session: &Session) -> Result<(), DatabaseError> {
     let began = std::time::Instant::now();

@@ -4,7 +4,10 @@
 use crate::cluster::Cluster;
 use crate::database::DatabaseError;
 
-/// Roles, the schema `auth`, and the default grants that a Supabase project comes with.
+/// Supabase's roles for requests.
+const ROLES: &str = include_str!("roles.sql");
+
+/// The schema `auth`, and the grants that a Supabase project comes with.
 const PROJECT: &str = include_str!("project.sql");
 
 /// The platform's tables in `public`.
@@ -16,9 +19,9 @@ const ROWS: &str = include_str!("rows.sql");
 /// A database like a new Supabase project: roles, `auth`, an empty `public`.
 pub async fn project(cluster: &Cluster, database: &str) -> Result<(), DatabaseError> {
     cluster.run("postgres", &format!("CREATE DATABASE \"{database}\"")).await?;
-    // Roles belong to the cluster: two databases that are made at once would both create them.
-    cluster.run(database, &format!("SELECT pg_advisory_lock(20261125); {PROJECT}")).await?;
-    Ok(())
+    // Where the lock is, all databases meet: an advisory lock belongs to one database.
+    cluster.run("postgres", ROLES).await?;
+    cluster.run(database, PROJECT).await.map(drop)
 }
 
 /// The platform's tables without rows.

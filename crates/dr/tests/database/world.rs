@@ -175,3 +175,15 @@ fn walk(folder: &Path, found: &mut Vec<(PathBuf, u64)>) {
         }
     }
 }
+
+/// No statement that defines anything ever came to production from us or from a program of ours.
+pub(crate) fn assert_no_ddl_on_production() {
+    let log = clusters().production.log();
+    let ours: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("/allclear-recovery ") && line.contains("statement:"))
+        .collect();
+    assert!(ours.is_empty(), "{ours:?}");
+    // The log does tell such statements: those with which the tests prepare production are in it.
+    assert!(log.contains("statement: ") && log.contains("CREATE SCHEMA auth"), "log_statement is off");
+}
