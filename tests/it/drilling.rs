@@ -10,13 +10,13 @@ use allclear::runbooks;
 use allclear::sandbox::{Profile, Sandbox, Scenario, WorldSpec};
 use serde_json::Value;
 
-use crate::fault_layer::{Call, Fault, Layer, Refusal, Seen, Service};
+use crate::fault_layer::{Call, Fault, Layer, Refusal, Rule, Seen, Service};
 use crate::scene::{drill, runbook_of, small};
 
 /// No healthy call takes this long, however busy the machine.
 const PATIENT: Duration = Duration::from_secs(30);
 /// The patience of a client whose call is slow on purpose.
-const IMPATIENT: Duration = Duration::from_millis(1_000);
+const IMPATIENT: Duration = Duration::from_secs(1);
 /// Nothing legitimate takes this long in a drill; a body without end is cut here.
 const MAX_BODY: usize = 2 << 20;
 /// A run that takes longer hangs.
@@ -85,7 +85,7 @@ impl Trouble {
         }
     }
 
-    fn rule(&self) -> Box<dyn FnMut(&Call, jiff::Timestamp) -> Option<Fault> + Send> {
+    fn rule(&self) -> Rule {
         match self.clone() {
             Self::At { call, fault, always } => {
                 let mut over = false;
@@ -198,8 +198,8 @@ pub(crate) async fn run(of: Drill, plan: &Plan, trouble: &Trouble, tweak: Tweak)
         Trouble::At { .. } | Trouble::Until { .. } => seen.iter().any(|one| one.spoiled),
         Trouble::Tls(service) => !seen.iter().any(|one| one.call.service == *service),
     };
-    let (entries, state) = (journal.entries().unwrap(), stage.sandbox.state());
-    Ran { outcome, says, entries, seen, ledger, state, troubled }
+    let entries = journal.entries().unwrap();
+    Ran { outcome, says, entries, seen, ledger, state: stage.sandbox.state(), troubled }
 }
 
 impl Ran {

@@ -14,3 +14,4 @@ mod previews;
 mod scene;
 mod secrets;
 mod stations;
+mod storm;

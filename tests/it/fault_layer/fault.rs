@@ -122,7 +122,7 @@ pub(super) async fn spoil(
             return socket.set_zero_linger().ok();
         }
         Fault::SlowLoris => {
-            for byte in real.iter().chain(&[b' '; 100_000]) {
+            for byte in real.iter().chain(std::iter::repeat(&b' ')) {
                 socket.write_all(&[*byte]).await.ok()?;
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }

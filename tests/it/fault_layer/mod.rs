@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 pub(crate) use fault::{ALL, Fault, http_date};
-pub(crate) use server::{Layer, Refusal};
+pub(crate) use server::{Layer, Refusal, Rule};
 
 /// A service, as it has an address of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,7 +148,7 @@ impl Request {
                     let path = path.strip_prefix(service.prefix()).unwrap_or(path);
                     let call = Call { service, method, path: general(path), query: asked(query) };
                     let (real_path, body) = (path.to_owned(), bytes[end + 4..].to_vec());
-                    return Some(Self { call, real_path, body, head });
+                    return Some(Self { call, real_path, head, body });
                 }
             }
             if socket.read_buf(&mut bytes).await.ok()? == 0 {

@@ -34,7 +34,7 @@ pub(super) struct Inner {
     /// How often the run has waited.
     waits: AtomicUsize,
     seen: Mutex<Vec<Seen>>,
-    doors: Mutex<HashMap<Service, mpsc::Sender<(Door, oneshot::Sender<()>)>>>,
+    doors: Mutex<HashMap<Service, mpsc::Sender<Order>>>,
 }
 
 /// When nobody listens at a service's address, by what an undisturbed run did.
@@ -52,6 +52,9 @@ enum Door {
     Open,
     Closed,
 }
+
+/// To turn a door, and to say when that is done.
+type Order = (Door, oneshot::Sender<()>);
 
 /// A running layer. Dropping it ends it.
 pub(crate) struct Layer {
@@ -263,7 +266,7 @@ async fn serve(
     service: Service,
     address: SocketAddr,
     listener: TcpListener,
-    mut orders: mpsc::Receiver<(Door, oneshot::Sender<()>)>,
+    mut orders: mpsc::Receiver<Order>,
 ) {
     let mut listener = Some(listener);
     loop {

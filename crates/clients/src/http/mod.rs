@@ -9,9 +9,11 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use allclear_core::error::WaitSource;
 use allclear_core::{Clock, PortError, Service};
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -162,6 +164,8 @@ pub(crate) struct Http {
     headers: HeaderMap,
     redactor: Redactor,
     last_call: Arc<Mutex<Option<Timestamp>>>,
+    /// Until when the service asked to be left alone with a call, by the call's title.
+    left_alone: Arc<Mutex<HashMap<String, Timestamp>>>,
 }
 
 impl Http {
@@ -174,7 +178,8 @@ impl Http {
     ) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         let (headers, redactor) = (HeaderMap::new(), Redactor::default());
-        Self { client, service, base, rules, clock, headers, redactor, last_call: Arc::default() }
+        let (last_call, left_alone) = (Arc::default(), Arc::default());
+        Self { client, service, base, rules, clock, headers, redactor, last_call, left_alone }
     }
 
     /// Shares what is known of secrets with other services: what one was sent, another may repeat.
@@ -240,9 +245,13 @@ impl Http {
     }
 
     /// Makes the call. Any HTTP status is a reply; what it means is said by [`Reply::expect`].
+    ///
+    /// A call that the service asked to be left alone with is not made before that time: whoever waited for one step may
+    /// have given up, and another step makes the same call right after it.
     pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
-        self.keep_pace().await;
         let title = call.title();
+        self.leave_alone(&title)?;
+        self.keep_pace().await;
         let mut url = reqwest::Url::parse(&format!("{}{}", self.base, call.path))
             .map_err(|error| self.rejected(&title, &error.to_string()))?;
         if !call.query.is_empty() {
@@ -262,7 +271,7 @@ impl Http {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let body = self.read_body(&title, call.writes, response).await?;
-        Ok(Reply {
+        let reply = Reply {
             service: self.service,
             call: title,
             writes: call.writes,
@@ -271,7 +280,29 @@ impl Http {
             body,
             now: self.clock.now(),
             redactor: self.redactor.clone(),
+        };
+        self.note_wait(&reply);
+        Ok(reply)
+    }
+
+    /// Refuses a call for which the service's wait is not over.
+    fn leave_alone(&self, title: &str) -> Result<(), PortError> {
+        let left_alone = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let Some(until) = left_alone.get(title).filter(|until| **until > now) else { return Ok(()) };
+        Err(PortError::RateLimited {
+            service: self.service,
+            call: title.to_owned(),
+            wait_seconds: Some(reply::whole_seconds(until.duration_since(now).unsigned_abs())),
+            source_of_wait: WaitSource::RetryAfterHeader,
+            detail: "it was not called: the wait that it asked for is not over".to_owned(),
         })
+    }
+
+    fn note_wait(&self, reply: &Reply) {
+        let Some(wait) = reply.wait_of_a_limit() else { return };
+        let mut left_alone = self.left_alone.lock().unwrap_or_else(PoisonError::into_inner);
+        left_alone.insert(reply.call.clone(), reply.now + wait);
     }
 
     /// Reads the body piece by piece and stops at the limit: a body may be a gigabyte.

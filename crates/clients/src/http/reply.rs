@@ -97,7 +97,7 @@ impl Reply {
 
     pub(crate) fn rate_limited(&self, detail: String) -> PortError {
         let (wait, source_of_wait) = self.asked_wait();
-        let wait_seconds = wait.map(|wait| wait.as_secs());
+        let wait_seconds = wait.map(whole_seconds);
         PortError::RateLimited {
             service: self.service,
             call: self.call.clone(),
@@ -120,6 +120,11 @@ impl Reply {
         } else {
             PortError::Malformed { service, call, detail }
         }
+    }
+
+    /// How long to leave this call alone, where the service limits it and says so.
+    pub(super) fn wait_of_a_limit(&self) -> Option<Duration> {
+        if self.status == 429 { self.asked_wait().0 } else { None }
     }
 
     /// How long the service asks us to wait: `Retry-After` as seconds or as a date, or a rate-limit header.
@@ -162,6 +167,11 @@ impl Reply {
             .and_then(|url| url.host_str().map(str::to_owned))
             .unwrap_or_else(|| "elsewhere".to_owned())
     }
+}
+
+/// Rounded up: a call that comes a part of a second early comes early.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// Seconds or an HTTP date. Nonsense and the past are no answer; the far future is cut.

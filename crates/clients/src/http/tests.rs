@@ -151,6 +151,42 @@ async fn retry_after_is_read_as_seconds_or_date_and_nonsense_is_none() {
 }
 
 #[tokio::test]
+async fn nobody_comes_back_before_the_wait_that_was_asked_for_is_over() {
+    let base = server(answer("429 Slow", &format!("{JSON}retry-after: 90\r\n"), "{}")).await;
+    let clock = clock();
+    let rules = Rules { timeout: Duration::from_secs(30), max_body: 10_000, pace: Duration::ZERO };
+    let http = Http::new(client(rules.timeout).unwrap(), Service::Slack, &base, rules, clock.clone());
+    let asked = async |path: &str| {
+        let call = Call::write(Method::POST, path, json!({}));
+        match http.send(call).await.and_then(|reply| reply.expect::<Value>()).unwrap_err() {
+            PortError::RateLimited { wait_seconds, detail, .. } => {
+                (wait_seconds, detail.contains("was not called"))
+            }
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(asked("/post").await, (Some(90), false));
+    clock.advance(Duration::from_millis(30_500));
+    assert_eq!(asked("/post").await, (Some(60), true), "59.5 s are left");
+    assert_eq!(asked("/other").await, (Some(90), false), "another call has limits of its own");
+    clock.advance(Duration::from_millis(59_500));
+    assert_eq!(asked("/post").await, (Some(90), false));
+}
+
+#[tokio::test]
+async fn a_wait_until_a_date_is_not_cut_to_whole_seconds() {
+    let date = "Mon, 23 Nov 2026 09:01:00 GMT";
+    let base = server(answer("429 Slow", &format!("{JSON}retry-after: {date}\r\n"), "{}")).await;
+    let clock = clock();
+    clock.advance(Duration::from_millis(500));
+    let rules = Rules { timeout: Duration::from_secs(30), max_body: 10_000, pace: Duration::ZERO };
+    let http = Http::new(client(rules.timeout).unwrap(), Service::Slack, &base, rules, clock);
+    let reply = http.send(Call::read("/x")).await.unwrap();
+    let class = reply.expect::<Value>().unwrap_err().class();
+    assert_eq!(class, Class::RetryAfter(Some(Duration::from_mins(1))), "59.5 s, and not 59");
+}
+
+#[tokio::test]
 async fn errors_show_no_numbers_no_control_characters_and_no_query() {
     let body = r#"{"message":"to +250788123012 \u001b[31mfailed"}"#;
     let base = server(answer("400 Bad", JSON, body)).await;
