@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use allclear_clients::management::BundleSource;
+use allclear_clients::pagerduty::Region;
 use allclear_clients::{Credentials, Endpoints, Settings, WhatsAppNumber};
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::Limits;
@@ -52,6 +53,8 @@ pub(crate) struct Platform {
     credentials: BTreeMap<String, Source>,
     whatsapp: WhatsAppTable,
     pagerduty_from: String,
+    /// `us` or `eu`; without it, both addresses stand among the endpoints.
+    pagerduty_region: Option<String>,
     #[serde(default = "default_function")]
     send_function: String,
     supabase_project: String,
@@ -71,8 +74,8 @@ struct EndpointTable {
     #[serde(default = "default_management")]
     supabase_management: String,
     graph: String,
-    pagerduty_events: String,
-    pagerduty_rest: String,
+    pagerduty_events: Option<String>,
+    pagerduty_rest: Option<String>,
     slack: String,
     provider: String,
 }
@@ -266,8 +269,7 @@ impl Platform {
                 supabase: endpoints.supabase.clone(),
                 supabase_management: endpoints.supabase_management.clone(),
                 graph: endpoints.graph.clone(),
-                pagerduty_events: endpoints.pagerduty_events.clone(),
-                pagerduty_rest: endpoints.pagerduty_rest.clone(),
+                pagerduty: self.pagerduty(name)?,
                 slack: endpoints.slack.clone(),
                 provider: endpoints.provider.clone(),
             },
@@ -279,6 +281,11 @@ impl Platform {
                 pagerduty_rest_key: self.secret(name, "pagerduty_rest_key")?,
                 pagerduty_routing_key: self.secret(name, "pagerduty_routing_key")?,
                 slack_token: self.secret(name, "slack_token")?,
+                slack_webhook: self
+                    .credentials
+                    .contains_key("slack_webhook")
+                    .then(|| self.secret(name, "slack_webhook"))
+                    .transpose()?,
                 provider_token: self.secret(name, "provider_token")?,
             },
             whatsapp: WhatsAppNumber {
@@ -313,6 +320,23 @@ impl Platform {
     /// What the disaster recovery exercise is told; `None` where this environment holds none.
     pub(crate) fn recovery(&self, name: &str) -> Result<Option<RecoverySettings>, CliError> {
         self.recovery.as_ref().map(|table| table.settings(name)).transpose()
+    }
+
+    /// An account lives in one region, so that is said, or both addresses are; and never both, which could contradict.
+    fn pagerduty(&self, name: &str) -> Result<Region, CliError> {
+        let EndpointTable { pagerduty_events: events, pagerduty_rest: rest, .. } = &self.endpoints;
+        match (&self.pagerduty_region, events, rest) {
+            (Some(region), None, None) => {
+                region.parse().map_err(|error| CliError::usage(format!("environment.{name}: {error}")))
+            }
+            (None, Some(events), Some(rest)) => {
+                Ok(Region::Custom { events: events.clone(), rest: rest.clone() })
+            }
+            _ => Err(CliError::usage(format!(
+                "environment.{name}: give pagerduty_region (\"us\" or \"eu\"), or both endpoints.pagerduty_events and \
+                 endpoints.pagerduty_rest, and not the one and the other"
+            ))),
+        }
     }
 
     fn secret(&self, name: &str, field: &str) -> Result<SecretString, CliError> {

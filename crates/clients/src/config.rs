@@ -14,7 +14,7 @@ use crate::artifacts::ArtifactFolder;
 use crate::edge_functions::SendFunction;
 use crate::http::{Http, Redactor, Rules};
 use crate::management::{BundleSource, Management};
-use crate::pagerduty::PagerDuty;
+use crate::pagerduty::{PagerDuty, Region};
 use crate::provider::TicketIntake;
 use crate::slack::Slack;
 use crate::supabase::Supabase;
@@ -31,10 +31,8 @@ pub struct Endpoints {
     pub supabase_management: String,
     /// WhatsApp's Graph API with its version, e.g. `https://graph.facebook.com/v23.0`.
     pub graph: String,
-    /// PagerDuty's Events API, in the account's region.
-    pub pagerduty_events: String,
-    /// PagerDuty's REST API, in the account's region.
-    pub pagerduty_rest: String,
+    /// PagerDuty, in the account's region.
+    pub pagerduty: Region,
     /// Slack's Web API, e.g. `https://slack.com/api`.
     pub slack: String,
     /// The WhatsApp provider's ticket intake.
@@ -58,6 +56,8 @@ pub struct Credentials {
     pub pagerduty_routing_key: SecretString,
     /// Slack's bot token.
     pub slack_token: SecretString,
+    /// Slack's incoming webhook of the channel for operations, a secret address: the way that is left when the bot token fails.
+    pub slack_webhook: Option<SecretString>,
     /// The provider's token.
     pub provider_token: SecretString,
 }
@@ -131,6 +131,9 @@ pub enum ConfigError {
         /// Which field.
         field: &'static str,
     },
+    /// An incoming webhook that is no address. What it says may be a secret.
+    #[error("credentials.slack_webhook is no https address; copy it from the app's page at Slack")]
+    NotAWebhook,
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made: {detail}")]
     Http {
@@ -168,6 +171,18 @@ impl<'a> Wiring<'a> {
         Ok(http.redacting(&self.redactor))
     }
 
+    /// An incoming webhook: the address itself is the secret, so nothing that is said of it may hold it.
+    fn webhook(&self, address: &SecretString) -> Result<Http, ConfigError> {
+        let address = address.expose_secret();
+        let http =
+            self.http(Service::Slack, "slack_webhook", address).map_err(|_| ConfigError::NotAWebhook)?;
+        // What stands behind the host: an error of the transport may hold either.
+        let path = reqwest::Url::parse(address).map(|url| url.path().to_owned()).unwrap_or_default();
+        http.keep_secret(&address.into());
+        http.keep_secret(&path.into());
+        Ok(http)
+    }
+
     /// PostgREST, with the service key.
     pub(crate) fn tables(&self) -> Result<Http, ConfigError> {
         let key = &self.settings.credentials.service_key;
@@ -202,14 +217,14 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
     let management = Management::new(management, settings.supabase_project.clone(), settings.bundles.clone());
     let functions = wiring.functions()?;
     let graph = http(Service::WhatsApp, "graph", &endpoints.graph)?.bearer(&credentials.graph_token);
-    let events = http(Service::PagerDuty, "pagerduty_events", &endpoints.pagerduty_events)?;
-    let rest = http(Service::PagerDuty, "pagerduty_rest", &endpoints.pagerduty_rest)?
-        .token("Token token=", &credentials.pagerduty_rest_key);
-    let slack = http(Service::Slack, "slack", &endpoints.slack)?.bearer(&credentials.slack_token);
+    let mut slack =
+        Slack::new(http(Service::Slack, "slack", &endpoints.slack)?.bearer(&credentials.slack_token));
+    if let Some(address) = &credentials.slack_webhook {
+        slack = slack.with_webhook(wiring.webhook(address)?, &settings.limits.ops_channel);
+    }
     let intake =
         http(Service::Provider, "provider", &endpoints.provider)?.bearer(&credentials.provider_token);
-    let pagerduty =
-        PagerDuty::new(events, rest, credentials.pagerduty_routing_key.clone(), &settings.pagerduty_from);
+    let pagerduty = PagerDuty::wired(&wiring, &settings, &credentials.pagerduty_routing_key)?;
 
     Ok(Platform {
         campaigns: supabase.clone(),
@@ -229,7 +244,7 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         sender: Arc::new(SendFunction::new(functions, &settings.send_function, whatsapp.clone())),
         whatsapp: Arc::new(GraphApi::new(graph, whatsapp.clone())),
         provider: Arc::new(TicketIntake::new(intake)),
-        chat: Arc::new(Slack::new(slack)),
+        chat: Arc::new(slack),
         paging: Arc::new(pagerduty),
         artifacts: Arc::new(ArtifactFolder::at(settings.artifacts.clone())),
         limits: settings.limits,

@@ -291,6 +291,18 @@ pub trait Chat: Send + Sync {
 
     /// Looks for our own message by its marker (`conversations.history` with metadata).
     async fn find(&self, channel: &str, marker: &str) -> Result<Option<Posted>>;
+
+    /// Answers in the thread of a message of the same channel, and shows the answer in the channel too: who reads the
+    /// channel only must not miss it. As [`post`](Self::post).
+    async fn reply(&self, to: &Posted, message: &ChatMessage) -> Result<Posted>;
+
+    /// Looks for our own answer in a thread by its marker (`conversations.replies` with metadata).
+    async fn find_reply(&self, channel: &str, to: &Posted, marker: &str) -> Result<Option<Posted>>;
+
+    /// Posts by the channel's incoming webhook: for when [`post`](Self::post) was refused or not reached, and never after an
+    /// unknown outcome. It says no more than that it was accepted; [`find`](Self::find) knows the message by its text.
+    /// [`PortError::NotFound`] where the environment has no webhook for the channel.
+    async fn post_by_webhook(&self, message: &ChatMessage) -> Result<()>;
 }
 
 /// An alert for the paging service.

@@ -88,6 +88,7 @@ pub(crate) struct Call {
     body: Option<Value>,
     parts: Vec<Part>,
     writes: bool,
+    name: Option<&'static str>,
 }
 
 impl Call {
@@ -101,6 +102,7 @@ impl Call {
             body: None,
             parts: Vec::new(),
             writes: false,
+            name: None,
         }
     }
 
@@ -140,8 +142,17 @@ impl Call {
         self
     }
 
+    /// Names a call whose path says nothing.
+    pub(crate) fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// The call as errors name it. Query values stay out: they may hold numbers.
     pub(crate) fn title(&self) -> String {
+        if let Some(name) = self.name {
+            return name.to_owned();
+        }
         format!("{} {}", self.method, self.path)
     }
 }

@@ -18,6 +18,7 @@ pub use clock::SandboxClock;
 use crate::config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber};
 use crate::http::{Call, Http, Rules};
 use crate::management::BundleSource;
+use crate::pagerduty::Region;
 
 const RULES: Rules = Rules { timeout: Duration::from_secs(10), max_body: 64 << 20, pace: Duration::ZERO };
 
@@ -35,8 +36,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
             supabase: at("supabase"),
             supabase_management: at("supabase-management"),
             graph: at("graph/v23.0"),
-            pagerduty_events: at("pagerduty-events"),
-            pagerduty_rest: at("pagerduty"),
+            pagerduty: Region::Custom { events: at("pagerduty-events"), rest: at("pagerduty") },
             slack: at("slack/api"),
             provider: at("provider"),
         },
@@ -48,6 +48,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
             pagerduty_rest_key: "sandbox-pd-key".into(),
             pagerduty_routing_key: "sandboxroutingkey00000000000000ab".into(),
             slack_token: "xoxb-sandbox".into(),
+            slack_webhook: Some(at("slack/services/T0SBX/B0SBX/sandboxwebhook").into()),
             provider_token: "sandbox-provider-token".into(),
         },
         whatsapp: WhatsAppNumber {

@@ -68,3 +68,53 @@ pub(super) fn regain_minutes(header: &str) -> Option<u64> {
         .max()
         .filter(|minutes| *minutes > 0)
 }
+
+/// How much of its limits an app has used, in percent.
+#[derive(Deserialize)]
+pub(super) struct AppUsage {
+    #[serde(default)]
+    call_count: u64,
+    #[serde(default)]
+    total_cputime: u64,
+    #[serde(default)]
+    total_time: u64,
+    #[serde(default)]
+    estimated_time_to_regain_access: u64,
+}
+
+impl AppUsage {
+    /// The limit that is nearest.
+    pub(super) fn most(&self) -> u64 {
+        self.call_count.max(self.total_cputime).max(self.total_time)
+    }
+
+    /// How long until access is regained, where it says so.
+    pub(super) fn regain_minutes(&self) -> Option<u64> {
+        Some(self.estimated_time_to_regain_access).filter(|minutes| *minutes > 0)
+    }
+}
+
+pub(super) fn app_usage(header: &str) -> Option<AppUsage> {
+    serde_json::from_str(header).ok()
+}
+
+/// What Graph says of a failure.
+#[derive(Deserialize)]
+pub(super) struct GraphError {
+    pub(super) code: u32,
+    error_subcode: Option<u64>,
+    fbtrace_id: Option<String>,
+}
+
+impl GraphError {
+    /// The code, with its subcode where there is one.
+    pub(super) fn title(&self) -> String {
+        let subcode = self.error_subcode.map(|subcode| format!(", subcode {subcode}"));
+        format!("WhatsApp error {}{}", self.code, subcode.unwrap_or_default())
+    }
+
+    /// What support asks for.
+    pub(super) fn trace(&self) -> String {
+        self.fbtrace_id.as_ref().map(|trace| format!("; fbtrace_id {trace}")).unwrap_or_default()
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use allclear_clients::pagerduty::Region;
 use allclear_core::Platform;
 use allclear_core::ports::Page;
 
@@ -52,8 +53,7 @@ pub(crate) async fn calls_are_legal_and_every_answer_has_a_meaning(folder: &Path
     let rest = Front::start(Then::Forward { to: served.rest.base.clone(), wanting: None }).await;
     let events = Front::start(Then::Forward { to: served.events.base.clone(), wanting: None }).await;
     let platform = platform(|endpoints| {
-        endpoints.pagerduty_rest.clone_from(&rest.base);
-        endpoints.pagerduty_events.clone_from(&events.base);
+        endpoints.pagerduty = Region::Custom { events: events.base.clone(), rest: rest.base.clone() };
     });
     for (what, meant) in calls(&platform).await {
         if meant != Meaning::Done {

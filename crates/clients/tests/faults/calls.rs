@@ -7,7 +7,9 @@ use std::sync::Arc;
 use allclear_core::function::{Bundle, Preview};
 use allclear_core::notification::NotificationId;
 use allclear_core::policy::{QuietHours, SendPolicy};
-use allclear_core::ports::{AuditRow, ChatMessage, NewReplacement, NewVoucherEvent, Page, Ticket};
+use allclear_core::ports::{
+    Acknowledgements, AuditRow, ChatMessage, NewReplacement, NewVoucherEvent, Page, Posted, Ticket,
+};
 use allclear_core::station::StationId;
 use allclear_core::target::TargetRange;
 use allclear_core::voucher::{AsSeen, Voucher};
@@ -27,12 +29,26 @@ pub(crate) enum Good {
 
 type Outcome = Pin<Box<dyn Future<Output = Result<Good, PortError>> + Send>>;
 
+/// All clients at one place: the platform, and those ports of the exercise that are services.
+pub(crate) struct Clients {
+    pub(crate) platform: Platform,
+    pub(crate) people: Arc<dyn Acknowledgements>,
+}
+
+impl std::ops::Deref for Clients {
+    type Target = Platform;
+
+    fn deref(&self) -> &Platform {
+        &self.platform
+    }
+}
+
 /// One method.
 #[derive(Clone, Copy)]
 pub(crate) struct Method {
     /// `Port::method`.
     pub(crate) name: &'static str,
-    pub(crate) call: fn(Platform, Arc<Scene>) -> Outcome,
+    pub(crate) call: fn(Clients, Arc<Scene>) -> Outcome,
 }
 
 /// What the world has for the methods to be about.
@@ -46,6 +62,13 @@ pub(crate) struct Scene {
     bundle: Bundle,
     since: Timestamp,
     later: Timestamp,
+    posted: Posted,
+    incident: String,
+}
+
+fn message() -> ChatMessage {
+    let word = || "x".to_owned();
+    ChatMessage { channel: "#ops".to_owned(), text: word(), about: word(), marker: word() }
 }
 
 impl Scene {
@@ -53,6 +76,11 @@ impl Scene {
         let campaign = platform.campaigns.running().await.unwrap()[0].id;
         let voucher = platform.vouchers.newest_redeemable().await.unwrap().unwrap();
         let voucher = platform.vouchers.find(voucher).await.unwrap();
+        let posted = platform.chat.post(&message()).await.unwrap();
+        let word = || "scene".to_owned();
+        let page = Page { dedup_key: word(), summary: word(), source: word(), details: word() };
+        platform.paging.trigger(&page).await.unwrap();
+        let incident = platform.paging.find("scene").await.unwrap().unwrap().id;
         let seen = AsSeen { status: voucher.status.clone(), updated_at: voucher.updated_at };
         Self {
             campaign,
@@ -63,6 +91,8 @@ impl Scene {
             voucher,
             since,
             later: since + std::time::Duration::from_hours(1),
+            posted,
+            incident,
         }
     }
 
@@ -126,11 +156,16 @@ const PLAIN: &[Method] = methods! {
     "Provider::open_ticket": |p, s| async move {
         p.provider.open_ticket(&Ticket { subject: "s".to_owned(), body: "b".to_owned() }).await
     },
-    "Chat::post": |p, s| async move {
-        let word = || "x".to_owned();
-        p.chat.post(&ChatMessage { channel: "#ops".to_owned(), text: word(), about: word(), marker: word() }).await
-    },
+    "Chat::post": |p, s| async move { p.chat.post(&message()).await },
     "Chat::find": |p, s| p.chat.find("#ops", "none"),
+    "Chat::reply": |p, s| async move { p.chat.reply(&s.posted, &message()).await },
+    "Chat::find_reply": |p, s| p.chat.find_reply("C0OPS", &s.posted, "none"),
+    "Chat::post_by_webhook": |p, s| async move { p.chat.post_by_webhook(&message()).await },
+    "Acknowledgements::of_incident": |p, s| p.people.of_incident(&s.incident),
+    "Acknowledgements::call_in": |p, s| async move {
+        p.people.call_in(&s.incident, &["PSBXUSER2".to_owned()], "please join").await
+    },
+    "Acknowledgements::called_in": |p, s| p.people.called_in(&s.incident),
     "Paging::trigger": |p, s| async move {
         let word = || "x".to_owned();
         let severity = allclear_core::incident::Severity::Critical;
@@ -184,6 +219,9 @@ pub(crate) fn all() -> Vec<Method> {
     PLAIN.iter().copied().chain([preview]).collect()
 }
 
+/// The port of the exercise that is a service of people; the others are databases, buckets and files.
+const OF_THE_EXERCISE: &str = "Acknowledgements::";
+
 /// Methods that talk to no service: files of this machine.
 const LOCAL: &[&str] = &[
     "Artifacts::create",
@@ -199,16 +237,21 @@ pub(crate) fn in_source() -> Vec<String> {
         include_str!("../../../core/src/ports.rs"),
         include_str!("../../../core/src/ports/functions.rs"),
         include_str!("../../../core/src/ports/vouchers.rs"),
+        include_str!("../../../core/src/ports/recovery.rs"),
     ];
     let mut names = Vec::new();
-    for source in sources {
+    for (place, source) in sources.into_iter().enumerate() {
+        let of_the_exercise = place == 3;
         let mut port = "";
         for line in source.lines().map(str::trim) {
             if let Some(rest) = line.strip_prefix("pub trait ") {
                 port = rest.split(':').next().unwrap_or_default();
             } else if let Some(rest) = line.strip_prefix("async fn ") {
                 let method = rest.split(['(', '<']).next().unwrap_or_default();
-                names.push(format!("{port}::{method}"));
+                let name = format!("{port}::{method}");
+                if !of_the_exercise || name.starts_with(OF_THE_EXERCISE) {
+                    names.push(name);
+                }
             }
         }
     }

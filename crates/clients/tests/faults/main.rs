@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use allclear_clients::pagerduty::PagerDuty;
 use allclear_core::error::StopReason;
-use allclear_core::{Clock, Platform, PortError, VirtualClock};
+use allclear_core::{Clock, PortError, VirtualClock};
 use allclear_sandbox::{Sandbox, Scenario, WorldSpec};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
-use calls::{Good, Method, Scene};
+use calls::{Clients, Good, Method, Scene};
 use fault::{ALL, Fault};
 use server::Faulty;
 
@@ -120,13 +121,15 @@ fn start() -> Timestamp {
     "2026-11-23T07:00:00Z".parse().unwrap()
 }
 
-fn platform(base: &str) -> Platform {
+fn clients(base: &str) -> Clients {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let mut settings = allclear_clients::sandbox::settings(base, folder).unwrap();
     settings.timeout = TIMEOUT;
     settings.max_body = MAX_BODY;
     let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at(start()));
-    allclear_clients::connect(settings, &clock).unwrap()
+    let routing_key = settings.credentials.pagerduty_routing_key.clone();
+    let people = Arc::new(PagerDuty::connect(&settings, &routing_key, &clock).unwrap());
+    Clients { people, platform: allclear_clients::connect(settings, &clock).unwrap() }
 }
 
 async fn sandbox() -> Sandbox {
@@ -158,7 +161,7 @@ async fn try_once(
 ) -> Trial {
     let faulty = Faulty::before(&sandbox.base_url(), fault).await;
     let began = Instant::now();
-    let outcome = tokio::spawn((method.call)(platform(&faulty.base), Arc::clone(scene))).await;
+    let outcome = tokio::spawn((method.call)(clients(&faulty.base), Arc::clone(scene))).await;
     Trial {
         cell: outcome.map_or(Cell::Panic, |outcome| Cell::of(&outcome)),
         took: began.elapsed(),
@@ -171,7 +174,7 @@ async fn try_once(
 /// All rows of one method, and what is wrong with them.
 async fn rows_of(method: Method) -> (Vec<Row>, Vec<String>) {
     let sandbox = sandbox().await;
-    let scene = Arc::new(Scene::of(&platform(&sandbox.base_url()), start()).await);
+    let scene = Arc::new(Scene::of(&clients(&sandbox.base_url()), start()).await);
     let healthy = try_once(method, &sandbox, &scene, None).await;
     let mut wrong = Vec::new();
     let mut rows = Vec::new();

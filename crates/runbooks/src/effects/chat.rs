@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use allclear_core::ports::{Chat, ChatMessage};
+use allclear_core::error::StopReason;
+use allclear_core::ports::{Chat, ChatMessage, Posted};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Note, Prediction, Reconciled,
@@ -14,21 +15,75 @@ use jiff::Timestamp;
 use super::change;
 
 /// Posts one message to a channel.
+///
+/// When the token fails or the API is not reached, the channel's incoming webhook is used if there is one. It names no
+/// message, so such a one is accepted and, as long as the API fails, not verifiable. After an unknown outcome nothing is sent
+/// by any way before the channel was read.
 #[derive(Clone)]
 pub(crate) struct PostMessage {
     chat: Arc<dyn Chat>,
     message: ChatMessage,
+    /// The message in whose thread it stands.
+    thread: Option<Posted>,
 }
 
 impl PostMessage {
     pub(crate) fn of(on: &Platform, message: ChatMessage) -> Self {
-        Self { chat: Arc::clone(&on.chat), message }
+        Self { chat: Arc::clone(&on.chat), message, thread: None }
+    }
+
+    /// In the thread of a message of the same channel, where that was posted and has a place.
+    pub(crate) fn in_thread_of(self, thread: Option<Posted>) -> Self {
+        Self { thread, ..self }
+    }
+
+    async fn post(&self) -> Result<Posted, PortError> {
+        match &self.thread {
+            Some(thread) => self.chat.reply(thread, &self.message).await,
+            None => self.chat.post(&self.message).await,
+        }
+    }
+
+    async fn find(&self) -> Result<Option<Posted>, PortError> {
+        let ChatMessage { channel, marker, .. } = &self.message;
+        if let Some(thread) = &self.thread
+            && let Some(answer) = self.chat.find_reply(channel, thread, marker).await?
+        {
+            return Ok(Some(answer));
+        }
+        // What came by the webhook stands in no thread.
+        self.chat.find(channel, marker).await
+    }
+}
+
+/// Whether the API took nothing and would take nothing now. What its policy forbids is not done another way.
+fn may_go_another_way(error: &PortError) -> bool {
+    let stopped = |reason: &StopReason| matches!(reason, StopReason::Credential | StopReason::Permission);
+    match error {
+        PortError::Unavailable { .. } => true,
+        PortError::Stopped { reason, .. } => stopped(reason),
+        _ => false,
+    }
+}
+
+/// The API's error, with what the webhook said.
+fn both(error: PortError, webhook: &PortError) -> PortError {
+    let more = |detail: String| format!("{detail}; and {webhook}");
+    match error {
+        PortError::Stopped { service, call, reason, detail } => {
+            PortError::Stopped { service, call, reason, detail: more(detail) }
+        }
+        PortError::Unavailable { service, call, detail } => {
+            PortError::Unavailable { service, call, detail: more(detail) }
+        }
+        other => other,
     }
 }
 
 #[async_trait]
 impl Effect for PostMessage {
-    type Receipt = ();
+    /// Where it stands; `None` where it was accepted by a way that names no place.
+    type Receipt = Option<Posted>;
     type Undo = NoUndo;
 
     fn name(&self) -> &'static str {
@@ -53,26 +108,58 @@ impl Effect for PostMessage {
         Ok(Prediction::of(posted).note(self.message.text.clone()))
     }
 
-    fn foresee(&self, _prediction: &Prediction) {}
-
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
-        let posted = self.chat.post(&self.message).await?;
-        Ok(Applied { receipt: (), says: format!("Slack accepted the message as {}", posted.ts) })
+    fn foresee(&self, _prediction: &Prediction) -> Option<Posted> {
+        None
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(match self.chat.find(&self.message.channel, &self.message.marker).await? {
-            Some(posted) => Reconciled::Happened(Applied {
-                receipt: (),
-                says: format!("the channel has it as {}", posted.ts),
-            }),
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Option<Posted>>, PortError> {
+        let error = match self.post().await {
+            Ok(posted) => {
+                let says = format!("Slack accepted the message as {}", posted.ts);
+                return Ok(Applied { receipt: Some(posted), says });
+            }
+            Err(error) if may_go_another_way(&error) => error,
+            Err(error) => return Err(error),
+        };
+        match self.chat.post_by_webhook(&self.message).await {
+            Ok(()) => {
+                let says = format!("the incoming webhook accepted the message, because {error}");
+                Ok(Applied { receipt: None, says })
+            }
+            Err(unknown @ PortError::OutcomeUnknown { .. }) => Err(unknown),
+            // The environment has none for this channel.
+            Err(PortError::NotFound { .. }) => Err(error),
+            Err(webhook) => Err(both(error, &webhook)),
+        }
+    }
+
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Option<Posted>>, PortError> {
+        Ok(match self.find().await? {
+            Some(posted) => {
+                let says = format!("the channel has it as {}", posted.ts);
+                Reconciled::Happened(Applied { receipt: Some(posted), says })
+            }
             None => Reconciled::DidNot { why: "the channel does not have it".to_owned() },
         })
     }
 
-    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
+    async fn verify(
+        &self,
+        _intent: &Intent,
+        receipt: &Option<Posted>,
+        _now: Timestamp,
+    ) -> Result<Judgement, PortError> {
         let source = "Slack, conversations.history";
-        Ok(match self.chat.find(&self.message.channel, &self.message.marker).await? {
+        let found = match self.find().await {
+            Err(error) if receipt.is_none() => {
+                let says = format!(
+                    "it was accepted by a way that names no message, and cannot be looked up: {error}"
+                );
+                return Ok(Judgement::unverifiable(says));
+            }
+            found => found?,
+        };
+        Ok(match found {
             Some(posted) => Judgement::verified(
                 "the channel has the message",
                 vec![Evidence::new(source, format!("message {}", posted.ts))],

@@ -20,6 +20,7 @@ mod tests;
 use std::time::Duration;
 
 use allclear_core::function::{FunctionStatus, Preview, PreviewFault};
+use allclear_core::ports::Posted;
 use allclear_core::{Platform, VoucherId};
 use allclear_engine::{Approval, Gate, Halt, Note, Observing, Phase, Resolution, Run, Runbook, Step, Watch};
 use async_trait::async_trait;
@@ -172,14 +173,15 @@ impl Runbook for VoucherPreviewFailures {
             });
         };
 
-        self.tell_support(run).await?;
+        let thread = self.tell_support(run).await?;
         self.check_degraded_copy(run, says_degraded).await?;
         self.repair(run, &fault, host).await?;
         self.prove(run, voucher, &impacted).await?;
 
         run.perform(&VP_R2, ResolveIncident::of(on, &self.input.incident)).await?;
         let over = messages::over(&on.limits.ops_channel, run.id());
-        let told = run.attempt(&VP_R2, PostMessage::of(on, over)).await.map(drop);
+        let over = PostMessage::of(on, over).in_thread_of(thread);
+        let told = run.attempt(&VP_R2, over).await.map(drop);
         go_on_without(run, &VP_R2, "tell support by hand that previews work again", told).await?;
         Ok(Resolution::verified(
             "previews are rendered again: a picture was fetched and decoded, and the incident is closed",
@@ -217,12 +219,16 @@ impl VoucherPreviewFailures {
         Ok(impacted)
     }
 
-    async fn tell_support(&self, run: &mut Run) -> Result<(), Halt> {
+    /// Where it was said, for what is said about it later.
+    async fn tell_support(&self, run: &mut Run) -> Result<Option<Posted>, Halt> {
         let message = messages::unavailable(&self.on.limits.ops_channel, run.id());
-        let told = run.attempt(&VP_M1, PostMessage::of(&self.on, message)).await.map(drop);
-        go_on_without(run, &VP_M1, "tell support by hand: fallback to code view", told).await?;
+        let told = run.attempt(&VP_M1, PostMessage::of(&self.on, message)).await;
+        let thread = told.as_ref().ok().and_then(|told| told.receipt.clone());
+        let by_hand = "tell support by hand: fallback to code view";
+        go_on_without(run, &VP_M1, by_hand, told.map(drop)).await?;
         run.note(&VP_M1, Note::Mitigation { says: "support was told to fall back to code view".to_owned() })
-            .await
+            .await?;
+        Ok(thread)
     }
 
     /// The pages show what the API says of itself; that is all a program can see of them.

@@ -1,38 +1,47 @@
-//! Slack: failures come as 200 with `ok: false`.
+//! Slack: failures come as 200 with `ok: false`. Messages are posted to a channel's name or id; everything else knows a
+//! channel by its id only. An incoming webhook takes messages for one channel and answers in plain text.
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::{answer, has_bearer};
 use crate::fault::Fault;
 use crate::server::Shared;
+use crate::world::World;
 use crate::world::rows::SlackMessage;
+
+/// Name and id of each channel.
+const CHANNELS: &[(&str, &str)] =
+    &[("ops", "C0OPS"), ("ops-status", "C0STATUS"), ("data-ops", "C0DATA"), ("vendor-support", "C0VENDOR")];
+/// The last part of the webhook's address; it is the channel for operations' one.
+const WEBHOOK: &str = "sandboxwebhook";
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/slack/api/chat.postMessage", post(post_message))
+        .route("/slack/api/conversations.list", get(list))
         .route("/slack/api/conversations.history", get(history))
+        .route("/slack/api/conversations.replies", get(replies))
         .route("/slack/api/auth.test", post(auth_test).get(auth_test))
+        .route("/slack/services/{team}/{bot}/{secret}", post(webhook))
 }
 
 fn failed(error: &str) -> Response {
     answer(200, json!({ "ok": false, "error": error }))
 }
 
-/// Channels go by name or by id.
-fn channel_id(name: &str) -> Option<&'static str> {
-    match name.trim_start_matches('#') {
-        "ops" | "C0OPS" => Some("C0OPS"),
-        "ops-status" | "C0STATUS" => Some("C0STATUS"),
-        "data-ops" | "C0DATA" => Some("C0DATA"),
-        "vendor-support" | "C0VENDOR" => Some("C0VENDOR"),
-        _ => None,
-    }
+fn by_id(id: &str) -> Option<&'static str> {
+    CHANNELS.iter().map(|(_, id)| *id).find(|known| *known == id)
+}
+
+fn by_name_or_id(channel: &str) -> Option<&'static str> {
+    let named = CHANNELS.iter().find(|(name, _)| *name == channel.trim_start_matches('#'));
+    named.map(|(_, id)| *id).or_else(|| by_id(channel))
 }
 
 async fn auth_test(headers: HeaderMap) -> Response {
@@ -43,66 +52,173 @@ async fn auth_test(headers: HeaderMap) -> Response {
     }
 }
 
+/// What is wrong with a message's metadata.
+fn metadata_fault(metadata: &Value) -> Option<&'static str> {
+    let well_formed = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
+    (!metadata.is_null() && !well_formed).then_some("invalid_metadata_format")
+}
+
 async fn post_message(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     if !has_bearer(&headers, crate::SLACK_TOKEN) {
         return failed("invalid_auth");
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let Some(channel) = body["channel"].as_str().and_then(channel_id) else {
+    let Some(channel) = body["channel"].as_str().and_then(by_name_or_id) else {
         return failed("channel_not_found");
     };
     let Some(text) = body["text"].as_str().filter(|text| !text.is_empty()) else { return failed("no_text") };
+    if let Some(fault) = metadata_fault(&body["metadata"]) {
+        return failed(fault);
+    }
     let mut world = shared.world();
-    let now = world.now();
-    let ts = format!("{}.{:06}", now.as_second(), world.slack.len() + 1);
-    let lost = world.has(Fault::SlackMessageLost);
+    let thread_ts = body["thread_ts"].as_str();
+    let known = |ts: &str| world.slack.iter().any(|one| one.channel == channel && one.ts == ts);
+    if thread_ts.is_some_and(|ts| !known(ts)) || body["thread_ts"].is_number() {
+        return failed("cannot_reply_to_message");
+    }
     // Several messages to one channel are several effects: a marker of the sender's tells them apart.
     let marker = body["metadata"]["event_payload"]["marker"].as_str().unwrap_or_default();
-    world.ledger.note(now, "slack.post", format!("{channel} {marker}").trim_end(), !lost);
-    if !lost {
-        world.slack.push(SlackMessage {
-            channel: channel.to_owned(),
-            ts: ts.clone(),
-            text: text.to_owned(),
-            thread_ts: body["thread_ts"].as_str().map(str::to_owned),
-            metadata: body.get("metadata").cloned(),
-        });
-    }
+    let message = SlackMessage {
+        channel: channel.to_owned(),
+        ts: String::new(),
+        text: text.to_owned(),
+        thread_ts: thread_ts.map(str::to_owned),
+        broadcast: body["reply_broadcast"] == true,
+        metadata: body.get("metadata").cloned(),
+    };
+    let ts = keep(&mut world, message, &format!("{channel} {marker}"));
     answer(200, json!({ "ok": true, "channel": channel, "ts": ts, "message": { "text": text, "ts": ts } }))
 }
 
+/// Puts a message into its channel; returns its `ts`.
+fn keep(world: &mut World, mut message: SlackMessage, subject: &str) -> String {
+    let now = world.now();
+    message.ts = format!("{}.{:06}", now.as_second(), world.slack.len() + 1);
+    let (ts, lost) = (message.ts.clone(), world.has(Fault::SlackMessageLost));
+    world.ledger.note(now, "slack.post", subject.trim_end(), !lost);
+    if !lost {
+        world.slack.push(message);
+    }
+    ts
+}
+
+/// The parameters of a list.
+struct Query {
+    channel: Option<&'static str>,
+    ts: String,
+    with_metadata: bool,
+    limit: usize,
+    /// Where the page begins; `None` for a cursor that we never gave.
+    from: Option<usize>,
+}
+
+impl Query {
+    fn parse(query: Option<String>) -> Self {
+        let mut parsed =
+            Self { channel: None, ts: String::new(), with_metadata: false, limit: 100, from: Some(0) };
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match name.as_ref() {
+                "channel" => parsed.channel = by_id(&value),
+                "ts" => parsed.ts = value.into_owned(),
+                "include_all_metadata" => parsed.with_metadata = value == "true",
+                "limit" => parsed.limit = value.parse().unwrap_or(100).clamp(1, 999),
+                "cursor" => parsed.from = value.strip_prefix("next:").and_then(|place| place.parse().ok()),
+                _ => {}
+            }
+        }
+        parsed
+    }
+
+    fn page(&self, name: &str, rows: Vec<Value>) -> Response {
+        let Some(from) = self.from else { return failed("invalid_cursor") };
+        let end = from.saturating_add(self.limit);
+        let next = if rows.len() > end { format!("next:{end}") } else { String::new() };
+        let has_more = !next.is_empty();
+        let rows: Vec<Value> = rows.into_iter().skip(from).take(self.limit).collect();
+        let cursor = json!({ "next_cursor": next });
+        answer(200, json!({ "ok": true, name: rows, "has_more": has_more, "response_metadata": cursor }))
+    }
+
+    fn render(&self, message: &SlackMessage) -> Value {
+        let mut rendered = json!({ "type": "message", "ts": message.ts, "text": message.text });
+        if let Some(thread) = &message.thread_ts {
+            rendered["thread_ts"] = json!(thread);
+        }
+        if let (true, Some(metadata)) = (self.with_metadata, &message.metadata) {
+            rendered["metadata"] = metadata.clone();
+        }
+        rendered
+    }
+}
+
+async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    if !has_bearer(&headers, crate::SLACK_TOKEN) {
+        return failed("invalid_auth");
+    }
+    let channels = CHANNELS.iter().map(|(name, id)| json!({ "id": id, "name": name, "is_archived": false }));
+    Query::parse(query).page("channels", channels.collect())
+}
+
+/// Newest first, and without answers in threads that are not shown in the channel.
 async fn history(State(shared): State<Shared>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     if !has_bearer(&headers, crate::SLACK_TOKEN) {
         return failed("invalid_auth");
     }
-    let query = query.unwrap_or_default();
-    let (mut channel, mut with_metadata, mut limit) = (None, false, 100);
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match name.as_ref() {
-            "channel" => channel = channel_id(&value),
-            "include_all_metadata" => with_metadata = value == "true",
-            "limit" => limit = value.parse().unwrap_or(100),
-            _ => {}
-        }
-    }
-    let Some(channel) = channel else { return failed("channel_not_found") };
+    let query = Query::parse(query);
+    let Some(channel) = query.channel else { return failed("channel_not_found") };
     let world = shared.world();
-    let messages: Vec<Value> = world
-        .slack
-        .iter()
-        .rev()
-        .filter(|message| message.channel == channel)
-        .take(limit)
-        .map(|message| {
-            let mut rendered = json!({ "type": "message", "ts": message.ts, "text": message.text, "thread_ts": message.thread_ts });
-            if let (true, Some(metadata)) = (with_metadata, &message.metadata) {
-                rendered["metadata"] = metadata.clone();
-            }
-            rendered
-        })
-        .collect();
-    answer(
-        200,
-        json!({ "ok": true, "messages": messages, "has_more": false, "response_metadata": { "next_cursor": "" } }),
-    )
+    let in_channel = |message: &&SlackMessage| {
+        message.channel == channel && (message.thread_ts.is_none() || message.broadcast)
+    };
+    let messages = world.slack.iter().rev().filter(in_channel).map(|message| query.render(message));
+    query.page("messages", messages.collect())
+}
+
+/// The thread's first message and its answers, oldest first.
+async fn replies(State(shared): State<Shared>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    if !has_bearer(&headers, crate::SLACK_TOKEN) {
+        return failed("invalid_auth");
+    }
+    let query = Query::parse(query);
+    let Some(channel) = query.channel else { return failed("channel_not_found") };
+    let world = shared.world();
+    let of_thread = |message: &&SlackMessage| {
+        message.channel == channel
+            && (message.ts == query.ts || message.thread_ts.as_deref() == Some(&query.ts))
+    };
+    let messages: Vec<Value> =
+        world.slack.iter().filter(of_thread).map(|message| query.render(message)).collect();
+    if messages.is_empty() {
+        return failed("thread_not_found");
+    }
+    query.page("messages", messages)
+}
+
+async fn webhook(
+    State(shared): State<Shared>,
+    Path((_, _, secret)): Path<(String, String, String)>,
+    body: Bytes,
+) -> Response {
+    let plain = |status: StatusCode, text: &'static str| {
+        (status, [(header::CONTENT_TYPE, "text/html")], text).into_response()
+    };
+    if secret != WEBHOOK {
+        return plain(StatusCode::NOT_FOUND, "no_service");
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
+        return plain(StatusCode::BAD_REQUEST, "invalid_payload");
+    };
+    let Some(text) = body["text"].as_str().filter(|text| !text.is_empty()) else {
+        return plain(StatusCode::BAD_REQUEST, "no_text");
+    };
+    let message = SlackMessage {
+        channel: CHANNELS[0].1.to_owned(),
+        ts: String::new(),
+        text: text.to_owned(),
+        thread_ts: None,
+        broadcast: false,
+        metadata: None,
+    };
+    keep(&mut shared.world(), message, &format!("{} by webhook", CHANNELS[0].1));
+    plain(StatusCode::OK, "ok")
 }

@@ -214,6 +214,8 @@ pub(crate) struct SlackMessage {
     pub(crate) ts: String,
     pub(crate) text: String,
     pub(crate) thread_ts: Option<String>,
+    /// Whether an answer in a thread is shown in the channel too.
+    pub(crate) broadcast: bool,
     pub(crate) metadata: Option<Value>,
 }
 
@@ -227,6 +229,8 @@ pub(crate) struct Incident {
     pub(crate) created_at: Timestamp,
     pub(crate) notes: Vec<String>,
     pub(crate) log: Vec<Value>,
+    /// Users who were asked by responder requests, and when.
+    pub(crate) called_in: Vec<(&'static str, Timestamp)>,
 }
 
 /// A message id as WhatsApp writes it.

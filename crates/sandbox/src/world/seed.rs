@@ -107,6 +107,7 @@ pub(super) fn world(spec: WorldSpec) -> World {
             created_at: world.spec.start - Duration::from_mins(8),
             notes: Vec::new(),
             log: Vec::new(),
+            called_in: Vec::new(),
         });
     }
     world

@@ -1,0 +1,48 @@
+//! PagerDuty: the Events API (accepts at once, acts later) and the REST API. What the vendor's description rejects is
+//! rejected here too, and replies have its shapes.
+
+mod events;
+mod rest;
+mod wire;
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::json;
+
+use super::answer;
+use crate::server::Shared;
+
+/// A user of the account.
+struct User {
+    id: &'static str,
+    email: &'static str,
+    name: &'static str,
+}
+
+/// Everybody. The first is on call.
+const USERS: &[User] = &[
+    User { id: "PSBXUSER1", email: "oncall@example.test", name: "On Call" },
+    User { id: "PSBXUSER2", email: "second@example.test", name: "Second Person" },
+    User { id: "PSBXUSER3", email: "third@example.test", name: "Third Person" },
+];
+/// The one escalation policy.
+const POLICY: &str = "PSBXPOLICY";
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/pagerduty-events/v2/enqueue", post(events::enqueue))
+        .route("/pagerduty/users", get(rest::users))
+        .route("/pagerduty/oncalls", get(rest::on_calls))
+        .route("/pagerduty/incidents", get(rest::list))
+        .route("/pagerduty/incidents/{id}", get(rest::one).put(rest::update))
+        .route("/pagerduty/incidents/{id}/notes", get(rest::notes).post(rest::note))
+        .route("/pagerduty/incidents/{id}/status_updates", post(rest::status_update))
+        .route("/pagerduty/incidents/{id}/log_entries", get(rest::log))
+        .route("/pagerduty/incidents/{id}/responder_requests", post(rest::call_in))
+}
+
+/// PagerDuty's error envelope.
+fn refused(status: u16, code: u32, message: &str) -> Response {
+    answer(status, json!({ "error": { "message": message, "code": code } }))
+}
