@@ -323,8 +323,25 @@ impl Chat for Forgetful {
         self.0.post(message).await
     }
 
+    async fn reply(&self, to: &Posted, message: &ChatMessage) -> Result<Posted, PortError> {
+        self.0.reply(to, message).await
+    }
+
     async fn find(&self, _channel: &str, _marker: &str) -> Result<Option<Posted>, PortError> {
         Ok(None)
+    }
+
+    async fn find_reply(
+        &self,
+        _channel: &str,
+        _to: &Posted,
+        _marker: &str,
+    ) -> Result<Option<Posted>, PortError> {
+        Ok(None)
+    }
+
+    async fn post_by_webhook(&self, message: &ChatMessage) -> Result<(), PortError> {
+        self.0.post_by_webhook(message).await
     }
 }
 

@@ -74,11 +74,13 @@ impl Wired {
     ) -> Result<Self, CliError> {
         let config =
             |error: allclear_clients::ConfigError| CliError::usage(format!("environment.{name}: {error}"));
-        let unreachable = |error: allclear_core::PortError| CliError::new(Exit::Unverified, error.to_string());
-        let clock: Arc<dyn Clock> = Arc::new(SandboxClock::at(url).await.map_err(unreachable)?);
+        let unreachable = |error: String| CliError::new(Exit::Unverified, error);
+        let clock = SandboxClock::at(url).await.map_err(|error| unreachable(error.to_string()))?;
+        let clock: Arc<dyn Clock> = Arc::new(clock);
         let work = work_beside(&artifacts);
         let settings = allclear_clients::sandbox::settings(url, artifacts).map_err(config)?;
-        let stage = SandboxControl::at(url).map_err(config)?.stage().await.map_err(unreachable)?;
+        let stage = SandboxControl::at(url).map_err(config)?.stage().await;
+        let stage = stage.map_err(|error| unreachable(error.to_string()))?;
         let stage: Option<StageMap> = serde_json::from_value(stage)
             .map_err(|error| CliError::internal(format!("the sandbox's stage cannot be read: {error}")))?;
         let recovery = match &stage {

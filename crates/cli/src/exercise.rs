@@ -68,9 +68,15 @@ pub(crate) fn recovery(
             Arc::clone(watcher),
         )),
         copies: Arc::new(
-            S3Copies::new(bucket, objects, work.join("copy"), Arc::clone(clock)).watched_by(Arc::clone(watcher)),
+            S3Copies::new(bucket, objects, work.join("copy"), Arc::clone(clock))
+                .watched_by(Arc::clone(watcher)),
         ),
-        staging: Arc::new(PostgresStaging::new(databases, backups, work.join("restore"), Arc::clone(watcher))),
+        staging: Arc::new(PostgresStaging::new(
+            databases,
+            backups,
+            work.join("restore"),
+            Arc::clone(watcher),
+        )),
         smoke: Arc::new(StagingSmokeTests::new(staging, told.station.clone(), clock).map_err(config)?),
         documents: Arc::new(DocumentFolder::at(told.documents.clone())),
         exercise: Exercise { destination, ..told.exercise.clone() },

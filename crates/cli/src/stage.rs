@@ -186,7 +186,8 @@ async fn clusters(folder: &Path) -> Result<(Cluster, Cluster), CliError> {
     let start = |name: &str| {
         let parent = folder.join(name);
         std::fs::create_dir_all(&parent).map_err(|error| CliError::internal(error.to_string()))?;
-        Cluster::start(&parent, &ClusterOptions::default()).map_err(|error| CliError::usage(error.to_string()))
+        Cluster::start(&parent, &ClusterOptions::default())
+            .map_err(|error| CliError::usage(error.to_string()))
     };
     let (source, target) = (start("production")?, start("staging")?);
     let failed = |error: allclear_dr::database::DatabaseError| CliError::internal(error.to_string());

@@ -8,7 +8,9 @@ use crate::campaign_dispatcher_stalls::{
     CampaignDispatcherStalls, Input as DispatcherInput, STEPS as DISPATCHER_STEPS,
 };
 use crate::dr_tabletop::cadence::{CADENCE, FirstOfQuarter};
-use crate::dr_tabletop::{DrTabletop, Input as TabletopInput, STEPS as TABLETOP_STEPS};
+use crate::dr_tabletop::{
+    DrTabletop, Input as TabletopInput, SCENARIOS as TABLETOP_SCENARIOS, STEPS as TABLETOP_STEPS,
+};
 use crate::station_redeem_anomalies::{
     Input as StationInput, STEPS as STATION_STEPS, StationRedeemAnomalies,
 };
@@ -191,8 +193,7 @@ const TABLETOP: Entry = Entry {
     id: "dr-tabletop",
     title: "DR Tabletop Test – Backup/Restore Cutover",
     steps: TABLETOP_STEPS,
-    // The platform in a box has no databases and buckets yet; see `dr_tabletop::SCENARIOS`.
-    scenarios: &[],
+    scenarios: TABLETOP_SCENARIOS,
     cadence: Some(CADENCE),
     build: |input, on| {
         let input: TabletopInput = read("dr-tabletop", input)?;

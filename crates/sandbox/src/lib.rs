@@ -42,9 +42,10 @@ mod world;
 pub use clock::ScaledClock;
 pub use fault::{Fault, FaultSet, Profile, UnknownFault};
 pub use ledger::LedgerEntry;
-pub use scenario::{Scenario, Twist, WorldSpec};
 pub use s3::S3Server;
+pub use scenario::{Scenario, Twist, WorldSpec};
 pub use server::{Sandbox, Time};
+pub use services::pagerduty::PAGERDUTY_USERS;
 pub use staging::StagingPlatform;
 pub use world::World;
 

@@ -5,6 +5,7 @@ mod fault;
 mod server;
 
 use allclear::clients::Endpoints;
+use allclear::clients::pagerduty::Region;
 use jiff::Timestamp;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -53,13 +54,16 @@ impl Service {
 
     /// The base URL of it among all.
     pub(crate) fn endpoint(self, of: &mut Endpoints) -> &mut String {
+        let Region::Custom { events, rest } = &mut of.pagerduty else {
+            unreachable!("a sandbox's PagerDuty has addresses of its own")
+        };
         match self {
             Self::Admin => &mut of.admin,
             Self::Supabase => &mut of.supabase,
             Self::Management => &mut of.supabase_management,
             Self::Graph => &mut of.graph,
-            Self::Events => &mut of.pagerduty_events,
-            Self::Paging => &mut of.pagerduty_rest,
+            Self::Events => events,
+            Self::Paging => rest,
             Self::Slack => &mut of.slack,
             Self::Provider => &mut of.provider,
         }

@@ -35,8 +35,10 @@ pub(super) async fn doctor(global: &Global) -> Result<Exit, CliError> {
 /// What a drill needs: a place for its run, and a sandbox that starts. It needs no configuration.
 pub(super) async fn for_a_drill(global: &Global) -> Result<Exit, CliError> {
     let mut findings = check_here(global);
-    findings
-        .push(Finding { what: "sandbox", problem: check_sandbox(global).await.err().map(|error| error.message) });
+    findings.push(Finding {
+        what: "sandbox",
+        problem: check_sandbox(global).await.err().map(|error| error.message),
+    });
     Ok(tell(global, &findings))
 }
 

@@ -75,7 +75,11 @@ impl Management {
 
     /// One project's part of the API, with the token of an environment: for projects that are no environment of ours, such
     /// as the one that backups are taken from. No function of it can be deployed.
-    pub fn of_project(settings: &Settings, project: &str, clock: &Arc<dyn Clock>) -> std::result::Result<Self, ConfigError> {
+    pub fn of_project(
+        settings: &Settings,
+        project: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> std::result::Result<Self, ConfigError> {
         let base = &settings.endpoints.supabase_management;
         let http = Wiring::of(settings, clock)?
             .http(Service::SupabaseManagement, "supabase_management", base)?

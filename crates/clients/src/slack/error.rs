@@ -188,11 +188,6 @@ pub(super) fn classify_webhook(reply: &Reply) -> PortError {
 }
 
 #[cfg(test)]
-pub(super) fn webhook_words() -> impl Iterator<Item = &'static str> {
-    WEBHOOK.iter().map(|(word, _)| *word)
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -78,7 +78,13 @@ impl Scene {
         let voucher = platform.vouchers.find(voucher).await.unwrap();
         let posted = platform.chat.post(&message()).await.unwrap();
         let word = || "scene".to_owned();
-        let page = Page { dedup_key: word(), summary: word(), source: word(), details: word() };
+        let page = Page {
+            dedup_key: word(),
+            summary: word(),
+            source: word(),
+            severity: allclear_core::incident::Severity::Critical,
+            details: word(),
+        };
         platform.paging.trigger(&page).await.unwrap();
         let incident = platform.paging.find("scene").await.unwrap().unwrap().id;
         let seen = AsSeen { status: voucher.status.clone(), updated_at: voucher.updated_at };

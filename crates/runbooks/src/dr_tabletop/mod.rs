@@ -144,7 +144,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "late-acknowledgement", says: "one participant is late and another does not answer" },
     Scenario { name: "wrong-target", says: "the staging database is production; nothing may be done" },
     Scenario { name: "changed-row", says: "a row of staging differs after the restore; parity must say so" },
-    Scenario { name: "smoke-test-fails", says: "a station cannot redeem on restored staging" },
+    Scenario { name: "smoke-test-fails", says: "on restored staging a station may redeem a voucher twice" },
 ];
 
 /// What the procedure may be told.

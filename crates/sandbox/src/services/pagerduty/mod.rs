@@ -2,6 +2,7 @@
 //! rejected here too, and replies have its shapes.
 
 mod events;
+mod people;
 mod rest;
 mod wire;
 
@@ -25,7 +26,11 @@ const USERS: &[User] = &[
     User { id: "PSBXUSER1", email: "oncall@example.test", name: "On Call" },
     User { id: "PSBXUSER2", email: "second@example.test", name: "Second Person" },
     User { id: "PSBXUSER3", email: "third@example.test", name: "Third Person" },
+    User { id: "PSBXUSER4", email: "fourth@example.test", name: "Fourth Person" },
 ];
+/// The ids of everybody. In a disaster recovery exercise each has the role of the same place in
+/// [`Role::ALL`](allclear_core::recovery::Role::ALL).
+pub const PAGERDUTY_USERS: [&str; 4] = [USERS[0].id, USERS[1].id, USERS[2].id, USERS[3].id];
 /// The one escalation policy.
 const POLICY: &str = "PSBXPOLICY";
 

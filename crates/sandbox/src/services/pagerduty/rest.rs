@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::wire::{self, Agent};
-use super::{POLICY, USERS, User, answer, refused};
+use super::{POLICY, USERS, User, answer, people, refused};
 use crate::server::Shared;
 use crate::services::header_text;
 use crate::world::World;
@@ -237,6 +237,7 @@ pub(super) async fn log(
         check(&headers)?;
         let query = Query::parse(query)?;
         let mut world = shared.world();
+        people::answer(&mut world);
         let rows = found(&mut world, &id)?.log.iter().rev().cloned().collect();
         Ok(query.page("log_entries", rows))
     })())
