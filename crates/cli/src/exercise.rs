@@ -16,6 +16,7 @@ use allclear_dr::storage::{S3Access, S3Copies, S3Settings, Source, connect};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::clock::SystemClock;
 use crate::exit::CliError;
 use crate::recovery::{ObjectService, RecoverySettings};
 
@@ -37,7 +38,7 @@ pub(crate) fn recovery(
     let backups = BackupBucket {
         store: bucket.object_store(),
         prefix: bucket.prefix().clone(),
-        title: bucket.address(""),
+        title: bucket.address("").trim_end_matches('/').to_owned(),
     };
     let destination = backups.title.clone();
     let url = |field, text: &SecretString| {
@@ -52,7 +53,9 @@ pub(crate) fn recovery(
         staging_project: Some(staging.supabase_project.clone()),
         schemas: told.schemas.clone(),
     };
-    let objects = Source::buckets(access(&told.objects), told.object_buckets.clone(), Arc::clone(clock))
+    // Requests to S3 are signed with the time, and a server refuses one that is not its own: a drill's world has another.
+    let machine: Arc<dyn Clock> = Arc::new(SystemClock);
+    let objects = Source::buckets(access(&told.objects), told.object_buckets.clone(), Arc::clone(&machine))
         .map_err(|error| unusable("objects", &error))?;
     let config = |error: allclear_clients::ConfigError| CliError::usage(format!("recovery: {error}"));
     let pagerduty = Arc::new(PagerDuty::connect(staging, &told.routing_key, clock).map_err(config)?);
@@ -68,8 +71,7 @@ pub(crate) fn recovery(
             Arc::clone(watcher),
         )),
         copies: Arc::new(
-            S3Copies::new(bucket, objects, work.join("copy"), Arc::clone(clock))
-                .watched_by(Arc::clone(watcher)),
+            S3Copies::new(bucket, objects, work.join("copy"), machine).watched_by(Arc::clone(watcher)),
         ),
         staging: Arc::new(PostgresStaging::new(
             databases,

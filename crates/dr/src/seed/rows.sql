@@ -29,4 +29,4 @@ INSERT INTO audit_log (id, actor, action, target_table, target_id, diff, created
   SELECT pg_temp.id('audit', n), 'admin', 'voucher_sent', 'vouchers', n::text, '{"status": ["issued", "sent"]}', '2025-03-07Z'::timestamptz + n * interval '1 second' FROM generate_series(1, ROWS * 60 / 1000) n;
 INSERT INTO webhook_logs (id, endpoint, wa_id, status_code, payload, received_at)
   SELECT pg_temp.id('webhook', n), 'wa-webhook', '25078' || lpad(n::text, 7, '0'), 200, '{"entry": []}', '2025-03-08Z'::timestamptz + n * interval '1 second' FROM generate_series(1, ROWS * 40 / 1000) n;
-SELECT setval('campaigns_legacy_id_seq', 1000), setval(pg_get_serial_sequence('send_queue', 'id'), ROWS + 1);
+SELECT setval('campaigns_legacy_id_seq', 1000), setval(pg_get_serial_sequence('send_queue', 'id'), ROWS + 1), setval(pg_get_serial_sequence('send_logs', 'id'), ROWS + 1);

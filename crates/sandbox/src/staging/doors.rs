@@ -127,7 +127,8 @@ pub(super) async fn import_targets(
         let client = staging.connect().await?;
         client
             .execute(
-                "insert into campaign_targets (campaign_id, msisdn) select $1::text::uuid, unnest($2::text[])",
+                "insert into campaign_targets (id, campaign_id, msisdn) \
+                 select gen_random_uuid(), $1::text::uuid, unnest($2::text[])",
                 &[&id, &numbers],
             )
             .await
@@ -236,10 +237,10 @@ async fn redeem(staging: &Staging, station: &String, code: &String, key: &String
         "with done as (update vouchers set status = 'redeemed', redeemed_at = now() \
              where upper(coalesce(code5, code_5)) = $2 and {condition} \
              and (station_scope is null or station_scope = $1::text::uuid) returning id), \
-             told as (insert into voucher_events (voucher_id, event_type, station_id, context) \
-             select id, 'redeemed', $1::text::uuid, '{{}}' from done) \
-             insert into voucher_redemptions (voucher_id, station_id, meta) \
-             select done.id, (select p.id from petrol_stations p join stations s on s.name = p.name \
+             told as (insert into voucher_events (id, voucher_id, event_type, station_id, context) \
+             select gen_random_uuid(), id, 'redeemed', $1::text::uuid, '{{}}' from done) \
+             insert into voucher_redemptions (id, voucher_id, station_id, meta) \
+             select gen_random_uuid(), done.id, (select p.id from petrol_stations p join stations s on s.name = p.name \
              where s.id = $1::text::uuid), jsonb_build_object('idempotency_key', $3::text) from done"
     );
     let changed = work.execute(&sql, &[station, code, key]).await?;
