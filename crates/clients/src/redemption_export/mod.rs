@@ -21,6 +21,7 @@
 
 mod csv;
 mod ndjson;
+mod near;
 mod row;
 mod scan;
 #[cfg(test)]
