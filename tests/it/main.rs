@@ -11,3 +11,4 @@ mod previews;
 mod scene;
 mod secrets;
 mod stations;
+mod streams;

@@ -10,10 +10,11 @@ fn main() -> ExitCode {
         Some("walk") => walk_everything(),
         Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]),
         Some("scan-bench") => scan_bench::run(),
+        Some("stream-bench") => stream_bench(),
         Some("export-bench") => cargo(&["bench", "-p", "allclear", "--bench", "export"], &[]),
         _ => {
             eprintln!(
-                "cargo xtask test   everything that CI checks\ncargo xtask walk   every mutating system call, about half an hour\ncargo xtask bench  durable steps a second, beside the disk's own rate\ncargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB\ncargo xtask export-bench  a million failed targets from paged HTTP, beside a script"
+                "cargo xtask test   everything that CI checks\ncargo xtask walk   every mutating system call, about half an hour\ncargo xtask bench  durable steps a second, beside the disk's own rate\ncargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB\ncargo xtask stream-bench  memory of the same search over five million rows from paged HTTP\ncargo xtask export-bench  a million failed targets from paged HTTP, beside a script"
             );
             return ExitCode::from(2);
         }
@@ -30,6 +31,12 @@ fn test() -> bool {
         && cargo(&["run", "--quiet", "--example", "embed"], &[])
         && cargo(&["run", "--quiet", "--example", "own_runbook"], &[])
         && cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// The test of the streamed search, with five times the rows.
+fn stream_bench() -> bool {
+    let only = ["test", "--release", "-p", "allclear", "--test", "it", "--", "streams", "--nocapture"];
+    cargo(&only, &[("ALLCLEAR_STREAM_ROWS", "5000000")])
 }
 
 /// The strace walk without a stride.

@@ -35,6 +35,8 @@ pub struct Entry {
     pub steps: &'static [Step],
     /// How it can be drilled; the first is the default.
     pub scenarios: &'static [Scenario],
+    /// Which fields of its input name files.
+    pub files: &'static [&'static str],
     /// Makes the runbook for an input, on a platform.
     pub build: fn(Value, Platform) -> Result<Box<dyn Runbook>, InputError>,
 }
@@ -87,6 +89,7 @@ const PREVIEW: Entry = Entry {
         Scenario { name: "throttled", says: "the host holds calls of the function back" },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    files: &[],
     build: |input, on| {
         let input: PreviewInput = read("voucher-preview-failures", input)?;
         Ok(Box::new(VoucherPreviewFailures { on, input }))
@@ -114,6 +117,7 @@ const WHATSAPP: Entry = Entry {
         Scenario { name: "flapping", says: "sends fail again after the resume" },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    files: &[],
     build: |input, on| {
         let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
         Ok(Box::new(WhatsAppSendFailures { on, input }))
@@ -142,6 +146,7 @@ const DISPATCHER: Entry = Entry {
         },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    files: &[],
     build: |input, on| {
         let input: DispatcherInput = read("campaign-dispatcher-stalls", input)?;
         Ok(Box::new(CampaignDispatcherStalls { on, input }))
@@ -173,6 +178,7 @@ const STATION: Entry = Entry {
         },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
+    files: &["events"],
     build: |input, on| {
         let input: StationInput = read("station-redeem-anomalies", input)?;
         Ok(Box::new(StationRedeemAnomalies { on, input }))

@@ -12,6 +12,7 @@
 pub mod campaign_dispatcher_stalls;
 pub mod catalogue;
 mod effects;
+mod gates;
 #[cfg(test)]
 mod mocked;
 mod probes;
@@ -19,5 +20,6 @@ pub mod station_redeem_anomalies;
 pub mod text;
 pub mod voucher_preview_failures;
 pub mod whatsapp_send_failures;
+mod words;
 
 pub use catalogue::{Entry, InputError, Scenario, UnknownRunbook, catalogue, find};

@@ -1,7 +1,7 @@
 //! A row as cells, and what its cells must hold. Both formats end here, so both mean the same.
 
 use allclear_core::VoucherId;
-use allclear_core::redemption::Redemption;
+use allclear_core::redemption::ExportedRedemption;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -115,10 +115,10 @@ impl<'a> Cells<'a> {
     }
 
     /// The whole row.
-    pub(super) fn read(&self) -> Result<Redemption, Fault> {
+    pub(super) fn read(&self) -> Result<ExportedRedemption, Fault> {
         let text = |field| self.some(field).map(|text| read_text(field, text)).transpose();
         let missing = Fault::of(Field::Id, "is missing", "export the rows with their ids");
-        Ok(Redemption {
+        Ok(ExportedRedemption {
             voucher: VoucherId(self.voucher()?),
             at: time(self.get(Field::At).unwrap_or_default())?,
             event: text(Field::Id)?.ok_or(missing)?,

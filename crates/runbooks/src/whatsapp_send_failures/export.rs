@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::effects::{Paused, change};
+use crate::words::counted;
 
 /// Rows asked for at a time: what PostgREST gives at most by default.
 const PAGE: u32 = 1_000;
@@ -155,8 +156,11 @@ impl Effect for ExportFailedTargets {
             return Ok(Prediction::default());
         }
         let file = self.file();
-        Ok(Prediction::of(change("file", &file, &file, "content", "absent", "written"))
-            .note(format!("{failed} failed targets")))
+        Ok(Prediction::of(change("file", &file, &file, "content", "absent", "written")).note(counted(
+            failed,
+            "failed target",
+            "failed targets",
+        )))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Option<Exported> {
@@ -166,8 +170,10 @@ impl Effect for ExportFailedTargets {
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Option<Exported>>, PortError> {
         let exported = self.write().await?;
         let says = format!(
-            "{} failed targets of {} are in {}",
-            exported.rows, self.campaign.name, exported.artifact.name
+            "{} of {} in {}",
+            counted(exported.rows, "failed target", "failed targets"),
+            self.campaign.name,
+            exported.artifact.name
         );
         Ok(Applied { receipt: Some(exported), says })
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use allclear_core::ports::{AccountIds, ChatMessage, Page, Ticket};
 
 use super::detect::Signal;
+use crate::words::counted;
 
 /// The provider's ticket: everything that its support asks for in the first answer.
 pub(super) fn ticket(ids: &AccountIds, signal: &Signal, run: &str) -> Ticket {
@@ -44,8 +45,8 @@ pub(super) fn page(signal: &Signal, run: &str) -> Page {
         summary: format!("WhatsApp sends have failed for more than 15 minutes: {}", signal.cause.title()),
         source: "allclear".to_owned(),
         details: format!(
-            "{} sends failed; campaigns are paused; the provider was notified. Run {run}.",
-            signal.failures()
+            "{} failed; campaigns are paused; the provider was notified. Run {run}.",
+            counted(signal.failures(), "send", "sends")
         ),
     }
 }
