@@ -15,3 +15,4 @@ mod scene;
 mod secrets;
 mod stations;
 mod storm;
+mod streams;

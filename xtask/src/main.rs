@@ -13,6 +13,7 @@ cargo xtask bench         durable steps a second, beside the disk's own rate
 cargo xtask dr-bench      backup, restore and parity of 5.5 million rows, beside the script's way
 cargo xtask sync-bench    small and large objects to S3, beside rclone, s5cmd and aws
 cargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB
+cargo xtask stream-bench  memory of the same search over five million rows from paged HTTP
 cargo xtask export-bench  a million failed targets from paged HTTP, beside a script";
 
 fn main() -> ExitCode {
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Some("dr-bench") => dr_bench::run(),
         Some("scan-bench") => scan_bench::run(),
         Some("sync-bench") => sync_bench::run(),
+        Some("stream-bench") => stream_bench(),
         Some("export-bench") => cargo(&["bench", "-p", "allclear", "--bench", "export"], &[]),
         _ => {
             eprintln!("{USAGE}");
@@ -43,6 +45,12 @@ fn test() -> bool {
         && cargo(&["run", "--quiet", "--example", "embed"], &[])
         && cargo(&["run", "--quiet", "--example", "own_runbook"], &[])
         && cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// The test of the streamed search, with five times the rows.
+fn stream_bench() -> bool {
+    let only = ["test", "--release", "-p", "allclear", "--test", "it", "--", "streams", "--nocapture"];
+    cargo(&only, &[("ALLCLEAR_STREAM_ROWS", "5000000")])
 }
 
 /// The strace walk without a stride.

@@ -10,7 +10,7 @@ use allclear_clients::management::BundleSource;
 use allclear_clients::pagerduty::Region;
 use allclear_clients::{Credentials, Endpoints, Settings, WhatsAppNumber};
 use allclear_core::policy::{QuietHours, SendPolicy};
-use allclear_core::ports::Limits;
+use allclear_core::ports::{DangerousApprovals, Limits};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -38,6 +38,8 @@ pub(crate) enum Environment {
     Sandbox {
         /// Its address.
         url: String,
+        /// Who may approve what; anybody where it is left out.
+        approvers: Option<ApproverTable>,
     },
     /// A rehearsal copy of the platform.
     Staging(Box<Platform>),
@@ -61,9 +63,63 @@ pub(crate) struct Platform {
     /// Functions that may be deployed, by slug.
     #[serde(default)]
     functions: BTreeMap<String, FunctionTable>,
+    #[serde(default)]
+    approvers: ApproverTable,
     limits: LimitTable,
     /// What the disaster recovery exercise needs, where it is held here.
     recovery: Option<RecoveryTable>,
+}
+
+/// Who answers the gates before what cannot be taken back.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ApproverTable {
+    dangerous: Vec<String>,
+    needed: u8,
+    valid_minutes: u16,
+}
+
+impl Default for ApproverTable {
+    fn default() -> Self {
+        Self { dangerous: Vec::new(), needed: 1, valid_minutes: 15 }
+    }
+}
+
+impl ApproverTable {
+    /// The same for the runbooks. `name` is the environment's, for messages.
+    pub(crate) fn approvals(&self, name: &str) -> Result<DangerousApprovals, CliError> {
+        let Self { dangerous, needed, valid_minutes } = self;
+        let wrong = |field: &str, what: String| {
+            Err(CliError::usage(format!("environment.{name}.approvers.{field} {what}")))
+        };
+        if let Some(twice) = dangerous.iter().enumerate().find(|(n, who)| dangerous[..*n].contains(who)) {
+            return wrong("dangerous", format!("names {} twice; name each person once", twice.1));
+        }
+        if dangerous.iter().any(|who| who.trim() != who || who.is_empty()) {
+            return wrong(
+                "dangerous",
+                "has an empty name or one with spaces around it; give names such as \"lea\"".to_owned(),
+            );
+        }
+        if *needed == 0 {
+            return wrong("needed", "is 0; give 1 or more".to_owned());
+        }
+        if !dangerous.is_empty() && usize::from(*needed) > dangerous.len() {
+            let what = format!(
+                "is {needed} and only {} may answer; name more people or need fewer",
+                dangerous.join(", ")
+            );
+            return wrong("needed", what);
+        }
+        if *valid_minutes == 0 {
+            return wrong(
+                "valid_minutes",
+                "is 0, so that no approval would count; give 1 or more".to_owned(),
+            );
+        }
+        let valid_for = Some(Duration::from_secs(u64::from(*valid_minutes) * 60));
+        Ok(DangerousApprovals { among: dangerous.clone(), needed: *needed, valid_for })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -312,6 +368,7 @@ impl Platform {
                 vendor_channel: limits.vendor_channel.clone(),
                 preview_function: limits.preview_function.clone(),
                 dispatch_function: limits.dispatch_function.clone(),
+                dangerous: self.approvers.approvals(name)?,
             },
             artifacts,
         })

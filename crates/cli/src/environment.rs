@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allclear_clients::sandbox::{SandboxClock, SandboxControl};
+use allclear_core::ports::DangerousApprovals;
 use allclear_core::recovery::Watcher;
 use allclear_core::{Clock, Platform};
 use allclear_engine::sqlite::RunSummary;
@@ -48,7 +49,11 @@ impl Wired {
     pub(crate) async fn named(global: &Global, artifacts: PathBuf) -> Result<Self, CliError> {
         let (name, environment) = Config::load(global)?.choose(global)?;
         match environment {
-            Environment::Sandbox { url } => Self::sandbox(global, &name, &url, artifacts).await,
+            Environment::Sandbox { url, approvers } => {
+                let approvers = approvers.map(|table| table.approvals(&name)).transpose()?;
+                let wired = Self::sandbox(global, &name, &url, artifacts).await?;
+                Ok(wired.with_approvers(approvers.unwrap_or_default()))
+            }
             Environment::Staging(platform) | Environment::Production(platform) => {
                 let work = work_beside(&artifacts);
                 let settings = platform.settings(&name, artifacts)?;
@@ -93,6 +98,11 @@ impl Wired {
         Ok(Self { name: name.to_owned(), platform, clock, sandbox, ends_with_run: false, stage })
     }
 
+    fn with_approvers(mut self, approvers: DangerousApprovals) -> Self {
+        self.platform.limits.dangerous = approvers;
+        self
+    }
+
     /// The environment that a run was started in.
     pub(crate) async fn of_run(
         global: &Global,
@@ -101,8 +111,11 @@ impl Wired {
     ) -> Result<Self, CliError> {
         if let Some(url) = run.context["sandbox"].as_str() {
             let ends_with_run = run.context["ends_with_run"] == true;
+            // Whoever may approve a run stays the same, whatever the file says by now.
+            let approvers = serde_json::from_value(run.context["approvers"].clone()).unwrap_or_default();
             let wired = Self::sandbox(global, &run.environment, url, artifacts).await;
-            return wired.map(|on| Self { ends_with_run, ..on }).map_err(|error| {
+            let wired = wired.map(|on| Self { ends_with_run, ..on }.with_approvers(approvers));
+            return wired.map_err(|error| {
                 CliError::new(
                     error.exit,
                     format!(
@@ -142,7 +155,8 @@ impl Wired {
 
     /// What a later process needs to find it again; no secrets.
     pub(crate) fn context(&self) -> Value {
-        json!({ "sandbox": self.sandbox, "ends_with_run": self.ends_with_run })
+        let approvers = &self.platform.limits.dangerous;
+        json!({ "sandbox": self.sandbox, "ends_with_run": self.ends_with_run, "approvers": approvers })
     }
 
     /// Stops its sandbox, where that was started for the run that ended.

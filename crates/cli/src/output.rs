@@ -63,8 +63,14 @@ pub(crate) fn plan_text(plan: &Plan) -> String {
     let certain = plan.certain().count();
     let conditional = plan.effects.len() - certain;
     lines.push(format!(
-        "\n  {certain} effects, {conditional} more under conditions. In the end: {}",
+        "\n  {}, {conditional} more under conditions. In the end: {}",
+        effects(certain),
         plan.ends
     ));
     lines.join("\n")
+}
+
+/// `1 effect`, `2 effects`.
+pub(crate) fn effects(count: usize) -> String {
+    format!("{count} effect{}", if count == 1 { "" } else { "s" })
 }

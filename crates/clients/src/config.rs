@@ -16,6 +16,7 @@ use crate::http::{Http, Redactor, Rules};
 use crate::management::{BundleSource, Management};
 use crate::pagerduty::{PagerDuty, Region};
 use crate::provider::TicketIntake;
+use crate::redemption_export::ExportedFiles;
 use crate::slack::Slack;
 use crate::supabase::Supabase;
 use crate::whatsapp::GraphApi;
@@ -236,6 +237,7 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         vouchers: supabase.clone(),
         replacements: supabase.clone(),
         redemptions: supabase.clone(),
+        redemption_exports: Arc::new(ExportedFiles),
         stations: supabase.clone(),
         audit: supabase,
         previews: Arc::new(Previews::new(Arc::clone(&admin), storage)),

@@ -49,6 +49,8 @@ pub enum Service {
     Documents,
     /// Files that a run leaves on this machine.
     Artifacts,
+    /// Files that people exported, on this machine.
+    Exports,
     /// The sandbox's control interface.
     Sandbox,
 }
@@ -69,6 +71,7 @@ impl std::fmt::Display for Service {
             Self::ObjectStore => "the object store",
             Self::Documents => "the folder of documents",
             Self::Artifacts => "the artifact folder",
+            Self::Exports => "the reader of exported files",
             Self::Sandbox => "the sandbox",
         })
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::ports::{
     Acknowledgements, Artifacts, AuditLog, BackupHost, Campaigns, Chat, DatabaseBackups, Documents,
-    FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, Provider, RedemptionLog,
-    Replacements, SendLog, SendQueue, Sender, SmokeTests, StagingDatabase, Stations, StatusPage, Targets,
-    VoucherPreviews, Vouchers, WhatsAppAccount,
+    FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, Provider, RedemptionExports,
+    RedemptionLog, Replacements, SendLog, SendQueue, Sender, SmokeTests, StagingDatabase, Stations,
+    StatusPage, Targets, VoucherPreviews, Vouchers, WhatsAppAccount,
 };
 use crate::recovery::Exercise;
 
@@ -26,6 +26,7 @@ pub struct Platform {
     pub previews: Arc<dyn VoucherPreviews>,
     pub replacements: Arc<dyn Replacements>,
     pub redemptions: Arc<dyn RedemptionLog>,
+    pub redemption_exports: Arc<dyn RedemptionExports>,
     pub stations: Arc<dyn Stations>,
     pub functions: Arc<dyn FunctionHost>,
     pub provider: Arc<dyn Provider>,

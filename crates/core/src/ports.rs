@@ -413,6 +413,25 @@ pub trait StatusPage: Send + Sync {
     async fn lights(&self) -> Result<Vec<StatusLight>>;
 }
 
+/// Who approves what cannot be taken back, and for how long an approval is worth something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DangerousApprovals {
+    /// Names that may answer; anybody when empty.
+    pub among: Vec<String>,
+    /// How many different people must agree at least. A runbook may ask for more.
+    pub needed: u8,
+    /// A question that is older than this counts as rejected, because the world may have moved on. `None` in a drill, where an
+    /// hour takes half a minute and people do not hurry with it.
+    pub valid_for: Option<Duration>,
+}
+
+impl Default for DangerousApprovals {
+    /// Any one person, at any time.
+    fn default() -> Self {
+        Self { among: Vec::new(), needed: 1, valid_for: None }
+    }
+}
+
 /// What an environment is configured to allow, beside its ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -436,4 +455,6 @@ pub struct Limits {
     pub preview_function: String,
     /// The edge function that dispatches campaigns. Never called by us: each call sends messages.
     pub dispatch_function: String,
+    /// Who approves what cannot be taken back.
+    pub dangerous: DangerousApprovals,
 }

@@ -41,6 +41,8 @@ pub struct Entry {
     pub scenarios: &'static [Scenario],
     /// When it is held, where it is held by the calendar.
     pub cadence: Option<FirstOfQuarter>,
+    /// Which fields of its input name files.
+    pub files: &'static [&'static str],
     /// Makes the runbook for an input, on a platform.
     pub build: fn(Value, Platform) -> Result<Box<dyn Runbook>, InputError>,
 }
@@ -94,6 +96,7 @@ const PREVIEW: Entry = Entry {
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
     cadence: None,
+    files: &[],
     build: |input, on| {
         let input: PreviewInput = read("voucher-preview-failures", input)?;
         Ok(Box::new(VoucherPreviewFailures { on, input }))
@@ -122,6 +125,7 @@ const WHATSAPP: Entry = Entry {
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
     cadence: None,
+    files: &[],
     build: |input, on| {
         let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
         Ok(Box::new(WhatsAppSendFailures { on, input }))
@@ -151,6 +155,7 @@ const DISPATCHER: Entry = Entry {
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
     cadence: None,
+    files: &[],
     build: |input, on| {
         let input: DispatcherInput = read("campaign-dispatcher-stalls", input)?;
         Ok(Box::new(CampaignDispatcherStalls { on, input }))
@@ -183,6 +188,7 @@ const STATION: Entry = Entry {
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
     cadence: None,
+    files: &["events"],
     build: |input, on| {
         let input: StationInput = read("station-redeem-anomalies", input)?;
         Ok(Box::new(StationRedeemAnomalies { on, input }))
@@ -195,6 +201,7 @@ const TABLETOP: Entry = Entry {
     steps: TABLETOP_STEPS,
     scenarios: TABLETOP_SCENARIOS,
     cadence: Some(CADENCE),
+    files: &[],
     build: |input, on| {
         let input: TabletopInput = read("dr-tabletop", input)?;
         Ok(Box::new(DrTabletop { on, input }))

@@ -13,6 +13,7 @@ pub mod campaign_dispatcher_stalls;
 pub mod catalogue;
 pub mod dr_tabletop;
 mod effects;
+mod gates;
 #[cfg(test)]
 mod mocked;
 mod probes;
@@ -20,5 +21,6 @@ pub mod station_redeem_anomalies;
 pub mod text;
 pub mod voucher_preview_failures;
 pub mod whatsapp_send_failures;
+mod words;
 
 pub use catalogue::{Entry, InputError, Scenario, UnknownRunbook, catalogue, find};

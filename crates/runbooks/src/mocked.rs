@@ -24,6 +24,7 @@ pub(crate) fn platform() -> Platform {
         previews: Arc::new(MockVoucherPreviews::new()),
         replacements: Arc::new(MockReplacements::new()),
         redemptions: Arc::new(MockRedemptionLog::new()),
+        redemption_exports: Arc::new(MockRedemptionExports::new()),
         stations: Arc::new(MockStations::new()),
         functions: Arc::new(MockFunctionHost::new()),
         provider: Arc::new(MockProvider::new()),
@@ -46,6 +47,7 @@ pub(crate) fn platform() -> Platform {
             vendor_channel: "#vendor-support".into(),
             preview_function: "voucher-preview".into(),
             dispatch_function: "campaign-dispatch".into(),
+            dangerous: DangerousApprovals::default(),
         },
         recovery: None,
     }

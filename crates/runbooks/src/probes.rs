@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::words::counted;
 use allclear_core::policy::StoredPolicy;
 use allclear_core::ports::{Campaigns, PolicyStore};
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError};
@@ -43,7 +44,11 @@ impl Probe for RunningCampaigns {
             named
         };
         let names: Vec<&str> = running.iter().map(|campaign| campaign.name.as_str()).collect();
-        let says = format!("{} campaigns are running: {}", running.len(), names.join(", "));
+        let says = format!(
+            "{} running: {}",
+            counted(running.len(), "campaign is", "campaigns are"),
+            names.join(", ")
+        );
         let evidence = vec![Evidence::new("campaigns (PostgREST)", says.clone())];
         Ok(Observation { value: running, says, evidence })
     }

@@ -41,7 +41,7 @@ async fn on_sandbox(
     let on = Wired::sandbox(global, "sandbox", url, folder(global, &id).join("artifacts")).await?;
     let on = Wired { ends_with_run: !args.keep_sandbox, ..on };
     let control = on.control();
-    let input = super::execute::input_of(&args.input);
+    let input = super::execute::input_of(entry, &args.input);
     let plan = make_plan(global, entry, &input, &on).await?;
     say(&output::plan_text(&plan));
     if !(args.auto_approve || global.yes || !plan.has_effects()) {
@@ -50,9 +50,11 @@ async fn on_sandbox(
             stop_sandbox(url).await;
             return Ok(Exit::Waiting);
         }
-        let asked =
-            crate::humans::read_line(&format!("\nApply this plan ({} effects)? [y/N] ", plan.effects.len()))
-                .await;
+        let asked = crate::humans::read_line(&format!(
+            "\nApply this plan ({})? [y/N] ",
+            output::effects(plan.effects.len())
+        ))
+        .await;
         if !matches!(asked.as_deref().map(str::trim), Some("y" | "yes")) {
             say("not approved; nothing was changed");
             return Ok(Exit::Rejected);
@@ -77,7 +79,7 @@ fn tell_ledger(ledger: &[Value]) {
         *seen.entry((entry["effect"].to_string(), entry["subject"].to_string())).or_insert(0_u32) += 1;
     }
     let twice = seen.values().filter(|count| **count > 1).count();
-    say(&format!("Ledger of the sandbox: {} effects, {twice} of them more than once", seen.len()));
+    say(&format!("Ledger of the sandbox: {}, {twice} of them more than once", output::effects(seen.len())));
 }
 
 fn tell_time(global: &Global, id: &str) -> Result<(), CliError> {

@@ -44,8 +44,9 @@ pub(super) fn folder(global: &Global, run: &str) -> PathBuf {
     state_dir(global).join("runs").join(run)
 }
 
-/// What was typed, as the runbook's input; `null` where nothing was.
-pub(super) fn input_of(input: &InputArgs) -> Value {
+/// What was typed, as the runbook's input; `null` where nothing was. A file is where it is from here: the run may be taken up
+/// in another folder.
+pub(super) fn input_of(entry: &Entry, input: &InputArgs) -> Value {
     let mut fields = serde_json::Map::new();
     if !input.campaigns.is_empty() {
         fields.insert("campaigns".to_owned(), json!(input.campaigns));
@@ -54,6 +55,13 @@ pub(super) fn input_of(input: &InputArgs) -> Value {
         fields.insert("vouchers".to_owned(), json!(input.vouchers));
     }
     fields.extend(input.fields.iter().cloned());
+    for name in entry.files {
+        if let Some(Value::String(file)) = fields.get_mut(*name)
+            && let Ok(whole) = std::path::absolute(&*file)
+        {
+            *file = whole.display().to_string();
+        }
+    }
     if fields.is_empty() { Value::Null } else { Value::Object(fields) }
 }
 
@@ -71,7 +79,7 @@ pub(super) fn new_id(entry: &Entry) -> String {
 pub(super) async fn plan_only(global: &Global, args: PlanArgs) -> Result<Exit, CliError> {
     let entry = runbook(&args.runbook)?;
     let on = Wired::named(global, PathBuf::from(".")).await?;
-    let plan = make_plan(global, entry, &input_of(&args.input), &on).await?;
+    let plan = make_plan(global, entry, &input_of(entry, &args.input), &on).await?;
     if let Some(path) = &args.output {
         save(path, &serde_json::to_string_pretty(&plan).unwrap_or_default())?;
         say(&format!(
@@ -114,7 +122,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, hooks: Hooks) -> Result<
             );
         }
     }
-    let input = saved.as_ref().map_or_else(|| input_of(&args.input), |plan| plan.input.clone());
+    let input = saved.as_ref().map_or_else(|| input_of(entry, &args.input), |plan| plan.input.clone());
     let id = new_id(entry);
     let on = Wired::named(global, folder(global, &id).join("artifacts")).await?;
     if args.gates.auto_approve && on.sandbox.is_none() {
@@ -146,7 +154,8 @@ async fn approval(global: &Global, plan: &Plan, hash: Option<&str>) -> Result<Op
     if global.no_input {
         return Ok(None);
     }
-    let typed = read_line(&format!("\nApply this plan ({} effects)? [y/N] ", plan.effects.len())).await;
+    let typed =
+        read_line(&format!("\nApply this plan ({})? [y/N] ", output::effects(plan.effects.len()))).await;
     Ok(matches!(typed.as_deref().map(str::trim), Some("y" | "yes")).then_some(by))
 }
 

@@ -87,3 +87,78 @@ fn a_run_that_is_handed_over_is_nobodys_to_approve_alone() {
     let nobody = desk.call(&["hand-over", "@last", "--to", " "]);
     assert_eq!(nobody.status.code(), Some(2), "{}", stderr(&nobody));
 }
+
+fn asked(desk: &Desk) {
+    let args = ["run", "station-redeem-anomalies", "--yes", "--no-input"];
+    assert_eq!(desk.call(&args).status.code(), Some(11));
+}
+
+#[test]
+fn only_those_whom_the_environment_names_approve_and_as_many_as_it_wants() {
+    let desk = Desk::with(&double_redemption());
+    desk.configure(
+        "[environment.box.approvers]\ndangerous = [\"lea\", \"ren\", \"sam\", \"kim\"]\nneeded = 3\n",
+    );
+    asked(&desk);
+    let refused = desk.call(&["approve", "@last", "--as", "mia"]);
+    assert_eq!(refused.status.code(), Some(16), "mia is not listed");
+    assert!(stderr(&refused).contains("lea or ren or sam or kim"), "{}", stderr(&refused));
+    assert_eq!(answer_as(&desk, "kim"), 16, "kim is listed and started the run");
+    assert_eq!((answer_as(&desk, "lea"), answer_as(&desk, "lea")), (0, 16), "nobody counts twice");
+    assert_eq!(answer_as(&desk, "ren"), 0);
+    let waiting = desk.call(&["resume", "@last", "--no-input"]);
+    assert_eq!(waiting.status.code(), Some(11), "two of three: {}", stderr(&waiting));
+    assert!(desk.effects().keys().all(|effect| !effect.starts_with("voucher.")), "{:?}", desk.effects());
+    assert_eq!(answer_as(&desk, "sam"), 0);
+    let finished = desk.call(&["resume", "@last", "--no-input"]);
+    assert_eq!(finished.status.code(), Some(0), "{}", stderr(&finished));
+}
+
+#[test]
+fn a_run_keeps_its_approvers_when_the_file_changes() {
+    let desk = Desk::with(&double_redemption());
+    let before = std::fs::read_to_string(desk.folder().join("allclear.toml")).unwrap();
+    desk.configure("[environment.box.approvers]\ndangerous = [\"lea\", \"ren\"]\n");
+    asked(&desk);
+    std::fs::write(desk.folder().join("allclear.toml"), before).unwrap();
+    assert_eq!(desk.call(&["resume", "@last", "--no-input"]).status.code(), Some(11));
+    assert_eq!(answer_as(&desk, "mia"), 16);
+    assert_eq!((answer_as(&desk, "lea"), answer_as(&desk, "ren")), (0, 0));
+    assert_eq!(desk.call(&["resume", "@last", "--no-input"]).status.code(), Some(0));
+}
+
+/// In virtual time a wait takes no time, so nobody can answer before the deadline.
+#[test]
+fn an_approval_that_does_not_come_in_time_is_a_no() {
+    let desk = Desk::with(&double_redemption());
+    desk.configure("[environment.box.approvers]\nvalid_minutes = 15\n");
+    let args = ["run", "station-redeem-anomalies", "--yes", "--wait"];
+    let run = desk.call(&args);
+    assert_eq!(run.status.code(), Some(12), "{}", stderr(&run));
+    assert!(desk.effects().keys().all(|effect| !effect.starts_with("voucher.")), "{:?}", desk.effects());
+    assert_eq!(answer_as(&desk, "lea"), 16, "too late");
+}
+
+#[test]
+fn approvers_that_could_never_agree_are_refused_before_anything_happens() {
+    let cases = [
+        (
+            "dangerous = [\"lea\"]\nneeded = 2",
+            "environment.box.approvers.needed is 2 and only lea may answer",
+        ),
+        ("needed = 0", "environment.box.approvers.needed is 0"),
+        ("valid_minutes = 0", "environment.box.approvers.valid_minutes is 0"),
+        ("dangerous = [\"lea\", \"lea\"]", "names lea twice"),
+        ("dangerous = [\" \"]", "has an empty name"),
+        ("dangerus = []", "unknown field `dangerus`"),
+    ];
+    let desk = Desk::with(&double_redemption());
+    let before = std::fs::read_to_string(desk.folder().join("allclear.toml")).unwrap();
+    for (table, told) in cases {
+        std::fs::write(desk.folder().join("allclear.toml"), &before).unwrap();
+        desk.configure(&format!("[environment.box.approvers]\n{table}\n"));
+        let plan = desk.call(&["plan", "station-redeem-anomalies"]);
+        assert_eq!(plan.status.code(), Some(2), "{table}");
+        assert!(stderr(&plan).contains(told), "{table}: {}", stderr(&plan));
+    }
+}

@@ -26,6 +26,9 @@ pub(crate) use reply::Reply;
 
 use crate::ConfigError;
 
+/// Room made for a body before it comes: what a service announces is not yet what it sends.
+const MOST_RESERVED: usize = 1 << 20;
+
 /// Bounds of every call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
@@ -323,7 +326,8 @@ impl Http {
         writes: bool,
         mut response: reqwest::Response,
     ) -> Result<Vec<u8>, PortError> {
-        let mut body = Vec::new();
+        let announced = response.content_length().map_or(0, |length| length as usize);
+        let mut body = Vec::with_capacity(announced.min(self.rules.max_body).min(MOST_RESERVED));
         loop {
             match response.chunk().await {
                 Ok(Some(piece)) => {

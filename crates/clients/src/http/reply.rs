@@ -6,7 +6,7 @@ use allclear_core::error::{StopReason, WaitSource};
 use allclear_core::{PortError, Service};
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Redactor;
@@ -33,7 +33,7 @@ impl Reply {
     }
 
     /// The body of a successful answer, as what it should be.
-    pub(crate) fn expect<T: DeserializeOwned>(&self) -> Result<T, PortError> {
+    pub(crate) fn expect<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PortError> {
         self.expect_success()?;
         if !self.is_json() {
             return Err(self.unusable("the body is no JSON"));

@@ -20,7 +20,9 @@
 //! A line that cannot be read ends the scan with its number, the field and what to do: a finding from half a file is none.
 
 mod csv;
+mod files;
 mod ndjson;
+mod near;
 mod row;
 mod scan;
 #[cfg(test)]
@@ -34,9 +36,11 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use allclear_core::redemption::{Findings, Place, Redemption, Repeats, Watcher};
+use allclear_core::redemption::{ExportedRedemption, Findings, Place, Repeats, Watcher};
 use memchr::memchr;
 use uuid::Uuid;
+
+pub use self::files::ExportedFiles;
 
 use self::csv::Columns;
 use self::row::{Cells, Fault};
@@ -292,7 +296,7 @@ impl Visitor for Marking<'_> {
 /// The second time: the rows of the candidates.
 struct Collecting<'a> {
     candidates: &'a HashSet<Uuid>,
-    found: Vec<Redemption>,
+    found: Vec<ExportedRedemption>,
 }
 
 impl Visitor for Collecting<'_> {

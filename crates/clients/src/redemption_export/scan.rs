@@ -31,11 +31,19 @@ pub(super) enum Format {
 }
 
 impl Format {
-    #[inline]
-    fn row<R>(&self, record: &[u8], each: impl FnOnce(&Cells<'_>) -> R) -> Result<R, NoRow> {
+    /// Whether none of these lines needs care. Looking at many at once costs less than looking at each.
+    fn are_plain(&self, lines: &[u8]) -> bool {
         match self {
-            Self::Csv(columns) => columns.row(record, each),
-            Self::Ndjson => Ok(ndjson::row(record, each)?),
+            Self::Csv(_) => memchr(b'"', lines).is_none(),
+            Self::Ndjson => ndjson::are_plain(lines),
+        }
+    }
+
+    #[inline]
+    fn row<R>(&self, record: &[u8], plain: bool, each: impl FnOnce(&Cells<'_>) -> R) -> Result<R, NoRow> {
+        match self {
+            Self::Csv(columns) => columns.row(record, plain, each),
+            Self::Ndjson => Ok(ndjson::row(record, plain, each)?),
         }
     }
 }
@@ -87,7 +95,7 @@ impl Rows {
         let first_stop = AtomicU64::new(u64::MAX);
         let stops = Mutex::new(Vec::new());
         let work = || {
-            let (mut visitor, mut window) = (visitor(), Vec::new());
+            let (mut visitor, mut window) = (visitor(), Window::default());
             while let Some(chunk) = chunks(next.fetch_add(1, Ordering::Relaxed)) {
                 if chunk.start > first_stop.load(Ordering::Relaxed) {
                     break;
@@ -118,18 +126,19 @@ impl Rows {
     fn in_chunk(
         &self,
         chunk: Range<u64>,
-        window: &mut Vec<u8>,
+        window: &mut Window,
         visitor: &mut impl Visitor,
     ) -> Result<(), (u64, Stop)> {
         let io = |error| (chunk.start, Stop::Io(error));
         // The byte before tells whether a line begins right here.
         let from = if chunk.start > self.range.start { chunk.start - 1 } else { chunk.start };
         let own = (chunk.end.min(self.range.end) - from) as usize;
-        window.clear();
+        window.filled = 0;
         self.read_on(window, from, own + BEYOND).map_err(io)?;
+        let mut plain = self.format.are_plain(window.bytes());
         let mut start = 0;
         if from < chunk.start {
-            match memchr(b'\n', &window[..own.min(window.len())]) {
+            match memchr(b'\n', &window.bytes()[..own.min(window.filled)]) {
                 Some(end) => start = end + 1,
                 None => return Ok(()),
             }
@@ -137,19 +146,22 @@ impl Rows {
         while start < own {
             let mut searched = start;
             let end = loop {
-                if let Some(end) = memchr(b'\n', &window[searched..]) {
+                if let Some(end) = memchr(b'\n', &window.bytes()[searched..]) {
                     break searched + end;
                 }
-                searched = window.len();
+                searched = window.filled;
                 if searched - start > LONGEST {
                     return Err((from + start as u64, Stop::Fault(too_long())));
                 }
+                // Nobody has looked at what comes now.
+                plain = false;
                 if self.read_on(window, from, FURTHER).map_err(io)? == 0 {
-                    break window.len();
+                    break window.filled;
                 }
             };
             let offset = from + start as u64;
-            self.record(&window[start..end], offset, visitor).map_err(|stop| (offset, stop))?;
+            let record = &window.bytes()[start..end];
+            self.record(record, plain, offset, visitor).map_err(|stop| (offset, stop))?;
             start = end + 1;
         }
         Ok(())
@@ -167,7 +179,7 @@ impl Rows {
                 return Err((offset, Stop::Fault(too_long())));
             }
             let text = record.strip_suffix(b"\n").unwrap_or(&record);
-            match self.record(text, offset, visitor) {
+            match self.record(text, false, offset, visitor) {
                 Ok(()) if at_end => return Ok(()),
                 Ok(()) => {}
                 Err(Stop::NotByLines) if !at_end => continue,
@@ -181,21 +193,20 @@ impl Rows {
 
     /// Shows a record, without its line end, to a visitor. Empty lines are none.
     #[inline]
-    fn record(&self, text: &[u8], offset: u64, visitor: &mut impl Visitor) -> Result<(), Stop> {
+    fn record(&self, text: &[u8], plain: bool, offset: u64, visitor: &mut impl Visitor) -> Result<(), Stop> {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         if text.is_empty() {
             return Ok(());
         }
-        self.format.row(text, |cells| visitor.row(cells, offset))?.map_err(Stop::Fault)
+        self.format.row(text, plain, |cells| visitor.row(cells, offset))?.map_err(Stop::Fault)
     }
 
     /// Reads up to that many bytes more to the end of a window that begins at `from`; tells how many there were.
-    fn read_on(&self, window: &mut Vec<u8>, from: u64, count: usize) -> io::Result<usize> {
-        let filled = window.len();
-        let at = from + filled as u64;
+    fn read_on(&self, window: &mut Window, from: u64, count: usize) -> io::Result<usize> {
+        let at = from + window.filled as u64;
         let count = self.range.end.saturating_sub(at).min(count as u64) as usize;
-        window.resize(filled + count, 0);
-        self.file.read_exact_at(&mut window[filled..], at)?;
+        self.file.read_exact_at(window.room_for(count), at)?;
+        window.filled += count;
         Ok(count)
     }
 
@@ -209,6 +220,27 @@ impl Rows {
             at += count as u64;
         }
         Ok(lines)
+    }
+}
+
+/// A part of the file in memory. It is written over again and again, and never cleared: what is beyond `filled` is old.
+#[derive(Default)]
+struct Window {
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Window {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    fn room_for(&mut self, count: usize) -> &mut [u8] {
+        let end = self.filled + count;
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        &mut self.buffer[self.filled..end]
     }
 }
 

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use allclear_core::VoucherId;
-use allclear_core::redemption::{Findings, Redemption, Repeated};
+use allclear_core::redemption::{ExportedRedemption, Findings, Repeated};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -22,8 +22,8 @@ struct Written {
 }
 
 impl Written {
-    fn redemption(&self) -> Redemption {
-        Redemption {
+    fn redemption(&self) -> ExportedRedemption {
+        ExportedRedemption {
             voucher: VoucherId(Uuid::from_u128(self.voucher)),
             at: "2026-11-23T07:00:00.5Z".parse().unwrap(),
             event: self.event.clone(),

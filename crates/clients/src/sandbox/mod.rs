@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::policy::{QuietHours, SendPolicy};
-use allclear_core::ports::Limits;
+use allclear_core::ports::{DangerousApprovals, Limits};
 use allclear_core::{PortError, Service, VirtualClock};
 use jiff::Timestamp;
 use reqwest::Method;
@@ -76,6 +76,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
             vendor_channel: "#vendor-support".to_owned(),
             preview_function: "voucher-preview".to_owned(),
             dispatch_function: "campaign-dispatch".to_owned(),
+            dangerous: DangerousApprovals::default(),
         },
         artifacts,
     })

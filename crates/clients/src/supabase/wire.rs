@@ -1,5 +1,7 @@
 //! The tables' rows, the columns that we read.
 
+use std::borrow::Cow;
+
 use allclear_core::notification::NotificationId;
 use allclear_core::send_fault::SendFault;
 use allclear_core::{CampaignId, CampaignStatus, TargetId};
@@ -18,13 +20,20 @@ pub(super) struct CampaignRow {
 }
 
 #[derive(Deserialize)]
-pub(super) struct TargetRow {
+pub(super) struct TargetRow<'a> {
     pub(super) id: TargetId,
     /// As it is stored: nothing stops a row from holding something else than a number.
-    pub(super) msisdn: Option<String>,
-    pub(super) error_code: Option<String>,
+    #[serde(borrow)]
+    pub(super) msisdn: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) error_code: Option<Text<'a>>,
     pub(super) last_update_at: Option<Timestamp>,
 }
+
+/// A text that stays in the answer where it has no escapes. Serde borrows a `Cow` on its own, but not inside an `Option`.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[derive(Deserialize)]
 pub(super) struct Changed {

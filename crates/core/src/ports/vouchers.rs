@@ -1,5 +1,7 @@
 //! Vouchers, their replacements, and what stations did with them.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -109,6 +111,28 @@ pub trait RedemptionLog: Send + Sync {
 
     /// Adds an event to a voucher's history. Keyed by its id: a second insert changes nothing.
     async fn add_event(&self, event: &NewVoucherEvent) -> Result<()>;
+}
+
+/// What a file of exported redemptions claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExportedRepeats {
+    /// How many rows it has.
+    pub rows: u64,
+    /// How many of them are redemptions.
+    pub redemptions: u64,
+    /// The vouchers that have more than one, replays included; sorted.
+    pub vouchers: Vec<VoucherId>,
+}
+
+/// Files of redemptions that people exported. A file is a hint and no proof: it may be old, cut or edited, so whoever acts reads
+/// each voucher fresh first.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait RedemptionExports: Send + Sync {
+    /// The vouchers that a file (CSV or NDJSON, seen from its content) shows with more than one redemption.
+    /// [`PortError::Rejected`](crate::PortError::Rejected) names the file, the line and the field that cannot be read; a file
+    /// that is right only in part claims nothing.
+    async fn repeats(&self, file: &Path) -> Result<ExportedRepeats>;
 }
 
 /// The two tables of stations.

@@ -26,9 +26,10 @@ use uuid::Uuid;
 
 use crate::VoucherId;
 
-/// One redemption, as the platform recorded it.
+/// One row of an export of redemptions or voucher events. [`redeem::Redemption`](crate::redeem::Redemption) is what the
+/// platform itself says of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Redemption {
+pub struct ExportedRedemption {
     /// What was redeemed.
     pub voucher: VoucherId,
     /// When.
@@ -48,7 +49,7 @@ pub struct Repeated {
     /// Which one.
     pub voucher: VoucherId,
     /// Its redemptions, oldest first; each row once.
-    pub redemptions: Vec<Redemption>,
+    pub redemptions: Vec<ExportedRedemption>,
 }
 
 /// What a set of redemptions shows. A finding is a reason to look, never to void: an equal key does not prove a replay (the
@@ -67,9 +68,9 @@ impl Findings {
     /// row is no finding.
     ///
     /// ```
-    /// use allclear_core::redemption::{Findings, Redemption};
+    /// use allclear_core::redemption::{Findings, ExportedRedemption};
     ///
-    /// let row = |event: &str, key: &str| Redemption {
+    /// let row = |event: &str, key: &str| ExportedRedemption {
     ///     voucher: "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e90".parse().unwrap(),
     ///     at: "2026-11-23T07:00:00Z".parse().unwrap(),
     ///     event: event.to_owned(),
@@ -79,7 +80,7 @@ impl Findings {
     /// assert_eq!(Findings::of(vec![row("1", "a"), row("2", "a")]).replays.len(), 1);
     /// assert_eq!(Findings::of(vec![row("1", "a"), row("2", "b")]).doubles.len(), 1);
     /// ```
-    pub fn of(mut rows: Vec<Redemption>) -> Self {
+    pub fn of(mut rows: Vec<ExportedRedemption>) -> Self {
         rows.sort_unstable();
         let mut findings = Self::default();
         for of_voucher in rows.chunk_by(|one, next| one.voucher == next.voucher) {
@@ -97,7 +98,7 @@ impl Findings {
 }
 
 /// The rows without those whose event came before. They are in order of time, so the oldest of equals stays.
-fn each_once(rows: &[Redemption]) -> Vec<Redemption> {
+fn each_once(rows: &[ExportedRedemption]) -> Vec<ExportedRedemption> {
     let mut seen = std::collections::HashSet::new();
     rows.iter().filter(|row| seen.insert(row.event.as_str())).cloned().collect()
 }
@@ -106,8 +107,8 @@ fn each_once(rows: &[Redemption]) -> Vec<Redemption> {
 mod tests {
     use super::*;
 
-    fn row(voucher: u128, event: &str, key: Option<&str>) -> Redemption {
-        Redemption {
+    fn row(voucher: u128, event: &str, key: Option<&str>) -> ExportedRedemption {
+        ExportedRedemption {
             voucher: VoucherId(Uuid::from_u128(voucher)),
             at: "2026-11-23T07:00:00Z".parse().unwrap(),
             event: event.to_owned(),

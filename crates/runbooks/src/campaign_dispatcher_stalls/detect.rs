@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::words::counted;
 use allclear_core::function::{DeployedFunction, FunctionCalls, FunctionStatus};
 use allclear_core::ports::{Campaigns, FunctionHost, QueueDepth, SendLog, SendQueue, Targets};
 use allclear_core::target::TargetProgress;
@@ -149,7 +150,11 @@ impl Probe for QueueLengths {
             depths.push(depth);
         }
         let due: u64 = depths.iter().map(|depth| depth.due).sum();
-        let says = format!("{due} messages of {} campaigns are due and are not taken", depths.len());
+        let says = format!(
+            "{} of {} due and not taken",
+            counted(due, "message", "messages"),
+            counted(depths.len(), "campaign", "campaigns")
+        );
         Ok(Observation { value: depths, says, evidence })
     }
 }
@@ -256,7 +261,10 @@ impl Probe for SentTwice {
         }
         let says = match messages {
             0 => "nothing that waits has gone out already".to_owned(),
-            many => format!("{many} messages that wait have gone out already"),
+            many => format!(
+                "{} gone out already",
+                counted(many, "message that waits has", "messages that wait have")
+            ),
         };
         Ok(Observation { value: Doubles { messages }, says, evidence })
     }
@@ -291,7 +299,11 @@ impl Probe for RecentStarts {
                 recent.push(campaign.name.clone());
             }
         }
-        let says = format!("{} of {} campaigns were started a short while ago", recent.len(), self.of.len());
+        let says = format!(
+            "{} of {} started a short while ago",
+            recent.len(),
+            counted(self.of.len(), "campaign was", "campaigns were")
+        );
         let evidence = vec![Evidence::new("audit_log (PostgREST)", says.clone())];
         Ok(Observation { value: recent, says, evidence })
     }
@@ -327,7 +339,8 @@ impl Advance {
             }
             if !targets_moved {
                 return Err(format!(
-                    "{name}: the dispatcher is active ({sends} sends) and its targets are not updated"
+                    "{name}: the dispatcher is active ({}) and its targets are not updated",
+                    counted(*sends, "send", "sends")
                 ));
             }
             if *runs < self.needed && *due > 0 {
@@ -399,14 +412,19 @@ impl Probe for AfterReplay {
         for campaign in &self.campaigns {
             let one = self.progressing(campaign, now).await?;
             let moved = if one.targets_moved { "targets updated" } else { "targets not updated" };
-            let shows =
-                format!("{}: {} sends in {} runs, {moved}, {} due", one.name, one.sends, one.runs, one.due);
+            let shows = format!(
+                "{}: {} in {}, {moved}, {} due",
+                one.name,
+                counted(one.sends, "send", "sends"),
+                counted(one.runs, "run", "runs"),
+                one.due
+            );
             evidence.push(Evidence::new("send_logs, campaign_targets and send_queue (PostgREST)", shows));
             campaigns.push(one);
         }
         let advance = Advance { campaigns, needed: self.needed };
         let says = match advance.is_sustained() {
-            Ok(()) => format!("{} campaigns advance", advance.campaigns.len()),
+            Ok(()) => counted(advance.campaigns.len(), "campaign advances", "campaigns advance"),
             Err(missing) => missing,
         };
         Ok(Observation { value: advance, says, evidence })

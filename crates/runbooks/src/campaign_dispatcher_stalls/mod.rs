@@ -34,6 +34,7 @@ use crate::effects::{
     go_on_without, record_bad_end,
 };
 use crate::probes::{RunningCampaigns, StoredSendPolicy};
+use crate::words::counted;
 use detect::{
     AfterReplay, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts,
     SentTwice,
@@ -198,8 +199,8 @@ impl CampaignDispatcherStalls {
             run.perform(&CD_R2, note).await?;
         }
         Ok(Resolution::verified(format!(
-            "{} campaigns move again: targets advance over several runs of the dispatcher, and the send log agrees",
-            done.replayed.len()
+            "{} again: targets advance over several runs of the dispatcher, and the send log agrees",
+            counted(done.replayed.len(), "campaign moves", "campaigns move")
         )))
     }
 
@@ -273,8 +274,10 @@ impl CampaignDispatcherStalls {
                 one.proven(&CD_I2)?;
             }
         }
-        let says =
-            format!("{} campaigns were paused while the dispatcher did not take them up", done.paused.len());
+        let says = format!(
+            "{} paused while the dispatcher did not take up their messages",
+            counted(done.paused.len(), "campaign was", "campaigns were")
+        );
         run.note(&CD_I2, Note::Mitigation { says }).await
     }
 
@@ -323,7 +326,7 @@ impl CampaignDispatcherStalls {
             }
             done.replayed.push(paused.campaign);
         }
-        let says = format!("{} campaigns were started anew", done.replayed.len());
+        let says = format!("{} started anew", counted(done.replayed.len(), "campaign was", "campaigns were"));
         run.note(&CD_M1, Note::Mitigation { says }).await
     }
 
@@ -433,8 +436,8 @@ impl detect::Doubles {
             return Ok(());
         }
         let what = format!(
-            "{} messages have gone out and still wait in the queue, so a start would send them again; mark them SENT first, the campaigns stay paused",
-            self.messages
+            "{} gone out and still in the queue, so a start would send again; mark such rows SENT first, the campaigns stay paused",
+            counted(self.messages, "message has", "messages have")
         );
         Err(Refusal::Limit { what }.into())
     }

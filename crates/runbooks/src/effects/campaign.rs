@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::change;
+use crate::words::counted;
 
 /// Messages that the dispatcher had in its hands when the pause came may still go out this long after it.
 const IN_FLIGHT: Duration = Duration::from_secs(5);
@@ -156,8 +157,11 @@ impl Effect for PauseCampaign {
         let evidence =
             vec![status, Evidence::new("send_logs (PostgREST)", format!("since {since}: {sends}"))];
         if sends.tries() > 0 {
-            let says =
-                format!("campaign {} is paused in data only: {} sends since", self.name, sends.tries());
+            let says = format!(
+                "campaign {} is paused in data only: {} since",
+                self.name,
+                counted(sends.tries(), "send", "sends")
+            );
             return Ok(Judgement::refuted(says, evidence));
         }
         if now < intent.at + self.observation_window() {

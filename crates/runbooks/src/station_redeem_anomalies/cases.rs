@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::words::counted;
+
 /// How many of the latest events are shown.
 const LATEST: usize = 3;
 
@@ -58,11 +60,11 @@ impl Case {
             id: self.id.to_string(),
             label: self.id.to_string(),
             says: format!(
-                "it is {}, with {} events and {} redemptions, {} of them replays",
+                "it is {}, with {} and {}, {}",
                 self.status,
-                self.history.events.len(),
-                self.history.redemptions.len(),
-                self.history.replays()
+                counted(self.history.events.len(), "event", "events"),
+                counted(self.history.redemptions.len(), "redemption", "redemptions"),
+                counted(self.history.replays(), "of them a replay", "of them replays")
             ),
         }
     }
@@ -116,8 +118,10 @@ impl Probe for Cases {
             evidence.push(Evidence::new(source, case.side_by_side()));
             cases.push(case);
         }
-        let says =
-            format!("{} affected vouchers were compared with their events and redemptions", cases.len());
+        let says = format!(
+            "{} compared with their events and redemptions",
+            counted(cases.len(), "affected voucher was", "affected vouchers were")
+        );
         Ok(Observation { value: cases, says, evidence })
     }
 }

@@ -1,10 +1,11 @@
 //! Probes over many redemptions and attempts: pages pass by, and only what repeats or was refused is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_core::ports::{RedemptionLog, Vouchers};
+use allclear_core::ports::{RedemptionExports, RedemptionLog, Vouchers};
 use allclear_core::redeem::{RedeemAttempt, RedeemOutcome};
 use allclear_core::redemption::Repeats;
 use allclear_core::{Platform, PortError, VoucherId};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use super::Input;
 use super::cases::Case;
+use crate::words::counted;
 
 /// Rows asked for at a time: what PostgREST gives at most by default.
 const PAGE: u32 = 1_000;
@@ -40,6 +42,9 @@ pub(super) struct Found {
     doubles: Vec<VoucherId>,
     /// Redeemed once and stored again by a replay.
     replayed: Vec<VoucherId>,
+    /// Claimed to be redeemed more than once by a file, and not by the platform. Empty where no file was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unconfirmed: Vec<VoucherId>,
     pub(super) refused: Vec<Refused>,
 }
 
@@ -51,11 +56,16 @@ impl Found {
 
     pub(super) fn all_clear(&self) -> String {
         format!(
-            "all clear: {} redemptions and {} attempts show no double redemption and no valid voucher that was refused; {} were stored again by replays",
-            self.redemptions,
-            self.attempts,
-            self.replayed.len()
+            "all clear: {} and {} show no double redemption and no valid voucher that was refused; {} stored again by replays",
+            counted(self.redemptions, "redemption", "redemptions"),
+            counted(self.attempts, "attempt", "attempts"),
+            counted(self.replayed.len(), "was", "were")
         )
+    }
+
+    /// How many vouchers were read one by one.
+    fn candidates(&self) -> u64 {
+        (self.doubles.len() + self.replayed.len() + self.unconfirmed.len()) as u64
     }
 
     /// Each affected voucher once.
@@ -64,14 +74,18 @@ impl Found {
         self.doubles.iter().copied().chain(refused).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    pub(super) fn counts(&self) -> [(&'static str, u64); 5] {
-        [
+    pub(super) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let mut counts = vec![
             ("redemptions looked at", self.redemptions),
             ("attempts of stations looked at", self.attempts),
             ("vouchers redeemed twice", self.doubles.len() as u64),
             ("vouchers stored again by a replay", self.replayed.len() as u64),
             ("valid vouchers that a station refused", self.refused.len() as u64),
-        ]
+        ];
+        if !self.unconfirmed.is_empty() {
+            counts.push(("vouchers that only the file shows twice", self.unconfirmed.len() as u64));
+        }
+        counts
     }
 
     pub(super) fn facts(&self) -> serde_json::Value {
@@ -111,21 +125,53 @@ impl Found {
 /// Looks for double redemptions and refusals.
 pub(super) struct Anomalies {
     log: Arc<dyn RedemptionLog>,
+    exports: Arc<dyn RedemptionExports>,
     vouchers: Arc<dyn Vouchers>,
     input: Input,
 }
 
 impl Anomalies {
     pub(super) fn over(on: &Platform, input: &Input) -> Self {
-        Self { log: Arc::clone(&on.redemptions), vouchers: Arc::clone(&on.vouchers), input: input.clone() }
+        Self {
+            log: Arc::clone(&on.redemptions),
+            exports: Arc::clone(&on.redemption_exports),
+            vouchers: Arc::clone(&on.vouchers),
+            input: input.clone(),
+        }
     }
 
     fn concerns(&self, voucher: VoucherId) -> bool {
         self.input.vouchers.is_empty() || self.input.vouchers.contains(&voucher)
     }
 
-    /// Vouchers with more than one redemption, told apart by their whole history.
+    /// Vouchers with more than one redemption, told apart by their whole history: a fingerprint can collide and a file can be
+    /// wrong, so what the platform says of each decides.
     async fn repeats(&self, since: Timestamp, found: &mut Found) -> Result<(), PortError> {
+        let candidates = match &self.input.events {
+            Some(file) => self.claimed_by(file, found).await?,
+            None => self.streamed(since, found).await?,
+        };
+        for voucher in candidates {
+            let history = self.log.history(voucher).await?;
+            if history.times_redeemed() > 1 {
+                found.doubles.push(voucher);
+            } else if history.replays() > 0 {
+                found.replayed.push(voucher);
+            } else if self.input.events.is_some() {
+                found.unconfirmed.push(voucher);
+            }
+        }
+        Ok(())
+    }
+
+    async fn claimed_by(&self, file: &Path, found: &mut Found) -> Result<Vec<VoucherId>, PortError> {
+        let claims = self.exports.repeats(file).await?;
+        found.redemptions = claims.redemptions;
+        Ok(claims.vouchers.into_iter().filter(|voucher| self.concerns(*voucher)).collect())
+    }
+
+    /// Pages pass by, and of each redemption a few bytes are kept.
+    async fn streamed(&self, since: Timestamp, found: &mut Found) -> Result<Vec<VoucherId>, PortError> {
         let mut repeats = Repeats::with_capacity(PAGE as usize);
         let mut after = None;
         loop {
@@ -137,16 +183,27 @@ impl Anomalies {
                 repeats.see(seen.voucher.0);
             }
         }
-        // Candidates: a fingerprint can collide, so each one's whole history decides.
-        for voucher in repeats.repeated() {
-            let history = self.log.history(voucher).await?;
-            if history.times_redeemed() > 1 {
-                found.doubles.push(voucher);
-            } else if history.replays() > 0 {
-                found.replayed.push(voucher);
-            }
-        }
-        Ok(())
+        Ok(repeats.repeated())
+    }
+
+    /// Where the redemptions came from.
+    fn redemptions_seen(&self, found: &Found, since: Timestamp) -> Vec<Evidence> {
+        let Some(file) = &self.input.events else {
+            let shows = format!("{} since {since}", found.redemptions);
+            return vec![Evidence::new("voucher_redemptions (PostgREST)", shows)];
+        };
+        let confirmed = format!(
+            "{} read again, {} of them confirmed",
+            counted(found.candidates(), "candidate was", "candidates were"),
+            found.doubles.len() + found.replayed.len()
+        );
+        vec![
+            Evidence::new(
+                format!("the exported file {}", file.display()),
+                counted(found.redemptions, "redemption", "redemptions"),
+            ),
+            Evidence::new("voucher_events and voucher_redemptions (PostgREST)", confirmed),
+        ]
     }
 
     /// Refusals of vouchers that could be redeemed now. A voucher that was used up or taken back since is none.
@@ -201,20 +258,18 @@ impl Probe for Anomalies {
         self.repeats(since, &mut found).await?;
         self.refusals(since, &mut found).await?;
         let says = format!(
-            "{} vouchers were redeemed twice, {} were stored again by replays, and {} valid ones were refused, in {} redemptions and {} attempts",
-            found.doubles.len(),
-            found.replayed.len(),
-            found.refused.len(),
-            found.redemptions,
-            found.attempts
+            "{} redeemed twice, {} stored again by replays, and {} refused, in {} and {}",
+            counted(found.doubles.len(), "voucher was", "vouchers were"),
+            counted(found.replayed.len(), "was", "were"),
+            counted(found.refused.len(), "valid one was", "valid ones were"),
+            counted(found.redemptions, "redemption", "redemptions"),
+            counted(found.attempts, "attempt", "attempts")
         );
-        let evidence = vec![
-            Evidence::new("voucher_redemptions (PostgREST)", format!("{} since {since}", found.redemptions)),
-            Evidence::new(
-                "requests of the station app (webhook_logs, PostgREST)",
-                format!("{} since {since}", found.attempts),
-            ),
-        ];
+        let mut evidence = self.redemptions_seen(&found, since);
+        evidence.push(Evidence::new(
+            "requests of the station app (webhook_logs, PostgREST)",
+            format!("{} since {since}", found.attempts),
+        ));
         Ok(Observation { value: found, says, evidence })
     }
 }
@@ -275,8 +330,9 @@ impl Probe for KeyUse {
         let collisions: Vec<Collision> =
             by_key.into_values().filter(|collision| collision.vouchers.len() > 1).collect();
         let says = format!(
-            "{} idempotency keys came with more than one voucher, in {attempts} attempts",
-            collisions.len()
+            "{} came with more than one voucher, in {}",
+            counted(collisions.len(), "idempotency key", "idempotency keys"),
+            counted(attempts, "attempt", "attempts")
         );
         let evidence =
             vec![Evidence::new("requests of the station app (webhook_logs, PostgREST)", says.clone())];

@@ -5,6 +5,7 @@ use allclear_core::ports::ChatMessage;
 use super::Done;
 use super::detect::Found;
 use super::scope::Mismatch;
+use crate::words::counted;
 
 fn message(channel: &str, run: &str, about: &str, text: String) -> ChatMessage {
     ChatMessage {
@@ -22,8 +23,8 @@ pub(super) fn data_ops(channel: &str, run: &str, wrong: &[Mismatch]) -> ChatMess
         .map(|mismatch| format!("voucher {}: {}", mismatch.voucher, mismatch.wrong_text()))
         .collect();
     let text = format!(
-        "{} vouchers have a station scope that was set wrongly. Please check the OCR mapping and whatever else sets scopes.\n{}\nRun {run}.",
-        wrong.len(),
+        "{} a station scope that was set wrongly. Please check the OCR mapping and whatever else sets scopes.\n{}\nRun {run}.",
+        counted(wrong.len(), "voucher has", "vouchers have"),
         lines.join("\n")
     );
     message(channel, run, "wrong scope", text)
@@ -45,10 +46,10 @@ pub(super) fn vendor(channel: &str, run: &str, found: &Found, done: &Done) -> Ch
     let counts: Vec<String> = found.counts().iter().map(|(what, count)| format!("{what}: {count}")).collect();
     let left = if done.left.is_empty() { "nothing".to_owned() } else { done.left.join("; ") };
     let text = format!(
-        "Station redeem anomalies.\n{}\nWe voided and replaced {} vouchers and corrected {} scopes. Still open: {left}. Run {run}.",
+        "Station redeem anomalies.\n{}\nWe voided and replaced {} and corrected {}. Still open: {left}. Run {run}.",
         counts.join("\n"),
-        done.replaced.len(),
-        done.scopes_corrected.len()
+        counted(done.replaced.len(), "voucher", "vouchers"),
+        counted(done.scopes_corrected.len(), "scope", "scopes")
     );
     message(channel, run, "anomalies", text)
 }

@@ -2,7 +2,7 @@
 //!
 //! | bullet | step | what the platform's reality adds |
 //! |---|---|---|
-//! | Detect | [`SR_D1`] | redemptions and attempts are streamed; a replay is told from a double by its idempotency key |
+//! | Detect | [`SR_D1`] | redemptions are streamed or scanned in an exported file, attempts are streamed; each candidate is read fresh, and a replay is told from a double by its idempotency key |
 //! | Idempotency failures | [`SR_I1`] | the station app's key is the same for every voucher of a station: one key, several vouchers |
 //! | Review status and events | [`SR_I2`] | per voucher: status, events and redemptions side by side |
 //! | Double redemption: void, replace | [`SR_M1`] | a saga that cannot issue two: hold the replacement, void the original with the expected state in the request, release; refused where the money columns do not tell the worth |
@@ -18,13 +18,17 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use allclear_core::{Platform, VoucherId};
-use allclear_engine::{Approval, Approvers, Gate, Halt, Note, Phase, Resolution, Run, Runbook, Step};
+use allclear_engine::{Halt, Note, Phase, Resolution, Run, Runbook, Step};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::effects::{AuditNote, PostMessage, go_on_without};
+use crate::gates::before_no_return;
+use crate::words::counted;
 use cases::{Case, Cases};
 use detect::{Anomalies, Found, KeyUse};
 use replace::{RecordEvent, ReleaseReplacement, Replacing, ReserveReplacement, VoidVoucher};
@@ -83,11 +87,14 @@ pub struct Input {
     pub vouchers: Vec<VoucherId>,
     /// How far back redemptions and attempts are read, in hours.
     pub window_hours: u32,
+    /// A file of exported redemptions or voucher events (CSV or NDJSON). It names the vouchers to look at instead of the
+    /// platform's list of redemptions, and nothing else: what it claims is read again from the platform.
+    pub events: Option<PathBuf>,
 }
 
 impl Default for Input {
     fn default() -> Self {
-        Self { vouchers: Vec::new(), window_hours: 24 }
+        Self { vouchers: Vec::new(), window_hours: 24, events: None }
     }
 }
 
@@ -159,10 +166,10 @@ impl Done {
     fn resolution(&self) -> Result<Resolution, Halt> {
         let Self { replaced, scopes_corrected, operators_told, left } = self;
         let says = format!(
-            "{} vouchers were voided and replaced, {} scopes corrected, {} operators told",
-            replaced.len(),
-            scopes_corrected.len(),
-            operators_told.len()
+            "{} voided and replaced, {} corrected, {} told",
+            counted(replaced.len(), "voucher was", "vouchers were"),
+            counted(scopes_corrected.len(), "scope", "scopes"),
+            counted(operators_told.len(), "operator", "operators")
         );
         if left.is_empty() {
             return Ok(Resolution::verified(says));
@@ -227,22 +234,23 @@ impl StationRedeemAnomalies {
         for replacing in &doubled {
             self.replace_one(run, replacing, done).await?;
         }
-        let says =
-            format!("{} vouchers that were redeemed twice were voided and replaced", done.replaced.len());
+        let says = format!(
+            "{} redeemed twice and voided and replaced",
+            counted(done.replaced.len(), "voucher was", "vouchers were")
+        );
         run.note(&SR_M1, Note::Mitigation { says }).await
     }
 
-    /// Whoever started the run does not approve it; for more than one voucher two others must.
+    /// Whoever started the run does not approve it; for more than one voucher two others must. Nothing was changed before, so
+    /// an answer that comes too late costs no more than another run.
     async fn ask_for_second_person(&self, run: &mut Run, doubled: &[Replacing]) -> Result<(), Halt> {
         let needed = if doubled.len() > 1 { 2 } else { 1 };
         let question = format!(
-            "Void {} vouchers that were redeemed twice, and issue one replacement each?",
-            doubled.len()
+            "Void {} redeemed twice, and issue one replacement each?",
+            counted(doubled.len(), "voucher that was", "vouchers that were")
         );
-        let gate = Gate::new(question, Approval::Approve)
-            .about("void")
-            .answered_by(Approvers { needed, among: Vec::new(), not_the_requester: true })
-            .showing("reason: double_redemption");
+        let gate =
+            before_no_return(&self.on, question, needed).about("void").showing("reason: double_redemption");
         let gate = doubled.iter().fold(gate, |gate, replacing| gate.showing(replacing.case.side_by_side()));
         run.approve(&SR_M1, gate).await
     }

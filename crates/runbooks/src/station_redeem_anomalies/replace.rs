@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::cases::Case;
 use crate::effects::change;
+use crate::words::counted;
 
 const ROW: &str = "row";
 
@@ -454,8 +455,11 @@ impl Effect for RecordEvent {
     async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
         let history = self.log.history(self.event.voucher).await?;
         let there = history.events.iter().any(|event| event.id == self.event.id);
-        let shows =
-            format!("{} events, ours {}", history.events.len(), if there { "among them" } else { "missing" });
+        let shows = format!(
+            "{}, ours {}",
+            counted(history.events.len(), "event", "events"),
+            if there { "among them" } else { "missing" }
+        );
         let evidence = vec![Evidence::new("voucher_events (PostgREST)", shows)];
         Ok(if there {
             Judgement::verified("the voucher's history has the event", evidence)

@@ -26,6 +26,7 @@ use super::cases::Case;
 use super::detect::{Found, Refused};
 use super::{Done, SR_M2, StationRedeemAnomalies, messages};
 use crate::effects::{AuditNote, PostMessage, change, go_on_without};
+use crate::words::counted;
 
 /// What is wrong with a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,8 +257,8 @@ impl Probe for Mismatches {
         }
         let wrong = mismatches.iter().filter(|mismatch| mismatch.is_wrong()).count();
         let says = format!(
-            "{} vouchers were refused for their scope, {wrong} of them with a scope that was set wrongly",
-            mismatches.len()
+            "{} refused for the scope, {wrong} of them with a scope that was set wrongly",
+            counted(mismatches.len(), "voucher was", "vouchers were")
         );
         Ok(Observation { value: mismatches, says, evidence })
     }

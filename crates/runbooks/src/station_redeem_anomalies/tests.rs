@@ -1,6 +1,7 @@
 //! The procedure as a specification: mocks only, virtual time, no sandbox and no network.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use allclear_core::redeem::{
 };
 use allclear_core::station::{Station, StationId, StationLookup, StationStatus};
 use allclear_core::voucher::{IssuingPath, StoredAmount};
-use allclear_core::{Currency, Platform, VirtualClock, Voucher, VoucherId, VoucherStatus};
+use allclear_core::{
+    Currency, Platform, PortError, Service, VirtualClock, Voucher, VoucherId, VoucherStatus,
+};
 use allclear_engine::Outcome;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -213,8 +216,13 @@ impl World {
     }
 
     async fn run(&self) -> (Outcome, String) {
+        self.run_with(Input::default(), MockRedemptionExports::new()).await
+    }
+
+    async fn run_with(&self, input: Input, exports: MockRedemptionExports) -> (Outcome, String) {
         let on = Platform {
             redemptions: Arc::new(self.redemption_log()),
+            redemption_exports: Arc::new(exports),
             vouchers: Arc::new(self.vouchers()),
             replacements: Arc::new(self.replacements()),
             stations: Arc::new(Self::stations()),
@@ -222,7 +230,7 @@ impl World {
             audit: Arc::new(mocked::audit(&self.calls)),
             ..mocked::platform()
         };
-        let runbook = StationRedeemAnomalies { on, input: Input::default() };
+        let runbook = StationRedeemAnomalies { on, input };
         let finished = mocked::run(&runbook, Arc::clone(&self.clock), approver()).await;
         (finished.outcome, finished.says)
     }
@@ -245,6 +253,44 @@ async fn a_double_redemption_is_held_voided_released_and_recorded_in_that_order(
     let tables = world.tables.lock().unwrap();
     let replacement = tables.vouchers.values().find(|one| one.replaces == Some(id(1))).unwrap();
     assert_eq!((&replacement.status, replacement.amount.amount_minor), (&VoucherStatus::Issued, 2_000));
+}
+
+#[tokio::test]
+async fn what_a_file_claims_is_acted_on_only_where_the_platform_says_the_same() {
+    let world = world()
+        .redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "b"])
+        .redeemed(voucher(2, VoucherStatus::Redeemed), &["a"])
+        .redeemed(voucher(3, VoucherStatus::Redeemed), &["a", "b"]);
+    let mut exports = MockRedemptionExports::new();
+    exports
+        .expect_repeats()
+        .times(1..)
+        .withf(|file| file == Path::new("/exports/events.csv"))
+        .returning(|_| Ok(ExportedRepeats { rows: 5, redemptions: 4, vouchers: vec![id(1), id(2), id(4)] }));
+    let input = Input { events: Some("/exports/events.csv".into()), ..Input::default() };
+    let (outcome, says) = world.run_with(input, exports).await;
+    assert_eq!(outcome, Outcome::Verified, "{says}");
+    let tables = world.tables.lock().unwrap();
+    let replaced: Vec<_> = tables.vouchers.values().filter_map(|one| one.replaces).collect();
+    assert_eq!(replaced, [id(1)], "2 was redeemed once, 3 is not in the file, 4 is nobody's");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_ends_the_run_before_anything_is_done() {
+    let world = world().redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "b"]);
+    let mut exports = MockRedemptionExports::new();
+    exports.expect_repeats().returning(|_| {
+        Err(PortError::Rejected {
+            service: Service::Exports,
+            call: "find repeated redemptions".into(),
+            code: None,
+            detail: "events.csv, line 3: voucher_id is no UUID".into(),
+        })
+    });
+    let input = Input { events: Some("events.csv".into()), ..Input::default() };
+    let (outcome, says) = world.run_with(input, exports).await;
+    assert_eq!((outcome, world.calls.all()), (Outcome::Unverified, vec![]), "{says}");
+    assert!(says.contains("line 3: voucher_id is no UUID"), "{says}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::words::counted;
 use allclear_core::error::StopReason;
 use allclear_core::function::{DeployedFunction, Preview};
 use allclear_core::ports::{FunctionHost, StatusPage, VoucherPreviews, Vouchers};
@@ -211,7 +212,12 @@ impl Probe for PinnedBundle {
         };
         let says = match &pinned {
             Some(pinned) => {
-                format!("{} files with SHA-256 {} are pinned for {}", pinned.files, pinned.sha256, self.slug)
+                format!(
+                    "{} with SHA-256 {} pinned for {}",
+                    counted(pinned.files, "file is", "files are"),
+                    pinned.sha256,
+                    self.slug
+                )
             }
             None => format!("no source is pinned for {}", self.slug),
         };
@@ -244,7 +250,11 @@ impl Probe for WithoutPicture {
     async fn observe(&self, _now: Timestamp) -> Result<Observation<Impacted>, PortError> {
         let vouchers = self.vouchers.without_picture(self.since, MOST).await?;
         let most = if vouchers.len() == MOST as usize { "at least " } else { "" };
-        let says = format!("{most}{} vouchers issued since {} have no picture", vouchers.len(), self.since);
+        let says = format!(
+            "{most}{} since {} without a picture",
+            counted(vouchers.len(), "voucher was issued", "vouchers were issued"),
+            self.since
+        );
         let evidence = vec![Evidence::new("vouchers (PostgREST)", says.clone())];
         Ok(Observation { value: Impacted { vouchers }, says, evidence })
     }
@@ -279,9 +289,9 @@ impl Probe for PreviewsOf {
             evidence.push(Evidence::new("POST /api/vouchers/preview and the picture", shows));
         }
         let says = format!(
-            "{} of {} vouchers of customers have a preview",
+            "a preview is there for {} of {}",
             self.vouchers.len() as u64 - failed,
-            self.vouchers.len()
+            counted(self.vouchers.len(), "customer's voucher", "customers' vouchers")
         );
         Ok(Observation { value: failed, says, evidence })
     }

@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{PostMessage, ResolveIncident, go_on_without};
+use crate::words::counted;
 use detect::{HostView, Impacted, PinnedBundle, PreviewCheck, PreviewFunction, PreviewsOf, WithoutPicture};
 use redeploy::DeployFunction;
 
@@ -277,7 +278,11 @@ impl VoucherPreviewFailures {
             .showing(format!("project {}", self.on.functions.project()))
             .showing(format!("because {fault}"))
             .showing(format!("now: {host}"))
-            .showing(format!("source: {} files, SHA-256 {}", pinned.files, pinned.sha256));
+            .showing(format!(
+                "source: {}, SHA-256 {}",
+                counted(pinned.files, "file", "files"),
+                pinned.sha256
+            ));
         run.approve(&VP_R1, gate).await?;
         run.perform(&VP_R1, DeployFunction::pinned(&self.on, &pinned.sha256)).await?;
         let says = format!("{slug} was redeployed from the pinned source; before: {host}");
@@ -329,7 +334,10 @@ impl VoucherPreviewFailures {
         if failed == 0 || run.is_plan() {
             return Ok(());
         }
-        let says = format!("{failed} of {} vouchers of customers still have no preview", sample.len());
+        let says = format!(
+            "{failed} of {} still without a preview",
+            counted(sample.len(), "customer's voucher", "customers' vouchers")
+        );
         Err(Halt::Refuted { step: VP_R2.id.to_owned(), says })
     }
 }

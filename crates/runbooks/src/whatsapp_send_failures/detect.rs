@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Input, WA_D1};
+use crate::words::counted;
 
 /// Fewer failures than this are never an incident, whatever their share: one wrong number in three sends is no outage.
 const FEWEST_FAILURES: u64 = 10;
@@ -197,9 +198,9 @@ impl Probe for SendHealth {
             && percent.is_some_and(|percent| percent >= self.input.elevated_percent);
         let cause = if unauthorized { Cause::Credential } else { Cause::of(&faults, phone.as_ref()) };
         let says = format!(
-            "{} of {} sends failed in the last {} minutes{}",
+            "{} of {} failed in the last {} minutes{}",
             all.failures(),
-            all.tries(),
+            counted(all.tries(), "send", "sends"),
             self.input.window_minutes,
             if elevated { format!("; {}", cause.title()) } else { String::new() },
         );

@@ -4,13 +4,14 @@
 //! breaks importers. So there are two columns: the digits alone, for machines, and the guarded number, for people. People
 //! who opted out are left out: their numbers are not for cleaning. Rows are streamed: several ranges of ids at once, in order.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use allclear_core::ports::{Artifact, ArtifactWriter, Artifacts, Targets};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::TargetRange;
-use allclear_core::{Platform, PortError, Service, Target};
+use allclear_core::{Msisdn, Platform, PortError, Service, Target};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
@@ -18,8 +19,10 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::effects::{Paused, change};
+use crate::words::counted;
 
 /// Rows asked for at a time: what PostgREST gives at most by default.
 const PAGE: u32 = 1_000;
@@ -30,7 +33,9 @@ const MOST_RANGES: u32 = 65_536;
 const AT_ONCE: usize = 32;
 /// WhatsApp's code for a recipient who does not want messages.
 const OPTED_OUT: &str = "131050";
-const HEADER: [&str; 6] = ["target_id", "msisdn_digits", "msisdn", "error_code", "meaning", "last_update_at"];
+/// Bytes that a row usually takes.
+const USUAL_ROW: usize = 128;
+const HEADER: &str = "target_id,msisdn_digits,msisdn,error_code,meaning,last_update_at\r\n";
 
 /// A finished export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +75,7 @@ impl ExportFailedTargets {
     /// Reads several ranges of ids at once and writes them in order, so that the file is the same whatever was faster.
     /// Returns how many rows it wrote; that none was missed is checked against the platform's own count.
     async fn write_all(&self, file: &mut dyn ArtifactWriter) -> Result<u64, PortError> {
-        file.append(&encode(&[HEADER.map(str::to_owned)])?).await?;
+        file.append(HEADER.as_bytes()).await?;
         let expected = self.targets.count_failed(self.campaign.campaign).await?;
         let parts = u32::try_from(expected / ROWS_PER_RANGE).unwrap_or(u32::MAX).clamp(1, MOST_RANGES);
         let longest = AtomicUsize::new(0);
@@ -101,11 +106,12 @@ impl ExportFailedTargets {
             let page = self.targets.failed(self.campaign.campaign, range, PAGE).await?;
             let Some(last) = page.last() else { return Ok(part) };
             range.after = Some(last.id);
-            let records: Vec<[String; 6]> =
-                page.iter().filter(|target| !opted_out(target)).map(record).collect();
-            part.rows += records.len() as u64;
             part.seen += page.len() as u64;
-            part.csv.extend(encode(&records)?);
+            part.csv.reserve(page.len() * USUAL_ROW);
+            for target in page.iter().filter(|target| !opted_out(target)) {
+                write_record(target, &mut part.csv);
+                part.rows += 1;
+            }
             if page.len() < longest.fetch_max(page.len(), Ordering::Relaxed) {
                 return Ok(part);
             }
@@ -150,8 +156,11 @@ impl Effect for ExportFailedTargets {
             return Ok(Prediction::default());
         }
         let file = self.file();
-        Ok(Prediction::of(change("file", &file, &file, "content", "absent", "written"))
-            .note(format!("{failed} failed targets")))
+        Ok(Prediction::of(change("file", &file, &file, "content", "absent", "written")).note(counted(
+            failed,
+            "failed target",
+            "failed targets",
+        )))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Option<Exported> {
@@ -161,8 +170,10 @@ impl Effect for ExportFailedTargets {
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Option<Exported>>, PortError> {
         let exported = self.write().await?;
         let says = format!(
-            "{} failed targets of {} are in {}",
-            exported.rows, self.campaign.name, exported.artifact.name
+            "{} of {} in {}",
+            counted(exported.rows, "failed target", "failed targets"),
+            self.campaign.name,
+            exported.artifact.name
         );
         Ok(Applied { receipt: Some(exported), says })
     }
@@ -209,10 +220,32 @@ fn opted_out(target: &Target) -> bool {
     matches!(target.error_code.as_deref(), Some(OPTED_OUT | "opt_out"))
 }
 
-fn record(target: &Target) -> [String; 6] {
-    let code = target.error_code.clone().unwrap_or_default();
-    let meaning = match SendFault::from_text(&code) {
-        _ if target.recipient.number().is_none() => "what is stored is no number",
+/// One line, written where it belongs: there may be a million, so none is put together from pieces of its own.
+fn write_record(target: &Target, csv: &mut Vec<u8>) {
+    let code = target.error_code.as_deref().unwrap_or_default();
+    let number = target.recipient.number();
+    csv.extend_from_slice(target.id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    csv.push(b',');
+    csv.extend_from_slice(number.map_or("", Msisdn::digits).as_bytes());
+    csv.push(b',');
+    match number {
+        Some(number) => write_cell(number.expose(), csv),
+        None => write_cell(&target.recipient.to_string(), csv),
+    }
+    csv.push(b',');
+    write_cell(code, csv);
+    csv.push(b',');
+    write_cell(meaning(code, number.is_some()), csv);
+    csv.push(b',');
+    if let Some(at) = target.last_update_at {
+        write_time(at, csv);
+    }
+    csv.extend_from_slice(b"\r\n");
+}
+
+fn meaning(code: &str, is_number: bool) -> &'static str {
+    match SendFault::from_text(code) {
+        _ if !is_number => "what is stored is no number",
         SendFault::InvalidNumber => "number cannot receive",
         SendFault::Recipient => "recipient may not be sent this",
         SendFault::RateLimited | SendFault::HeldByPolicy | SendFault::Transient => {
@@ -222,39 +255,31 @@ fn record(target: &Target) -> [String; 6] {
             "number may be fine; our side failed"
         }
         SendFault::Unknown => "not known",
-    };
-    [
-        target.id.to_string(),
-        target.recipient.number().map(|number| number.digits().to_owned()).unwrap_or_default(),
-        guard(
-            &target
-                .recipient
-                .number()
-                .map_or_else(|| target.recipient.to_string(), |n| n.expose().to_owned()),
-        ),
-        guard(&code),
-        meaning.to_owned(),
-        target.last_update_at.map(|at| at.to_string()).unwrap_or_default(),
-    ]
-}
-
-/// Keeps a spreadsheet from taking a cell for a formula.
-fn guard(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
-}
-
-fn encode(records: &[[String; 6]]) -> Result<Vec<u8>, PortError> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let failed = |error: &dyn std::fmt::Display| PortError::Rejected {
-        service: Service::Artifacts,
-        call: "write CSV".to_owned(),
-        code: None,
-        detail: error.to_string(),
-    };
-    for record in records {
-        writer.write_record(record).map_err(|error| failed(&error))?;
     }
-    writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// A cell that a spreadsheet does not take for a formula, in quotes where it needs them (RFC 4180).
+fn write_cell(cell: &str, csv: &mut Vec<u8>) {
+    let quoted = cell.contains([',', '"', '\r', '\n']);
+    if quoted {
+        csv.push(b'"');
+    }
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        csv.push(b'\'');
+    }
+    if cell.contains('"') {
+        csv.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
+    } else {
+        csv.extend_from_slice(cell.as_bytes());
+    }
+    if quoted {
+        csv.push(b'"');
+    }
+}
+
+fn write_time(at: Timestamp, csv: &mut Vec<u8>) {
+    // A vector takes everything, so this cannot fail.
+    let _ = write!(csv, "{at}");
 }
 
 #[cfg(test)]
@@ -262,7 +287,6 @@ mod tests {
     use super::*;
     use allclear_core::ports::MockTargets;
     use allclear_core::{Recipient, TargetId, TargetStatus};
-    use uuid::Uuid;
 
     fn target(number: &str, code: &str) -> Target {
         Target {
@@ -278,8 +302,8 @@ mod tests {
     #[test]
     fn numbers_survive_a_round_trip_and_no_cell_is_a_formula() {
         let hostile = ["131026", "=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1", "\tx", "a\"b,c\r\nd"];
-        let records: Vec<_> = hostile.iter().map(|code| record(&target("+250788123012", code))).collect();
-        let bytes = encode(&records).unwrap();
+        let mut bytes = Vec::new();
+        hostile.iter().for_each(|code| write_record(&target("+250788123012", code), &mut bytes));
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);
         let mut count = 0;
         for (row, code) in reader.records().zip(hostile) {
@@ -295,10 +319,13 @@ mod tests {
 
     #[test]
     fn a_number_that_cannot_be_read_is_a_row_to_clean_without_its_digits() {
-        let row = record(&target("0788 123 012", "131026"));
-        assert_eq!(row[1], "");
-        assert_eq!(row[2], "no phone number (12 characters, 10 of them digits)");
-        assert_eq!(row[4], "what is stored is no number");
+        let mut bytes = Vec::new();
+        write_record(&target("0788 123 012", "131026"), &mut bytes);
+        let row = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]).records().next();
+        let row = row.unwrap().unwrap();
+        assert_eq!(&row[1], "");
+        assert_eq!(&row[2], "no phone number (12 characters, 10 of them digits)");
+        assert_eq!(&row[4], "what is stored is no number");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use allclear_core::incident::Severity;
 use allclear_core::ports::{AccountIds, ChatMessage, Page, Ticket};
 
 use super::detect::Signal;
+use crate::words::counted;
 
 /// The provider's ticket: everything that its support asks for in the first answer.
 pub(super) fn ticket(ids: &AccountIds, signal: &Signal, run: &str) -> Ticket {
@@ -46,8 +47,8 @@ pub(super) fn page(signal: &Signal, run: &str) -> Page {
         severity: Severity::Critical,
         source: "allclear".to_owned(),
         details: format!(
-            "{} sends failed; campaigns are paused; the provider was notified. Run {run}.",
-            signal.failures()
+            "{} failed; campaigns are paused; the provider was notified. Run {run}.",
+            counted(signal.failures(), "send", "sends")
         ),
     }
 }

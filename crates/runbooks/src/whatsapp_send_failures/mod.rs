@@ -40,6 +40,7 @@ use export::ExportFailedTargets;
 
 use crate::effects::{AuditNote, PauseCampaign, Paused, record_bad_end};
 use crate::probes::{RunningCampaigns, StoredSendPolicy};
+use crate::words::counted;
 
 /// Detect: elevated failures, `send_failed`, or the function answering 5xx/429.
 pub const WA_D1: Step = Step {
@@ -244,7 +245,10 @@ impl WhatsAppSendFailures {
                 kind: "campaign".to_owned(),
                 id: campaign.id.to_string(),
                 label: campaign.name.clone(),
-                says: format!("it was running, with {failed} failed sends in the window"),
+                says: format!(
+                    "it was running, with {} in the window",
+                    counted(failed, "failed send", "failed sends")
+                ),
             };
             run.note(&WA_I1, note).await?;
         }
@@ -275,8 +279,8 @@ impl WhatsAppSendFailures {
         }
         if !done.paused.is_empty() {
             let says = format!(
-                "{} campaigns were paused, and it was proven that they stopped sending",
-                done.paused.len()
+                "{} paused, and it was proven that nothing is sent any more",
+                counted(done.paused.len(), "campaign was", "campaigns were")
             );
             run.note(&WA_I1, Note::Mitigation { says }).await?;
         }
@@ -320,8 +324,11 @@ impl WhatsAppSendFailures {
     async fn export_failed_targets(&self, run: &mut Run, paused: &[Paused]) -> Result<(), Halt> {
         let exports = paused.iter().map(|campaign| ExportFailedTargets::of(&self.on, campaign)).collect();
         for file in run.perform_each(&WA_M2, exports).await?.into_iter().flatten() {
-            let says =
-                format!("{} failed targets for data cleanup, SHA-256 {}", file.rows, file.artifact.sha256);
+            let says = format!(
+                "{} for data cleanup, SHA-256 {}",
+                counted(file.rows, "failed target", "failed targets"),
+                file.artifact.sha256
+            );
             run.note(&WA_M2, Note::Artifact { name: file.artifact.name, says }).await?;
         }
         run.note(

@@ -19,6 +19,7 @@ use super::effects::RestoreQueue;
 use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{Paused, ResumeCampaign};
 use crate::probes::StoredSendPolicy;
+use crate::words::counted;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
 const RELAPSE_PERCENT: u64 = 5;
@@ -58,8 +59,8 @@ impl WhatsAppSendFailures {
             }
         }
         let says = format!(
-            "{} campaigns were resumed one after the other, each watched for new failures",
-            resumed.len()
+            "{} resumed one after the other, each watched for new failures",
+            counted(resumed.len(), "campaign was", "campaigns were")
         );
         run.note(&WA_R1, Note::Mitigation { says }).await?;
         Ok(resumed.len())
@@ -182,7 +183,11 @@ impl Probe for UnsentMessages {
             stages.push(Stage { campaign: campaign.campaign, unsent: waiting + skipped });
         }
         let total: u64 = stages.iter().map(|stage| stage.unsent).sum();
-        let says = format!("{total} messages of {} campaigns are still to be sent", stages.len());
+        let says = format!(
+            "{} of {} still to be sent",
+            counted(total, "message", "messages"),
+            counted(stages.len(), "campaign", "campaigns")
+        );
         Ok(Observation { value: Unsent { stages }, says, evidence })
     }
 }

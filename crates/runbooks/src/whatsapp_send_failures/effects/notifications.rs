@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::change;
+use crate::words::counted;
 
 /// The admin API takes no more ids in one request.
 const BATCH: u32 = 50;
@@ -87,7 +88,7 @@ impl Effect for RequeueNotifications {
             "failed",
             "queued",
         );
-        Ok(Prediction::of(again).note(format!("{} notifications now", ids.len())))
+        Ok(Prediction::of(again).note(counted(ids.len(), "notification now", "notifications now")))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Requeued {
@@ -102,9 +103,9 @@ impl Effect for RequeueNotifications {
             done.blocked += answer.blocked.len() as u64;
         }
         let says = format!(
-            "{} notifications are queued again, {} were held back by policy",
-            done.queued.len(),
-            done.blocked
+            "{} queued again, {} held back by policy",
+            counted(done.queued.len(), "notification is", "notifications are"),
+            counted(done.blocked, "was", "were")
         );
         Ok(Applied { receipt: done, says })
     }
@@ -132,7 +133,10 @@ impl Effect for RequeueNotifications {
         Ok(if failed == 0 {
             Judgement::verified("what was put back in the queue is not failed any more", evidence)
         } else {
-            Judgement::refuted(format!("{failed} notifications are still failed"), evidence)
+            Judgement::refuted(
+                counted(failed, "notification is still failed", "notifications are still failed"),
+                evidence,
+            )
         })
     }
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{Paused, change};
+use crate::words::counted;
 
 const FIELD: &str = "unsent messages";
 
@@ -75,7 +76,7 @@ impl Effect for SkipQueue {
             return Ok(Prediction::default());
         }
         let stop = change("queue", self.id(), &self.paused.name, FIELD, "waiting", "skipped");
-        Ok(Prediction::of(stop).note(format!("{waiting} messages wait now")))
+        Ok(Prediction::of(stop).note(counted(waiting, "message waits now", "messages wait now")))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Rows {
@@ -86,14 +87,20 @@ impl Effect for SkipQueue {
         let rows = self.queue.skip_pending(self.paused.campaign).await?;
         Ok(Applied {
             receipt: Rows { rows },
-            says: format!("{rows} unsent messages of {} are skipped", self.paused.name),
+            says: format!(
+                "{} of {}: skipped",
+                counted(rows, "unsent message", "unsent messages"),
+                self.paused.name
+            ),
         })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
         let waiting = self.queue.pending(self.paused.campaign).await?;
         if waiting > 0 {
-            return Ok(Reconciled::DidNot { why: format!("{waiting} messages still wait") });
+            return Ok(Reconciled::DidNot {
+                why: counted(waiting, "message still waits", "messages still wait"),
+            });
         }
         let rows = self.queue.skipped(self.paused.campaign).await?;
         Ok(Reconciled::Happened(Applied {
@@ -112,7 +119,7 @@ impl Effect for SkipQueue {
         let queue = Evidence::new("send_queue (PostgREST)", format!("{waiting} waiting"));
         if waiting > 0 {
             return Ok(Judgement::refuted(
-                format!("{waiting} messages of {} still wait", self.paused.name),
+                format!("{} of {} still waiting", counted(waiting, "message", "messages"), self.paused.name),
                 vec![queue],
             ));
         }
@@ -180,7 +187,7 @@ impl Effect for RestoreQueue {
             return Ok(Prediction::default());
         }
         let back = change("queue", id, &self.paused.name, FIELD, "skipped", "waiting");
-        Ok(Prediction::of(back).note(format!("{skipped} messages are skipped now")))
+        Ok(Prediction::of(back).note(counted(skipped, "message is skipped now", "messages are skipped now")))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Rows {
@@ -191,14 +198,16 @@ impl Effect for RestoreQueue {
         let rows = self.queue.restore_skipped(self.paused.campaign).await?;
         Ok(Applied {
             receipt: Rows { rows },
-            says: format!("{rows} messages of {} wait again", self.paused.name),
+            says: format!("{} of {} given back", counted(rows, "message", "messages"), self.paused.name),
         })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
         let skipped = self.queue.skipped(self.paused.campaign).await?;
         if skipped > 0 {
-            return Ok(Reconciled::DidNot { why: format!("{skipped} messages are still skipped") });
+            return Ok(Reconciled::DidNot {
+                why: counted(skipped, "message is still skipped", "messages are still skipped"),
+            });
         }
         let rows = self.queue.pending(self.paused.campaign).await?;
         Ok(Reconciled::Happened(Applied {
@@ -222,7 +231,7 @@ impl Effect for RestoreQueue {
             )
         } else {
             Judgement::refuted(
-                format!("{skipped} messages of {} are still skipped", self.paused.name),
+                format!("{} of {} still skipped", counted(skipped, "message", "messages"), self.paused.name),
                 evidence,
             )
         })
@@ -274,7 +283,11 @@ impl Effect for PostponeSends {
         let id = self.paused.campaign;
         let later =
             change("queue", id, &self.paused.name, "earliest send", "as queued", "after the rate limit");
-        Ok(Prediction::of(later).note(format!("{due} messages, not before {}", self.until)))
+        Ok(Prediction::of(later).note(format!(
+            "{}, not before {}",
+            counted(due, "message", "messages"),
+            self.until
+        )))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Rows {
@@ -283,14 +296,21 @@ impl Effect for PostponeSends {
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
         let rows = self.queue.postpone(self.paused.campaign, self.until).await?;
-        let says = format!("{rows} messages of {} wait until {}", self.paused.name, self.until);
+        let says = format!(
+            "{} of {} moved to {}",
+            counted(rows, "message", "messages"),
+            self.paused.name,
+            self.until
+        );
         Ok(Applied { receipt: Rows { rows }, says })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
         let due = self.queue.due_before(self.paused.campaign, self.until).await?;
         if due > 0 {
-            return Ok(Reconciled::DidNot { why: format!("{due} messages are due earlier") });
+            return Ok(Reconciled::DidNot {
+                why: counted(due, "message is due earlier", "messages are due earlier"),
+            });
         }
         Ok(Reconciled::Happened(Applied {
             receipt: Rows { rows: 0 },
@@ -314,7 +334,12 @@ impl Effect for PostponeSends {
             )
         } else {
             Judgement::refuted(
-                format!("{due} messages of {} are due before {}", self.paused.name, self.until),
+                format!(
+                    "{} of {} due before {}",
+                    counted(due, "message", "messages"),
+                    self.paused.name,
+                    self.until
+                ),
                 evidence,
             )
         })
