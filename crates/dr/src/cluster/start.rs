@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Cluster, ClusterError, ClusterOptions};
+use crate::database::hex;
 
 /// How long a cluster may take to start on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Makes the cluster, runs the server, and ends and removes it when the pipe of its owner ends.
 const OWNED: &str = r#"umask 077
@@ -312,5 +313,5 @@ fn random() -> Result<String, ClusterError> {
     let mut bytes = [0_u8; 16];
     let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|error| ClusterError::File { path: path.to_owned(), error })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
