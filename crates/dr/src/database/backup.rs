@@ -70,16 +70,15 @@ impl PostgresBackups {
             return Ok(backup);
         }
         let folder = WorkFolder::open(&self.work, id, "dump")?;
-        let mut manifest = match self.begun(&folder)? {
-            Some(manifest) => manifest,
-            None => {
-                // A dump that was cut is of no use to a later snapshot; nothing of it was uploaded.
-                folder.clear()?;
-                let manifest = self.dumped(id, &folder).await?;
-                self.compare_with_previous(&manifest).await?;
-                folder.write(DUMPED, &serde_json::to_vec(&manifest).unwrap_or_default())?;
-                manifest
-            }
+        let mut manifest = if let Some(manifest) = self.begun(&folder)? {
+            manifest
+        } else {
+            // A dump that was cut is of no use to a later snapshot; nothing of it was uploaded.
+            folder.clear()?;
+            let manifest = Box::pin(self.dumped(id, &folder)).await?;
+            self.compare_with_previous(&manifest).await?;
+            folder.write(DUMPED, &serde_json::to_vec(&manifest).unwrap_or_default())?;
+            manifest
         };
         let log = Mutex::new(std::mem::take(&mut manifest.took));
         self.uploaded(&manifest, &folder, &log).await?;
@@ -126,7 +125,7 @@ impl PostgresBackups {
         let outside_keys = catalog::outside_keys(&holder, &self.schemas).await?;
         let server = major(&facts.identity.server_version);
         let program = Program::find("pg_dump", server)?;
-        let content = self.read_twice(&program, &snapshot, &tables, folder, &log).await?;
+        let content = Box::pin(self.read_twice(&program, &snapshot, &tables, folder, &log)).await?;
         let list = Program::find("pg_restore", server)?
             .run(None, &["--list".into(), folder.path().join("files").into()], &Redactor::default())
             .await?;
@@ -407,7 +406,7 @@ fn hash(path: &std::path::Path, columns: Option<&[String]>, part: &Part) -> Resu
 #[async_trait]
 impl DatabaseBackups for PostgresBackups {
     async fn take(&self, id: &BackupId) -> Result<Backup, PortError> {
-        Ok(self.taken(id).await?)
+        Ok(Box::pin(self.taken(id)).await?)
     }
 
     async fn find(&self, id: &BackupId) -> Result<Option<Backup>, PortError> {

@@ -9,7 +9,7 @@ use twox_hash::XxHash3_128;
 /// Adds up the rows of one table.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows {
-    rows: u64,
+    count: u64,
     sum: u128,
     /// The beginning of a line whose end has not come yet.
     begun: Vec<u8>,
@@ -24,7 +24,7 @@ impl Rows {
             .enumerate()
             .map(|(place, name)| XxHash3_128::oneshot_with_seed(place as u64 + 1, name.as_bytes()))
             .fold(0, u128::wrapping_add);
-        Self { rows: 0, sum, begun: Vec::new(), ended: false }
+        Self { count: 0, sum, begun: Vec::new(), ended: false }
     }
 
     /// Takes the next piece, wherever it is cut.
@@ -53,7 +53,7 @@ impl Rows {
             self.ended = true;
         }
         if !self.ended {
-            self.rows += 1;
+            self.count += 1;
             self.sum = self.sum.wrapping_add(XxHash3_128::oneshot(line));
         }
     }
@@ -65,7 +65,7 @@ impl Rows {
 
     /// How many rows, and the digest in hex.
     pub(crate) fn finish(self) -> (u64, String) {
-        (self.rows, format!("{:032x}", self.sum))
+        (self.count, format!("{:032x}", self.sum))
     }
 }
 

@@ -35,6 +35,7 @@ pub use backup::PostgresBackups;
 pub use bucket::BackupBucket;
 pub use error::{BucketFailure, DatabaseError, Party};
 pub use identity::{Databases, StagingTarget};
+pub(crate) use manifest::hex;
 pub use parity::rowcount_csv;
 pub use restore::PostgresStaging;
 pub use url::{DatabaseUrl, Tls};

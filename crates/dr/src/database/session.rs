@@ -147,14 +147,13 @@ impl Session {
 
 fn connecting(party: Party, error: &tokio_postgres::Error) -> DatabaseError {
     let detail = causes(error);
-    match error.code() {
-        Some(code) if is_credential(code) => DatabaseError::Credential { party, detail },
-        Some(_) => DatabaseError::Unreachable { party, detail },
-        None if detail.contains("TLS") || detail.contains("certificate") => {
-            DatabaseError::Tls { party, detail }
-        }
-        None => DatabaseError::Unreachable { party, detail },
+    if error.code().is_some_and(is_credential) {
+        return DatabaseError::Credential { party, detail };
     }
+    if error.code().is_none() && (detail.contains("TLS") || detail.contains("certificate")) {
+        return DatabaseError::Tls { party, detail };
+    }
+    DatabaseError::Unreachable { party, detail }
 }
 
 /// A name as SQL wants it.

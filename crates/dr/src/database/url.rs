@@ -173,9 +173,8 @@ fn tls_of(query: &str, host: &str) -> Result<Tls, DatabaseError> {
     }
     match mode {
         Some("disable") => Ok(Tls::Off),
-        Some("require" | "verify-ca" | "verify-full") => Ok(Tls::Verified { roots }),
         None if is_loopback(host) => Ok(Tls::Off),
-        None => Ok(Tls::Verified { roots }),
+        Some("require" | "verify-ca" | "verify-full") | None => Ok(Tls::Verified { roots }),
         Some(_) => {
             Err(bad("sslmode", "it may fall back to an open connection", "use `verify-full` or `disable`"))
         }

@@ -1,5 +1,7 @@
 //! Backup, restore and parity on real Postgres: two private clusters, one of which plays production.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod damage;
 mod failures;
 mod guards;

@@ -148,7 +148,7 @@ impl Exercise {
     }
 
     /// The dump's file of a table in the bucket.
-    pub(crate) async fn object_of(&self, table: &str) -> PathBuf {
+    pub(crate) fn object_of(&self, table: &str) -> PathBuf {
         let folder = self.store().join("supabase").join(Self::id().as_str()).join("db");
         let manifest = std::fs::read(folder.join("manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();

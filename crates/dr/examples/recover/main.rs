@@ -5,6 +5,8 @@
 //! ... recover -- enrol | restore ID | parity ID
 //! ```
 
+mod slow;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -14,7 +16,6 @@ use allclear_core::recovery::{BackupId, Progress, Took, Watcher};
 use allclear_dr::database::{BackupBucket, Databases, PostgresBackups, PostgresStaging};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -57,8 +58,7 @@ async fn run() -> Result<(), Failure> {
     // So that a kill comes between two uploads.
     if let Ok(wait) = variable("SLOW_MS") {
         let wait = std::time::Duration::from_millis(wait.parse()?);
-        let slow = ThrottleConfig { wait_put_per_call: wait, ..Default::default() };
-        store = Arc::new(ThrottledStore::new(store, slow));
+        store = Arc::new(slow::Slow { store, wait });
     }
     let bucket = BackupBucket { store, prefix: "supabase".into(), title: folder };
     let work = variable("WORK")?.into();
