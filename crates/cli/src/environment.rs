@@ -89,7 +89,7 @@ impl Wired {
         let stage: Option<StageMap> = serde_json::from_value(stage)
             .map_err(|error| CliError::internal(format!("the sandbox's stage cannot be read: {error}")))?;
         let recovery = match &stage {
-            Some(stage) => Some(stage.recovery(&settings, &work, &clock, &watcher(global)).await?),
+            Some(stage) => Some(stage.recovery(&settings, &work, &clock, &watcher(global))?),
             None => None,
         };
         let platform = allclear_clients::connect(settings, &clock).map_err(config)?;

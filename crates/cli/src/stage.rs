@@ -109,7 +109,7 @@ impl Stage {
 
 impl StageMap {
     /// The ports of a drilled exercise, with what the scenario makes go wrong between a restore and its comparison.
-    pub(crate) async fn recovery(
+    pub(crate) fn recovery(
         &self,
         platform: &Settings,
         work: &Path,

@@ -9,7 +9,7 @@ where
 }
 
 /// The word that fits the number.
-pub(crate) fn plural<'a, N: PartialEq + From<u8>>(count: N, one: &'a str, many: &'a str) -> &'a str {
+pub(crate) fn plural<'a, N: Copy + PartialEq + From<u8>>(count: N, one: &'a str, many: &'a str) -> &'a str {
     if count == N::from(1) { one } else { many }
 }
 

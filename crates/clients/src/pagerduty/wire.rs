@@ -59,8 +59,8 @@ struct Responders {
     #[serde(default)]
     assignments: Vec<Assignment>,
     /// Accounts without the feature do not have these two.
-    #[serde(default)]
-    incidents_responders: Vec<Responder>,
+    #[serde(default, rename = "incidents_responders")]
+    asked: Vec<Responder>,
     #[serde(default)]
     responder_requests: Vec<ResponderRequest>,
 }
@@ -84,9 +84,9 @@ struct ResponderRequest {
 impl OneIncident {
     /// Users, in the order in which they are found.
     pub(super) fn asked(self) -> Vec<String> {
-        let Responders { assignments, incidents_responders, responder_requests } = self.incident;
+        let Responders { assignments, asked, responder_requests } = self.incident;
         let assigned = assignments.into_iter().map(|one| one.assignee).filter(Reference::is_user);
-        let responding = incidents_responders.into_iter().map(|one| one.user);
+        let responding = asked.into_iter().map(|one| one.user);
         let requested = responder_requests
             .into_iter()
             .flat_map(|request| request.responder_request_targets)

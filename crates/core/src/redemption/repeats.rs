@@ -208,7 +208,9 @@ impl Segment {
     fn see_all(&mut self, sightings: &[Sighting], places: &mut PlaceSet) {
         let touched = sightings.iter().fold(0, |all, one| all | self.slots[self.home(one.word())]);
         std::hint::black_box(touched);
-        sightings.iter().for_each(|sighting| self.see(sighting, places));
+        for sighting in sightings {
+            self.see(sighting, places);
+        }
     }
 
     fn see(&mut self, sighting: &Sighting, places: &mut PlaceSet) {

@@ -33,10 +33,10 @@ fn faults(body: &Value) -> Vec<&'static str> {
     }
     let payload = &body["payload"];
     if action == "trigger" || !payload.is_null() {
-        if !payload["summary"].as_str().is_some_and(|text| !text.is_empty()) {
+        if payload["summary"].as_str().is_none_or(str::is_empty) {
             faults.push("'payload.summary' is missing or blank");
         }
-        if !payload["source"].as_str().is_some_and(|text| !text.is_empty()) {
+        if payload["source"].as_str().is_none_or(str::is_empty) {
             faults.push("'payload.source' is missing or blank");
         }
         if !payload["severity"].as_str().is_some_and(|word| SEVERITIES.contains(&word)) {

@@ -1,4 +1,5 @@
 //! The REST API.
+#![expect(clippy::result_large_err, reason = "a refusal is an answer like any other, made once a request")]
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};

@@ -72,9 +72,10 @@ pub(super) fn incident(incident: &Incident) -> Value {
     shown["service"] = reference("PSBXSERVICE", "service_reference", "Platform");
     shown["escalation_policy"] = reference(POLICY, "escalation_policy_reference", "Everybody");
     shown["assigned_via"] = json!("escalation_policy");
-    shown["assignments"] = match open {
-        true => json!([{ "at": incident.created_at, "assignee": user_reference(USERS[0].id) }]),
-        false => json!([]),
+    shown["assignments"] = if open {
+        json!([{ "at": incident.created_at, "assignee": user_reference(USERS[0].id) }])
+    } else {
+        json!([])
     };
     shown["acknowledgements"] = match incident.status {
         "acknowledged" => incident
