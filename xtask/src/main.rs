@@ -39,6 +39,7 @@ fn test() -> bool {
     need_strace()
         && need_moto()
         && need_postgres()
+        && need_npm()
         && cargo(&["fmt", "--all", "--check"], &[])
         && cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[])
         && cargo(&["test", "--workspace", "--all-features"], &[])
@@ -76,6 +77,17 @@ fn need_postgres() -> bool {
             .map(|version| version.path().join("bin"))
             .chain(std::env::split_paths(&path))
             .any(|folder| folder.join("initdb").is_file())
+    })
+}
+
+/// Vendors' descriptions are served by a program from the npm registry.
+fn need_npm() -> bool {
+    need("npm", || {
+        Command::new("npm")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
     })
 }
 

@@ -65,7 +65,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> Exit
         }
     };
     quiet_panics();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime_for(&parsed.command) {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&exit::CliError::internal(error.to_string()), parsed.global.json),
     };
@@ -76,6 +76,16 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> Exit
         Ok(Err(error)) => exit::report(&error, json),
         Err(_) => Exit::Internal.into(),
     }
+}
+
+/// A sandbox handles one request after another, so that the same ones meet the same world. Everything else may use more than
+/// one core: copies and backups hash what they send.
+fn runtime_for(command: &args::Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match command {
+        args::Command::Sandbox(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// A panic's text may hold whatever was being formatted, a credential included: only its place is shown.

@@ -70,6 +70,11 @@ impl Desk {
         Self { sandbox, url, folder, runtime }
     }
 
+    /// Whether the sandbox's process is gone.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.sandbox.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+
     /// Adds to the configuration.
     pub(crate) fn configure(&self, more: &str) {
         let path = self.folder.path().join("allclear.toml");

@@ -6,6 +6,7 @@ mod approvals;
 mod bad_input;
 mod desk;
 mod drills;
+mod exercise;
 mod exported_file;
 mod gates;
 mod kill_walk;
