@@ -186,15 +186,20 @@ impl<'a> Wiring<'a> {
 
     /// PostgREST, with the service key.
     pub(crate) fn tables(&self) -> Result<Http, ConfigError> {
-        let key = &self.settings.credentials.service_key;
-        let http = self.http(Service::Supabase, "supabase", &self.settings.endpoints.supabase)?;
-        Ok(http.header("apikey", key).bearer(key))
+        Ok(self.with_key(self.http(Service::Supabase, "supabase", &self.settings.endpoints.supabase)?))
     }
 
     /// Edge functions, with the service key.
     pub(crate) fn functions(&self) -> Result<Http, ConfigError> {
+        Ok(self.with_key(self.http(Service::EdgeFunctions, "supabase", &self.settings.endpoints.supabase)?))
+    }
+
+    /// A legacy key is a JWT and goes into both headers. A new one (`sb_secret_…`) is none: it goes into `apikey` only, and in
+    /// `Authorization` the gateway would take it for a broken JWT (Supabase, API keys).
+    fn with_key(&self, http: Http) -> Http {
         let key = &self.settings.credentials.service_key;
-        Ok(self.http(Service::EdgeFunctions, "supabase", &self.settings.endpoints.supabase)?.bearer(key))
+        let http = http.header("apikey", key);
+        if key.expose_secret().starts_with("sb_") { http } else { http.bearer(key) }
     }
 
     /// The admin API, before anybody has signed in.
@@ -313,5 +318,28 @@ mod tests {
         let settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
         let shown = format!("{settings:?}");
         assert!(!shown.contains("sandbox-service-key") && !shown.contains("xoxb"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_legacy_key_goes_into_both_headers_and_a_new_one_is_no_jwt() {
+        for (key, both) in [("eyJhbGciOi.legacy.key", true), ("sb_secret_0123456789", false)] {
+            let base = crate::fake::serve(move |asked| {
+                let head = asked.head.to_ascii_lowercase();
+                let key = key.to_ascii_lowercase();
+                let right = head.contains(&format!("apikey: {key}"))
+                    && head.contains(&format!("authorization: bearer {key}")) == both;
+                crate::fake::json(if right { 200 } else { 400 }, "", "[]")
+            })
+            .await;
+            let mut settings = crate::sandbox::settings(&base, PathBuf::new()).unwrap();
+            settings.credentials.service_key = key.into();
+            let clock: Arc<dyn Clock> =
+                Arc::new(allclear_core::VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
+            let wiring = Wiring::of(&settings, &clock).unwrap();
+            for http in [wiring.tables().unwrap(), wiring.functions().unwrap()] {
+                let reply = http.send(crate::http::Call::read("/rest/v1/x")).await.unwrap();
+                assert_eq!(reply.status, 200, "{key}");
+            }
+        }
     }
 }

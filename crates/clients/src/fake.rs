@@ -14,6 +14,8 @@ use crate::http::{Http, Rules, client};
 pub(crate) struct Asked {
     /// Method, path and query.
     pub(crate) line: String,
+    /// The headers, as they came.
+    pub(crate) head: String,
     /// The body.
     pub(crate) body: String,
 }
@@ -49,7 +51,7 @@ pub(crate) async fn serve(answer: impl Fn(Asked) -> String + Send + Sync + 'stat
                 };
                 let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
                 let line = head.lines().next().unwrap_or_default().to_owned();
-                let reply = answer(Asked { line, body: body.to_owned() });
+                let reply = answer(Asked { line, head: head.to_owned(), body: body.to_owned() });
                 let _ = socket.write_all(reply.as_bytes()).await;
             });
         }

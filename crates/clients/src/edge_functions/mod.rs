@@ -2,8 +2,10 @@
 //!
 //! * 202 with a `message_id` is acceptance. 202 `skipped` means that nothing was sent.
 //! * It is not keyed, so an answer that is lost leaves the outcome unknown.
+//! * What the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546.
 //! * A body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing.
 
+mod gateway;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +73,9 @@ fn classify(reply: &Reply) -> PortError {
         .and_then(|code| u32::try_from(code).ok());
     let (service, call) = (reply.service, reply.call.clone());
     let Some(code) = code else {
+        if let Some(said) = gateway::meaning(reply) {
+            return said;
+        }
         return match reply.status {
             // The platform's gateway answers 503 without having started the function.
             503 => PortError::Unavailable { service, call, detail: "HTTP 503".to_owned() },

@@ -3,7 +3,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::*;
 
-fn reply(status: u16, body: &str) -> Reply {
+pub(super) fn reply(status: u16, body: &str) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     Reply {

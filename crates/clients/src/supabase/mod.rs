@@ -9,6 +9,7 @@
 //! The writes of the admin API that belong to the same ports (pause, retry, settings) are delegated to [`AdminApi`].
 
 mod campaigns;
+mod error;
 mod pages;
 mod queue;
 mod redemptions;
@@ -90,7 +91,7 @@ impl Supabase {
     async fn checked(&self, call: Call) -> Result<Reply> {
         let reply = self.http.send(call).await?;
         if !reply.is_success() {
-            return Err(classify(&reply));
+            return Err(error::classify(&reply));
         }
         // Many answers say everything with their status. One that comes with a page is not PostgREST's.
         if reply.header("content-type").is_some_and(|kind| kind.contains("html")) {
@@ -113,26 +114,4 @@ fn count_of(reply: &Reply) -> Result<u64> {
     let range = reply.header("content-range").unwrap_or_default();
     let total = range.rsplit_once('/').and_then(|(_, total)| total.parse().ok());
     total.ok_or_else(|| reply.unusable(&format!("no count in Content-Range `{range}`")))
-}
-
-/// PostgREST's own codes, where the status alone would mislead.
-fn classify(reply: &Reply) -> PortError {
-    let code = reply.json().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default();
-    let detail = format!("code {}", reply.clean(&code));
-    let (service, call) = (reply.service, reply.call.clone());
-    match code.as_str() {
-        // No connection to the database, none free, or a transaction that was rolled back because of others: nothing was
-        // done.
-        "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" | "40001" | "40P01" => {
-            PortError::Unavailable { service, call, detail }
-        }
-        // 404, but not of a row: the table or function is unknown there. A migration is missing, or the environment is
-        // another one than we think.
-        "PGRST202" | "PGRST205" | "42P01" | "42883" => reply.rejected(
-            &code,
-            "there is no such table or function in this project; check its migrations and its URL",
-        ),
-        "23505" => PortError::AlreadyDone { service, call, detail },
-        _ => reply.failure(),
-    }
 }

@@ -4,8 +4,10 @@
 //! The descriptions are not part of the project (see [`specs`]). Where they are absent every test is ignored and it is said
 //! so; where they are there and Node.js is not, the tests fail.
 
+mod deno;
 mod front;
 mod meaning;
+mod npm;
 mod pagerduty;
 mod prism;
 mod slack;
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
         }),
         trial("supabase_recorded", folder.as_ref(), |folder| {
             run(supabase::every_recorded_reply_has_a_meaning(folder))
+        }),
+        // It compares with no description, so it is never ignored.
+        Trial::test("deno", || {
+            run(deno::a_function_on_deno_is_taken_for_what_it_answers()).map_err(Into::into)
         }),
         trial("slack", folder.as_ref(), |folder| run(slack::every_error_word_has_a_meaning(folder))),
     ];

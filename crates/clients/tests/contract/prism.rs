@@ -1,15 +1,15 @@
-//! Prism, a server that answers as an OpenAPI description says and refuses what it does not allow. It comes from npm and is
-//! installed under the target folder when it is not there.
+//! Prism, a server that answers as an OpenAPI description says and refuses what it does not allow. It comes from npm.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::npm;
 
 const VERSION: &str = "5.16.0";
 /// It has taken 14 seconds on a small machine.
@@ -27,7 +27,11 @@ pub(crate) struct Prism {
 impl Prism {
     /// Serves a description on a free loopback port.
     pub(crate) fn serve(name: &str, spec: &Value) -> Result<Self, String> {
-        let program = installed()?;
+        let program = npm::installed(
+            "@stoplight/prism-cli",
+            VERSION,
+            "node_modules/@stoplight/prism-cli/dist/index.js",
+        )?;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let file = folder.join(format!("{name}-{}.json", std::process::id()));
         let log = folder.join(format!("{name}-{}.log", std::process::id()));
@@ -94,37 +98,4 @@ impl Drop for Prism {
 
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
-/// Prism's program, installed once.
-fn installed() -> Result<PathBuf, String> {
-    static DONE: OnceLock<Mutex<Option<Result<PathBuf, String>>>> = OnceLock::new();
-    let mut done = DONE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    done.get_or_insert_with(install).clone()
-}
-
-fn install() -> Result<PathBuf, String> {
-    let node = Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !node.is_ok_and(|status| status.success()) {
-        return Err(
-            "Node.js is needed for the contract tests; install it (node and npm), then try again".to_owned()
-        );
-    }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prism-{VERSION}"));
-    let program = folder.join("node_modules/@stoplight/prism-cli/dist/index.js");
-    if program.is_file() {
-        return Ok(program);
-    }
-    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let output = Command::new("npm")
-        .args(["install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix"])
-        .arg(&folder)
-        .arg(format!("@stoplight/prism-cli@{VERSION}"))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("npm is needed for the contract tests and cannot be started: {error}"))?;
-    if output.status.success() && program.is_file() {
-        return Ok(program);
-    }
-    Err(format!("npm could not install Prism:\n{}", String::from_utf8_lossy(&output.stderr)))
 }

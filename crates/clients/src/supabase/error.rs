@@ -1,0 +1,187 @@
+//! What PostgREST's error codes mean: its own (`PGRST…`) and the database's (SQLSTATE), where the HTTP status would mislead.
+//!
+//! | code | status | meaning | source |
+//! |---|---|---|---|
+//! | `23505` | 409 | it is there already: done | PostgREST, errors |
+//! | `23503`, `23502`, `23514`, `P0001` | 409, 400 | the row breaks a rule of the table: the same request is refused again | same |
+//! | `42501` | 401 or 403 | without a key 401, with one that may not 403 | same |
+//! | `42P01`, `42883`, `PGRST202`, `PGRST205` | 404 | no such table or function: a migration is missing, or it is another project | same |
+//! | `40001`, `40P01`, `53*` | 500, 503 | rolled back because of others, or no resources: nothing was done | same, and PostgreSQL, error codes |
+//! | `08*`, the other `40*`, `57*` | 503, 500 | the connection broke, or the statement was cut: a commit may have happened | same |
+//! | `PGRST000` to `PGRST003` | 503, 504 | the database is not reached, or no connection is free | same |
+//! | `PGRST100`, `102`, `103`, `122`, `124` | 400, 416 | the request is none, or would change more rows than allowed | same |
+//! | `PGRST116` | 406 | not one row where one was asked for | same |
+//! | `PGRST301` to `PGRST303` | 401 | the key is not accepted; 303: it has expired | same |
+
+use allclear_core::PortError;
+use allclear_core::error::StopReason;
+
+use crate::http::Reply;
+
+/// What a code means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    /// The wanted state holds.
+    Done,
+    /// Nothing was done; it may work in a moment.
+    Later,
+    /// A read may be made again; of a write nobody knows.
+    Cut,
+    /// Refused, and for what reason.
+    Refused(&'static str),
+    /// The key: replace it.
+    Key(&'static str),
+    /// Not allowed with this key.
+    Permission,
+    /// Not one row.
+    NoRow,
+}
+
+use Means::{Cut, Done, Key, Later, NoRow, Permission, Refused};
+
+const UNKNOWN_THING: &str =
+    "there is no such table or function in this project; check its migrations and its URL";
+
+/// Codes, or how they begin; the first that fits counts.
+const CODES: &[(&str, Means)] = &[
+    ("23505", Done),
+    ("23503", Refused("it points to a row that is not there")),
+    ("23502", Refused("a column that may not be empty is")),
+    ("23514", Refused("a value breaks a rule of the table")),
+    ("P0001", Refused("the database's own code refused it")),
+    ("42501", Permission),
+    ("42P01", Refused(UNKNOWN_THING)),
+    ("42883", Refused(UNKNOWN_THING)),
+    ("PGRST202", Refused(UNKNOWN_THING)),
+    ("PGRST205", Refused(UNKNOWN_THING)),
+    ("40001", Later),
+    ("40P01", Later),
+    ("53", Later),
+    ("08", Cut),
+    ("40", Cut),
+    ("57", Cut),
+    ("PGRST000", Later),
+    ("PGRST001", Later),
+    ("PGRST002", Later),
+    ("PGRST003", Later),
+    ("PGRST100", Refused("the query is none")),
+    ("PGRST102", Refused("the body is none")),
+    ("PGRST103", Refused("the range lies beyond the rows")),
+    ("PGRST122", Refused("a preference is not understood")),
+    ("PGRST124", Refused("it would change more rows than allowed, and changed none")),
+    ("PGRST116", NoRow),
+    ("PGRST301", Key("the key's signature is not accepted: it is of another project, or was rotated")),
+    ("PGRST302", Key("the project takes no call without a key")),
+    ("PGRST303", Key("the key has expired")),
+];
+
+/// What an unsuccessful answer means.
+pub(super) fn classify(reply: &Reply) -> PortError {
+    let code = reply.json().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default();
+    let code = reply.clean(&code);
+    let found = CODES.iter().find(|(known, _)| code.starts_with(known)).filter(|_| !code.is_empty());
+    match found {
+        Some((_, means)) => means.error(reply, &code),
+        None => reply.failure(),
+    }
+}
+
+impl Means {
+    fn error(self, reply: &Reply, code: &str) -> PortError {
+        let (service, call, detail) = (reply.service, reply.call.clone(), format!("code {code}"));
+        match self {
+            Done => PortError::AlreadyDone { service, call, detail },
+            Cut if reply.writes => PortError::OutcomeUnknown { service, call, detail },
+            Later | Cut => PortError::Unavailable { service, call, detail },
+            Refused(why) => reply.rejected(code, why),
+            Key(why) => {
+                let detail = format!("{detail}: {why}");
+                PortError::Stopped { service, call, reason: StopReason::Credential, detail }
+            }
+            // Without a key it is the key that is missing.
+            Permission if reply.status == 401 => {
+                PortError::Stopped { service, call, reason: StopReason::Credential, detail }
+            }
+            Permission => PortError::Stopped { service, call, reason: StopReason::Permission, detail },
+            NoRow => PortError::NotFound { service, what: format!("single row for {call}") },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use allclear_core::{Class, Service};
+    use reqwest::header::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    fn reply(status: u16, code: &str, writes: bool) -> Reply {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        Reply {
+            service: Service::Supabase,
+            call: "PATCH /rest/v1/vouchers".to_owned(),
+            writes,
+            status,
+            headers,
+            body: format!(r#"{{"code":"{code}","message":"m","details":null,"hint":null}}"#).into_bytes(),
+            now: jiff::Timestamp::UNIX_EPOCH,
+            redactor: crate::http::Redactor::default(),
+        }
+    }
+
+    #[test]
+    fn the_code_decides_and_not_the_status() {
+        let (later, key) = (Class::RetryAfter(None), Class::Stop(StopReason::Credential));
+        let cases = [
+            ("23505", 409, Class::AlreadyDone),
+            ("23503", 409, Class::Permanent),
+            ("23502", 400, Class::Permanent),
+            ("23514", 400, Class::Permanent),
+            ("P0001", 400, Class::Permanent),
+            ("42501", 401, key),
+            ("42501", 403, Class::Stop(StopReason::Permission)),
+            ("42P01", 404, Class::Permanent),
+            ("42883", 404, Class::Permanent),
+            ("08006", 503, Class::OutcomeUnknown),
+            ("08007", 503, Class::OutcomeUnknown),
+            ("40003", 500, Class::OutcomeUnknown),
+            ("53300", 503, later),
+            ("40001", 500, later),
+            ("40P01", 500, later),
+            ("57014", 500, Class::OutcomeUnknown),
+            ("57P01", 500, Class::OutcomeUnknown),
+            ("PGRST000", 503, later),
+            ("PGRST001", 503, later),
+            ("PGRST002", 503, later),
+            ("PGRST003", 504, later),
+            ("PGRST100", 400, Class::Permanent),
+            ("PGRST102", 400, Class::Permanent),
+            ("PGRST103", 416, Class::Permanent),
+            ("PGRST116", 406, Class::Permanent),
+            ("PGRST122", 400, Class::Permanent),
+            ("PGRST124", 400, Class::Permanent),
+            ("PGRST202", 404, Class::Permanent),
+            ("PGRST205", 404, Class::Permanent),
+            ("PGRST301", 401, key),
+            ("PGRST302", 401, key),
+            ("PGRST303", 401, key),
+            // No code of ours: the status has the word, and a write may have happened.
+            ("XX000", 500, Class::OutcomeUnknown),
+            ("", 500, Class::OutcomeUnknown),
+        ];
+        for (code, status, class) in cases {
+            assert_eq!(classify(&reply(status, code, true)).class(), class, "{code} {status}");
+        }
+        let tried: Vec<&str> = cases.iter().map(|case| case.0).collect();
+        for (known, _) in CODES {
+            assert!(tried.iter().any(|code| code.starts_with(known)), "no case tries {known}");
+        }
+    }
+
+    #[test]
+    fn a_read_that_was_cut_may_be_made_again_and_an_expired_key_is_named() {
+        assert_eq!(classify(&reply(500, "57014", false)).class(), Class::RetryAfter(None));
+        assert!(classify(&reply(401, "PGRST303", false)).to_string().contains("the key has expired"));
+    }
+}
