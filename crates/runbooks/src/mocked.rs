@@ -85,21 +85,27 @@ pub(crate) fn audit(calls: &Calls) -> MockAuditLog {
     mock
 }
 
-/// A chat that keeps what is posted; calls are noted as `chat #channel about`.
+/// A chat that keeps what is posted, in a thread or not; calls are noted as `chat #channel about`.
 pub(crate) fn chat(calls: &Calls) -> MockChat {
     let markers: Arc<Mutex<Vec<String>>> = Arc::default();
     let mut mock = MockChat::new();
-    let (kept, calls) = (Arc::clone(&markers), calls.clone());
-    mock.expect_post().returning(move |message| {
+    let (kept, noted) = (Arc::clone(&markers), calls.clone());
+    let keep = move |message: &ChatMessage| {
         assert!(!message.text.contains("+250"), "a number in a chat: {}", message.text);
-        calls.note(format!("chat {} {}", message.channel, message.about));
+        noted.note(format!("chat {} {}", message.channel, message.about));
         kept.lock().unwrap().push(message.marker.clone());
         Ok(Posted { ts: "1.000001".into() })
-    });
-    mock.expect_find().returning(move |_, marker| {
+    };
+    let keep_answer = keep.clone();
+    mock.expect_post().returning(keep);
+    mock.expect_reply().returning(move |_, message| keep_answer(message));
+    let answers = Arc::clone(&markers);
+    let look = |markers: &Mutex<Vec<String>>, marker: &str| {
         let known = markers.lock().unwrap().iter().any(|one| one == marker);
-        Ok(known.then(|| Posted { ts: "1.000001".into() }))
-    });
+        known.then(|| Posted { ts: "1.000001".into() })
+    };
+    mock.expect_find().returning(move |_, marker| Ok(look(&markers, marker)));
+    mock.expect_find_reply().returning(move |_, _, marker| Ok(look(&answers, marker)));
     mock
 }
 

@@ -69,12 +69,13 @@ pub(super) fn meaning(reply: &Reply) -> Option<PortError> {
     let (service, call) = (reply.service, reply.call.clone());
     let word = if by_code.is_some() { reply.clean(&code) } else { format!("HTTP {}", reply.status) };
     Some(match means {
-        NotStarted(why) => PortError::Unavailable { service, call, detail: format!("{word}: {why}") },
         Absent => reply.rejected(&word, "there is no such function in this project, or not in this region"),
         Ended(why) if reply.writes => {
             PortError::OutcomeUnknown { service, call, detail: format!("{word}: {why}") }
         }
-        Ended(why) => PortError::Unavailable { service, call, detail: format!("{word}: {why}") },
+        NotStarted(why) | Ended(why) => {
+            PortError::Unavailable { service, call, detail: format!("{word}: {why}") }
+        }
         Key => PortError::Stopped { service, call, reason: StopReason::Credential, detail: word },
         Limited => reply.rate_limited(word),
         Project(why) => PortError::Stopped {

@@ -52,7 +52,7 @@ pub(crate) struct Method {
 }
 
 /// What the world has for the methods to be about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Scene {
     campaign: CampaignId,
     voucher: Voucher,
@@ -100,6 +100,16 @@ impl Scene {
             posted,
             incident,
         }
+    }
+
+    /// The same scene with an incident that nobody was called in to yet: whoever was is not asked again.
+    pub(crate) async fn with_an_incident_of_its_own(&self, platform: &Platform, name: &str) -> Self {
+        let word = || name.to_owned();
+        let severity = allclear_core::incident::Severity::Critical;
+        let page = Page { dedup_key: word(), summary: word(), source: word(), severity, details: word() };
+        platform.paging.trigger(&page).await.unwrap();
+        let incident = platform.paging.find(name).await.unwrap().unwrap().id;
+        Self { incident, ..self.clone() }
     }
 
     fn replacement(&self) -> NewReplacement {
@@ -235,6 +245,7 @@ const LOCAL: &[&str] = &[
     "ArtifactWriter::append",
     "ArtifactWriter::finish",
     "FunctionHost::bundle",
+    "RedemptionExports::repeats",
 ];
 
 /// The methods of the ports as their source has them: a new one must come into the table.

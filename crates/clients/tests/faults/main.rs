@@ -159,9 +159,16 @@ async fn try_once(
     scene: &Arc<Scene>,
     fault: Option<(Fault, usize)>,
 ) -> Trial {
+    let undisturbed = clients(&sandbox.base_url());
+    let name = format!("incident {}", sandbox.ledger().len());
+    let scene = if method.name == "Acknowledgements::call_in" {
+        Arc::new(scene.with_an_incident_of_its_own(&undisturbed, &name).await)
+    } else {
+        Arc::clone(scene)
+    };
     let faulty = Faulty::before(&sandbox.base_url(), fault).await;
     let began = Instant::now();
-    let outcome = tokio::spawn((method.call)(clients(&faulty.base), Arc::clone(scene))).await;
+    let outcome = tokio::spawn((method.call)(clients(&faulty.base), scene)).await;
     Trial {
         cell: outcome.map_or(Cell::Panic, |outcome| Cell::of(&outcome)),
         took: began.elapsed(),

@@ -10,7 +10,7 @@ use allclear_core::{Clock, PortError, Service};
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
-use super::ledger::Ledger;
+use super::ledger::{HELD, Known, Ledger};
 use super::manifest::{Entry, Manifest};
 use super::plan::Plan;
 use super::settings::Bucket;
@@ -20,6 +20,8 @@ use super::told::Told;
 
 /// Objects that are read back at once.
 const READ_AT_ONCE: usize = 64;
+/// How long a ledger may be held by what is ending.
+const LET_GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// Copies of the platform's buckets, kept in one bucket.
 pub struct S3Copies {
@@ -66,6 +68,21 @@ impl S3Copies {
     pub async fn notes(&self, id: &BackupId) -> Result<Option<CopyNotes>, PortError> {
         let found = self.bucket.manifest(id).await?;
         Ok(found.map(|(manifest, _)| CopyNotes { changed: manifest.changed, vanished: manifest.vanished }))
+    }
+
+    /// Requests of a copy that failed a moment ago end by themselves and hold its ledger until then.
+    async fn open_ledger(&self, id: &BackupId) -> Result<(Ledger, Known), PortError> {
+        let give_up_at = Instant::now() + LET_GO_WITHIN;
+        loop {
+            match Ledger::open(&self.ledgers, id, self.source.names()) {
+                Err(PortError::Rejected { code: Some(code), .. })
+                    if code == HELD && Instant::now() < give_up_at =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// Reads every object of a copy back and compares its SHA-256. The error names the first that differ.
@@ -225,7 +242,7 @@ impl ObjectCopies for S3Copies {
     /// A copy that is whole is left as it is.
     async fn copy(&self, id: &BackupId) -> Result<ObjectCopy, PortError> {
         let mut clock = Laps::start();
-        let (ledger, known) = Ledger::open(&self.ledgers, id, self.source.names())?;
+        let (ledger, known) = self.open_ledger(id).await?;
         let (there, listed, stored, previous) = tokio::try_join!(
             self.bucket.manifest(id),
             self.source.list(),

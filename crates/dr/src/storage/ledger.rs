@@ -67,6 +67,9 @@ pub(super) struct Ledger {
     buckets: Vec<String>,
 }
 
+/// The code of the refusal while somebody else holds a ledger.
+pub(super) const HELD: &str = "held";
+
 impl Ledger {
     /// Opens the file of a backup, making it, and reads what it says.
     pub(super) fn open(folder: &Path, id: &BackupId, buckets: &[String]) -> Result<(Self, Known), PortError> {
@@ -77,10 +80,12 @@ impl Ledger {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(refused(
-                    &path,
-                    "another process is copying this backup; let it finish, or end it",
-                ));
+                return Err(PortError::Rejected {
+                    service: Service::Artifacts,
+                    call: format!("write {}", path.display()),
+                    code: Some(HELD.to_owned()),
+                    detail: "another process is copying this backup; let it finish, or end it".to_owned(),
+                });
             }
             Err(TryLockError::Error(error)) => return Err(refused(&path, &error.to_string())),
         }
