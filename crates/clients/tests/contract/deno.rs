@@ -61,7 +61,7 @@ const CASES: &[(&str, Option<Class>)] = &[
     ("skipped", Some(Class::Permanent)),
     ("no-id", Some(Class::OutcomeUnknown)),
     ("limited-seconds", Some(Class::RetryAfter(Some(Duration::from_secs(90))))),
-    ("limited-date", Some(Class::RetryAfter(Some(Duration::from_secs(120))))),
+    ("limited-date", Some(Class::RetryAfter(Some(Duration::from_mins(2))))),
     ("limited", Some(Class::RetryAfter(None))),
     ("invalid", Some(Class::Permanent)),
     ("expired", Some(Class::Stop(StopReason::Credential))),
