@@ -181,7 +181,13 @@ fn measure(case: &Case) -> bool {
         .min_by(|a, b| a.0.total_cmp(b.0));
     let (Some(ours), Some((best, tool))) = (medians[0].1, best) else { return false };
     let (ratio, goal) = (ours / best, case.goal);
-    let verdict = if ratio <= goal { "reached" } else { "NOT reached" };
+    let absent = medians.iter().any(|(_, median)| median.is_none());
+    let verdict = match ratio <= goal {
+        // Better than the peers that ran is not better than all of them.
+        _ if absent => "NOT KNOWN, a peer was not measured",
+        true => "reached",
+        false => "NOT reached",
+    };
     println!(
         "ratio {ratio:.2} of {tool}, goal {goal:.2}: {verdict}; peak memory {} MiB, goal 128",
         peak >> 10
@@ -271,6 +277,8 @@ fn run_peer(tool: &str, case: &Case) -> Option<f64> {
     };
     let keys =
         [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "us-east-1")];
+    // A list of certificates in the environment is not needed on loopback, and rclone fails when it sees one.
+    command.env_remove("AWS_CA_BUNDLE");
     let began = Instant::now();
     let output = command.envs(keys).stdout(Stdio::null()).output().ok()?;
     let time = began.elapsed().as_secs_f64();
