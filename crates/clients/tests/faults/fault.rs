@@ -114,6 +114,11 @@ impl Fault {
         matches!(self, Refused | TlsGarbage | TlsCut | TlsUntrusted)
     }
 
+    /// Whether the client must wait until its patience ends.
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, SlowLoris | SilentUndone | SilentDone)
+    }
+
     /// Whether it is a fault of the handshake, which there is only one of.
     pub(crate) fn is_tls(self) -> bool {
         matches!(self, TlsGarbage | TlsCut | TlsUntrusted)
