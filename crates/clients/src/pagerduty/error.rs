@@ -55,8 +55,13 @@ pub(super) fn classify(reply: &Reply, region: &Region) -> PortError {
     let body = reply.json().unwrap_or_default();
     let code = body["error"]["code"].as_u64();
     let known = CODES.iter().find(|(known, ..)| Some(*known) == code);
-    // Whatever code stands in a failure of the server itself, a write may have happened.
-    let Some((code, means, advice)) = known.filter(|_| (400..500).contains(&reply.status)) else {
+    // Whatever code stands in a failure of the server itself, a write may have happened. And the description's examples carry
+    // the code of a missing thing in every refusal, so that one counts only where the status does not say something else.
+    let counts = |means: Means| match means {
+        Means::Missing => matches!(reply.status, 400 | 404),
+        _ => (400..500).contains(&reply.status),
+    };
+    let Some((code, means, advice)) = known.filter(|(_, means, _)| counts(*means)) else {
         return by_status(reply, region);
     };
     let said = reply.clean(&said(&body["error"]));
