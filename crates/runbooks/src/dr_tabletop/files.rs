@@ -26,7 +26,7 @@ pub(super) const LOG: &str = "backup.log";
 /// The tabletop report.
 pub(super) const REPORT: &str = "tabletop-report.md";
 
-/// The header of [`ROWCOUNT`].
+/// The header of `rowcount.csv`.
 pub const ROWCOUNT_HEADER: [&str; 6] =
     ["table", "snapshot_rows", "staging_rows", "snapshot_digest", "staging_digest", "parity"];
 
