@@ -30,7 +30,7 @@ const PAGE: u32 = 1_000;
 const ROWS_PER_RANGE: u64 = 900;
 const MOST_RANGES: u32 = 65_536;
 /// How many ranges are read at once. Each is held in memory until its turn to be written comes.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
 /// WhatsApp's code for a recipient who does not want messages.
 const OPTED_OUT: &str = "131050";
 /// Bytes that a row usually takes.
