@@ -62,7 +62,11 @@ async fn every_error_code_has_its_meaning() {
         (2014, 402, Permanent, Permanent, "plan"),
         (2016, 408, RetryAfter(None), OutcomeUnknown, "gave up"),
         (2018, 400, Stop(StopReason::Permission), Stop(StopReason::Permission), "only read"),
-        (2020, 429, RetryAfter(None), RetryAfter(None), "too many"),
+        (2020, 400, RetryAfter(None), RetryAfter(None), "too many"),
+        // The vendor's description has this code as its example for every status.
+        (2100, 401, Stop(StopReason::Credential), Stop(StopReason::Credential), "other region"),
+        (2100, 403, Stop(StopReason::Permission), Stop(StopReason::Permission), "403"),
+        (2100, 429, RetryAfter(None), RetryAfter(None), "429"),
         (2100, 400, Permanent, Permanent, "PagerDuty has no"),
         (5001, 400, Permanent, Permanent, "PagerDuty has no"),
         // Whatever code stands in a failure of the server, a write may have happened.

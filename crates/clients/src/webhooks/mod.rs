@@ -20,9 +20,14 @@
 //! | [`slack`] | `v0=` HMAC of version, timestamp and body | the timestamp, and the click's id |
 //! | [`whatsapp`] | `sha256=` HMAC of the body | the order of statuses, and the body's digest |
 //!
+//! [`approval`] reads what a click on a button of ours says.
+//!
 //! The signature is always of the bytes as they came: a body that was parsed and written again is another one. Only what is
 //! signed is believed, so an id in a header that no signature covers is not used.
 
+pub mod approval;
+#[cfg(test)]
+mod fuzz;
 pub mod pagerduty;
 mod replay;
 pub mod slack;

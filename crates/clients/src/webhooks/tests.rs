@@ -11,16 +11,16 @@ use sha2::Sha256;
 use super::whatsapp::MessageStatus;
 use super::*;
 
-const CURRENT: &str = "the-current-secret";
+pub(super) const CURRENT: &str = "the-current-secret";
 const PREVIOUS: &str = "the-one-before-it";
 /// Runs of each cheap property on bytes that nobody chose.
 const RUNS: u32 = 100_000;
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-23T09:00:00Z".parse().unwrap()
 }
 
-fn secrets() -> Secrets {
+pub(super) fn secrets() -> Secrets {
     Secrets::new(CURRENT.into()).unwrap().with_previous(PREVIOUS.into()).unwrap()
 }
 
@@ -43,21 +43,21 @@ fn headers(pairs: &[(&'static str, String)]) -> HeaderMap {
 }
 
 /// One sender's scheme, so that what all must do is tested on all.
-struct Scheme {
-    name: &'static str,
-    body: Vec<u8>,
-    sign: fn(&str, &[u8], Timestamp) -> HeaderMap,
-    verify: fn(&[u8], &HeaderMap, &Secrets) -> Result<String, Refused>,
+pub(super) struct Scheme {
+    pub(super) name: &'static str,
+    pub(super) body: Vec<u8>,
+    pub(super) sign: fn(&str, &[u8], Timestamp) -> HeaderMap,
+    pub(super) verify: fn(&[u8], &HeaderMap, &Secrets) -> Result<String, Refused>,
 }
 
-const PAGERDUTY: &str = r#"{"event":{"id":"01EVENT","event_type":"incident.acknowledged","resource_type":"incident",
+pub(super) const PAGERDUTY: &str = r#"{"event":{"id":"01EVENT","event_type":"incident.acknowledged","resource_type":"incident",
     "occurred_at":"2026-11-23T08:59:00Z","agent":{"id":"PUSER","type":"user_reference"},"client":null,
     "data":{"id":"PINC","title":"h\u00e9"}}}"#;
-const SLACK: &str = r#"{"type":"block_actions","user":{"id":"U1"},"channel":{"id":"C1"},
+pub(super) const SLACK: &str = r#"{"type":"block_actions","user":{"id":"U1"},"channel":{"id":"C1"},
     "container":{"message_ts":"1700000000.000100"},"trigger_id":"13.37.abc",
     "response_url":"https://hooks.slack.com/actions/T/1/x",
     "actions":[{"action_id":"approve","block_id":"b","value":"opaque","action_ts":"1700000000.1"}]}"#;
-const WHATSAPP: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"2","changes":[
+pub(super) const WHATSAPP: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"2","changes":[
     {"field":"messages","value":{"statuses":[
         {"id":"wamid.1","status":"failed","timestamp":"1795424300","recipient_id":"250788123012",
          "biz_opaque_callback_data":"run/1","errors":[{"code":131026,"title":"x"}]},
@@ -65,7 +65,7 @@ const WHATSAPP: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"
         {"id":"wamid.3","status":"read","timestamp":"never"}]}},
     {"field":"account_update","value":{}}]}]}"#;
 
-fn schemes() -> [Scheme; 3] {
+pub(super) fn schemes() -> [Scheme; 3] {
     let form = form_urlencoded::Serializer::new(String::new()).append_pair("payload", SLACK).finish();
     [
         Scheme {
@@ -312,6 +312,85 @@ fn each_event_is_let_through_once() {
         assert_eq!(guard.admit(&again, now()), Err(Refused::Replayed), "{name}");
         assert_eq!(Refused::Replayed.status(), 200);
     }
+}
+
+#[test]
+fn of_ten_deliveries_at_once_one_is_let_through() {
+    for Scheme { name, body, sign, verify } in schemes() {
+        let guard = std::sync::Mutex::new(ReplayGuard::new(Duration::from_mins(10), 100));
+        let headers = sign(CURRENT, &body, now());
+        let deliver = || {
+            let id = verify(&body, &headers, &secrets()).unwrap();
+            guard.lock().unwrap().admit(&id, now())
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..10).map(|_| scope.spawn(deliver)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{name}");
+        assert_eq!(results.iter().filter(|r| **r == Err(Refused::Replayed)).count(), 9, "{name}");
+    }
+}
+
+/// Meta escapes what is beyond ASCII before it signs; the same document with the letters themselves is another body.
+#[test]
+fn a_body_with_escaped_letters_is_verified_as_it_came() {
+    let [.., Scheme { sign, verify, .. }] = schemes();
+    let escaped = WHATSAPP.replacen("account_update", r"caf\u00e9", 1);
+    let written_again = escaped.replace(r"\u00e9", "\u{e9}");
+    let headers = sign(CURRENT, escaped.as_bytes(), now());
+    assert!(verify(escaped.as_bytes(), &headers, &secrets()).is_ok());
+    assert_ne!(escaped, written_again);
+    assert_eq!(verify(written_again.as_bytes(), &headers, &secrets()), Err(Refused::BadSignature));
+}
+
+#[test]
+fn a_click_answers_the_gate_that_its_button_was_made_for() {
+    use super::approval::{self, Approval, Button};
+    let button = |choice: &str| Button {
+        run: "20261123-0900-abcd".to_owned(),
+        gate: "resume".to_owned(),
+        binding: "0123456789ab".to_owned(),
+        choice: choice.to_owned(),
+    };
+    let click = |kind: &str, actions: serde_json::Value| {
+        let mut payload: serde_json::Value = serde_json::from_str(SLACK).unwrap();
+        payload["type"] = kind.into();
+        payload["actions"] = actions;
+        let body = form_urlencoded::Serializer::new(String::new())
+            .append_pair("payload", &payload.to_string())
+            .finish();
+        let [_, Scheme { sign, .. }, _] = schemes();
+        let headers = sign(CURRENT, body.as_bytes(), now());
+        approval::read(&slack::verify(body.as_bytes(), &headers, now(), &secrets()).unwrap())
+    };
+    let yes = button("approve");
+    let action = |id: &str, value: &str| serde_json::json!({ "action_id": id, "value": value });
+    let ours = action(&yes.action_id(), &yes.value().unwrap());
+    let expected = Approval { user: "U1".to_owned(), button: yes.clone() };
+    assert_eq!(click("block_actions", serde_json::json!([ours])), Ok(Some(expected)));
+
+    // Other people's buttons, and what is no click.
+    assert_eq!(click("block_actions", serde_json::json!([action("approve", "opaque")])), Ok(None));
+    assert_eq!(click("block_actions", serde_json::json!([action("allclear_approvals:x", "")])), Ok(None));
+    assert_eq!(click("view_submission", serde_json::json!([ours])), Ok(None));
+
+    let id = yes.action_id();
+    for wrong in [
+        serde_json::json!([ours, ours]),
+        serde_json::json!([action(&id, "")]),
+        serde_json::json!([action(&id, "run\ngate\nbinding")]),
+        serde_json::json!([action(&id, "run\ngate\nbinding\napprove\nmore")]),
+        serde_json::json!([action(&id, "run\n\nbinding\napprove")]),
+        serde_json::json!([action(&id, &format!("{}\ng\nb\napprove", "r".repeat(2_000)))]),
+        // One button's id with another one's value.
+        serde_json::json!([action(&id, &button("abort").value().unwrap())]),
+        serde_json::json!([{ "action_id": id }]),
+    ] {
+        assert!(matches!(click("block_actions", wrong.clone()), Err(Refused::Unreadable { .. })), "{wrong}");
+    }
+    assert_eq!(Button { gate: "a\nb".to_owned(), ..yes.clone() }.value(), None);
+    assert_eq!(Button { run: "r".repeat(2_000), ..yes }.value(), None);
 }
 
 #[test]

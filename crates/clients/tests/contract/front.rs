@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) enum Then {
     /// They go on to this host and port, with a header that asks for a status.
     Forward { to: String, wanting: Option<u16> },
+    /// As [`Forward`](Self::Forward), and the status is asked of requests with one method only: a write may follow a read.
+    ForwardWanting { to: String, method: &'static str, status: u16 },
     /// They are answered with these bytes.
     Answer(String),
 }
@@ -19,6 +21,7 @@ pub(crate) enum Then {
 pub(crate) struct Front {
     pub(crate) base: String,
     then: Arc<Mutex<Then>>,
+    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
 }
 
 impl Front {
@@ -26,14 +29,32 @@ impl Front {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be listened on");
         let base = format!("http://{}", listener.local_addr().expect("it has an address"));
         let then = Arc::new(Mutex::new(then));
-        let front = Self { base, then: Arc::clone(&then) };
+        let seen = Arc::default();
+        let front = Self { base, then: Arc::clone(&then), seen: Arc::clone(&seen) };
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let then = then.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                tokio::spawn(serve(socket, then));
+                tokio::spawn(serve(socket, then, Arc::clone(&seen)));
             }
         });
         front
+    }
+
+    /// Of each request the last part of its path, and the names of its arguments: of the query, and of the body.
+    pub(crate) fn arguments(&self) -> Vec<(String, Vec<String>)> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter()
+            .map(|(head, body)| {
+                let target = head.split(' ').nth(1).unwrap_or_default();
+                let (path, query) = target.split_once('?').unwrap_or((target, ""));
+                let of_query = query.split('&').filter_map(|pair| pair.split('=').next()).map(str::to_owned);
+                let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+                let of_body: Vec<String> =
+                    body.as_object().into_iter().flat_map(|o| o.keys().cloned()).collect();
+                let names = of_query.chain(of_body).filter(|name| !name.is_empty()).collect();
+                (path.rsplit('/').next().unwrap_or_default().to_owned(), names)
+            })
+            .collect()
     }
 
     pub(crate) fn now(&self, then: Then) {
@@ -52,19 +73,25 @@ pub(crate) fn answer(status: u16, headers: &[(String, String)], body: &str) -> S
 }
 
 /// One request; the connection is not kept.
-async fn serve(mut socket: TcpStream, then: Then) -> Option<()> {
+async fn serve(mut socket: TcpStream, then: Then, seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>) -> Option<()> {
     let (head, body) = request(&mut socket).await?;
-    match then {
-        Then::Answer(answer) => socket.write_all(answer.as_bytes()).await.ok()?,
-        Then::Forward { to, wanting } => {
-            let prefer = wanting.map(|status| format!("prefer: code={status}\r\n")).unwrap_or_default();
-            let mut upstream = TcpStream::connect(to.trim_start_matches("http://")).await.ok()?;
-            let head = format!("{}\r\n{prefer}connection: close\r\n\r\n", head.trim_end());
-            upstream.write_all(head.as_bytes()).await.ok()?;
-            upstream.write_all(&body).await.ok()?;
-            tokio::io::copy(&mut upstream, &mut socket).await.ok()?;
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push((head.clone(), body.clone()));
+    let (to, wanting) = match then {
+        Then::Answer(answer) => {
+            socket.write_all(answer.as_bytes()).await.ok()?;
+            return socket.shutdown().await.ok();
         }
-    }
+        Then::Forward { to, wanting } => (to, wanting),
+        Then::ForwardWanting { to, method, status } => {
+            (to, head.starts_with(&format!("{method} ")).then_some(status))
+        }
+    };
+    let prefer = wanting.map(|status| format!("prefer: code={status}\r\n")).unwrap_or_default();
+    let mut upstream = TcpStream::connect(to.trim_start_matches("http://")).await.ok()?;
+    let head = format!("{}\r\n{prefer}connection: close\r\n\r\n", head.trim_end());
+    upstream.write_all(head.as_bytes()).await.ok()?;
+    upstream.write_all(&body).await.ok()?;
+    tokio::io::copy(&mut upstream, &mut socket).await.ok()?;
     socket.shutdown().await.ok()
 }
 

@@ -42,6 +42,9 @@ fn main() -> ExitCode {
         trial("pagerduty", folder.as_ref(), |folder| {
             run(pagerduty::calls_are_legal_and_every_answer_has_a_meaning(folder))
         }),
+        trial("pagerduty_sandbox", folder.as_ref(), |folder| {
+            run(pagerduty::the_sandbox_keeps_the_contract(folder))
+        }),
         trial("supabase", folder.as_ref(), |folder| {
             run(supabase::calls_are_legal_and_every_answer_has_a_meaning(folder))
         }),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
             run(deno::a_function_on_deno_is_taken_for_what_it_answers()).map_err(Into::into)
         }),
         trial("slack", folder.as_ref(), |folder| run(slack::every_error_word_has_a_meaning(folder))),
+        trial("slack_sandbox", folder.as_ref(), |folder| run(slack::the_sandbox_keeps_the_contract(folder))),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

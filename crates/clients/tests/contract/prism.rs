@@ -27,6 +27,15 @@ pub(crate) struct Prism {
 impl Prism {
     /// Serves a description on a free loopback port.
     pub(crate) fn serve(name: &str, spec: &Value) -> Result<Self, String> {
+        Self::start(name, spec, None)
+    }
+
+    /// Stands before another server: a request or an answer of it that breaks the description becomes an error.
+    pub(crate) fn before(name: &str, spec: &Value, server: &str) -> Result<Self, String> {
+        Self::start(name, spec, Some(server))
+    }
+
+    fn start(name: &str, spec: &Value, server: Option<&str>) -> Result<Self, String> {
         let program = npm::installed(
             "@stoplight/prism-cli",
             VERSION,
@@ -40,8 +49,10 @@ impl Prism {
         let out = File::create(&log).map_err(|error| error.to_string())?;
         let child = Command::new("node")
             .arg(program)
-            .args(["mock", "-h", "127.0.0.1", "-p", &port.to_string()])
+            .args(server.map_or(&["mock"][..], |_| &["proxy", "--errors"]))
+            .args(["-h", "127.0.0.1", "-p", &port.to_string()])
             .arg(&file)
+            .args(server)
             .stdin(Stdio::null())
             .stderr(out.try_clone().map_err(|error| error.to_string())?)
             .stdout(out)
@@ -73,18 +84,23 @@ impl Prism {
 
     /// A request that no client of ours would make.
     pub(crate) fn raw(&self, method: &str, path: &str, headers: &str, body: &str) -> u16 {
-        let authority = self.base.trim_start_matches("http://");
-        let mut socket = TcpStream::connect(authority).expect("Prism listens");
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n{headers}content-type: application/json\r\n\
-             content-length: {length}\r\n\r\n{body}"
-        );
-        socket.write_all(request.as_bytes()).expect("Prism reads");
-        let mut reply = String::new();
-        socket.read_to_string(&mut reply).expect("Prism answers");
-        reply.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("an HTTP status")
+        raw(&self.base, method, path, headers, body)
     }
+}
+
+/// The status with which a server answers a request that no client of ours would make.
+pub(crate) fn raw(base: &str, method: &str, path: &str, headers: &str, body: &str) -> u16 {
+    let authority = base.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(authority).expect("the server listens");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n{headers}content-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).expect("the server reads");
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).expect("the server answers");
+    reply.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("an HTTP status")
 }
 
 impl Drop for Prism {
