@@ -314,6 +314,19 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_that_cannot_be_used_is_not_repeated() {
+        let clock: Arc<dyn Clock> = Arc::new(allclear_core::VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
+        for wrong in ["hooks.slack.example/hunter2", "http://hooks.slack.example/hunter2", "hunter2"] {
+            let mut settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
+            settings.credentials.slack_webhook = Some(wrong.into());
+            assert!(!format!("{settings:?}").contains("hunter2"));
+            let error = connect(settings, &clock).err().unwrap();
+            assert_eq!(error, ConfigError::NotAWebhook);
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
     fn secrets_do_not_show_in_debug() {
         let settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
         let shown = format!("{settings:?}");

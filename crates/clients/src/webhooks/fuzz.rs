@@ -130,7 +130,7 @@ fn no_document_that_is_almost_right_brings_a_parser_down() {
                 assert_ne!(why, super::Refused::BadSignature, "seed {seed}, run {run}, {name}");
                 refused += 1;
             }
-            Err(_) => panic!("seed {seed}, run {run}, {name}: {}", String::from_utf8_lossy(&body)),
+            Err(_panic) => panic!("seed {seed}, run {run}, {name}: {}", String::from_utf8_lossy(&body)),
         }
     }
     // Both sides of every check are reached, or this would try nothing.

@@ -16,12 +16,15 @@ pub(crate) enum Then {
     Answer(String),
 }
 
+/// Head and body.
+type Request = (String, Vec<u8>);
+
 /// A server on loopback, for as long as the runtime lives.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     pub(crate) base: String,
     then: Arc<Mutex<Then>>,
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Front {
@@ -73,7 +76,7 @@ pub(crate) fn answer(status: u16, headers: &[(String, String)], body: &str) -> S
 }
 
 /// One request; the connection is not kept.
-async fn serve(mut socket: TcpStream, then: Then, seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>) -> Option<()> {
+async fn serve(mut socket: TcpStream, then: Then, seen: Arc<Mutex<Vec<Request>>>) -> Option<()> {
     let (head, body) = request(&mut socket).await?;
     seen.lock().unwrap_or_else(PoisonError::into_inner).push((head.clone(), body.clone()));
     let (to, wanting) = match then {
@@ -96,7 +99,7 @@ async fn serve(mut socket: TcpStream, then: Then, seen: Arc<Mutex<Vec<(String, V
 }
 
 /// The head and the body of one request.
-async fn request(socket: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+async fn request(socket: &mut TcpStream) -> Option<Request> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {

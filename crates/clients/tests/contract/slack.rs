@@ -85,7 +85,7 @@ pub(crate) async fn every_error_word_has_a_meaning(folder: &Path) -> Check {
             let named = match &result {
                 Err(PortError::Rejected { code, .. }) => code.as_deref() == Some(&word),
                 Err(error) => error.to_string().contains(&word),
-                Ok(_) => false,
+                Ok(()) => false,
             };
             let by_default = matches!(&result, Err(error) if error.to_string().contains("do not know"));
             if meant != should || !named || by_default {

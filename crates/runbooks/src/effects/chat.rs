@@ -187,3 +187,125 @@ pub(crate) async fn go_on_without(
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use allclear_core::Service;
+    use allclear_core::error::WaitSource;
+    use allclear_core::ports::MockChat;
+
+    use super::*;
+
+    fn intent() -> Intent {
+        let at = "2026-11-23T09:00:00Z".parse().unwrap();
+        Intent { key: "k".to_owned(), at, changes: Vec::new() }
+    }
+
+    fn post(chat: MockChat) -> PostMessage {
+        let word = || "x".to_owned();
+        let message = ChatMessage { channel: "#ops".to_owned(), text: word(), about: word(), marker: word() };
+        PostMessage { chat: Arc::new(chat), message, thread: None }
+    }
+
+    fn parts() -> (Service, String, String) {
+        (Service::Slack, "POST /chat.postMessage".to_owned(), "d".to_owned())
+    }
+
+    fn stopped(reason: StopReason) -> PortError {
+        let (service, call, detail) = parts();
+        PortError::Stopped { service, call, reason, detail }
+    }
+
+    fn unavailable() -> PortError {
+        let (service, call, detail) = parts();
+        PortError::Unavailable { service, call, detail }
+    }
+
+    fn unknown() -> PortError {
+        let (service, call, detail) = parts();
+        PortError::OutcomeUnknown { service, call, detail }
+    }
+
+    fn refused(code: &str) -> PortError {
+        let (service, call, detail) = parts();
+        PortError::Rejected { service, call, code: Some(code.to_owned()), detail }
+    }
+
+    /// A chat whose API answers every message with an error.
+    fn failing(error: PortError) -> MockChat {
+        let mut chat = MockChat::new();
+        chat.expect_post().times(1).returning(move |_| Err(error.clone()));
+        chat
+    }
+
+    #[tokio::test]
+    async fn the_webhook_is_used_when_nothing_was_sent_and_then_nothing_can_be_looked_up() {
+        for error in [stopped(StopReason::Credential), stopped(StopReason::Permission), unavailable()] {
+            let mut chat = failing(error.clone());
+            chat.expect_post_by_webhook().times(1).returning(|_| Ok(()));
+            chat.expect_find().returning(move |_, _| Err(error.clone()));
+            let post = post(chat);
+            let applied = post.apply(&intent()).await.unwrap();
+            assert_eq!(applied.receipt, None);
+            assert!(applied.says.contains("incoming webhook"), "{}", applied.says);
+            let judged = post.verify(&intent(), &None, intent().at).await.unwrap();
+            assert!(matches!(judged.verdict, allclear_engine::Verdict::Unverifiable { .. }), "{judged:?}");
+        }
+    }
+
+    /// The mock has no webhook: to use it would be a panic.
+    #[tokio::test]
+    async fn the_webhook_is_never_used_after_an_unknown_outcome_a_limit_a_refusal_or_a_policy() {
+        let (service, call, detail) = parts();
+        let limited = PortError::RateLimited {
+            service,
+            call,
+            wait_seconds: Some(30),
+            source_of_wait: WaitSource::RetryAfterHeader,
+            detail,
+        };
+        for error in [unknown(), limited, refused("no_text"), stopped(StopReason::Policy)] {
+            let applied = post(failing(error.clone())).apply(&intent()).await;
+            assert_eq!(applied.err(), Some(error));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_webhook_that_fails_too_is_told_and_an_unknown_outcome_of_it_stays_unknown() {
+        let nobody = PortError::NotFound { service: Service::Slack, what: "incoming webhook".to_owned() };
+        let cases = [
+            (nobody, stopped(StopReason::Credential)),
+            (unknown(), unknown()),
+            (refused("no_service"), both(stopped(StopReason::Credential), &refused("no_service"))),
+        ];
+        for (webhook, expected) in cases {
+            let mut chat = failing(stopped(StopReason::Credential));
+            chat.expect_post_by_webhook().times(1).returning(move |_| Err(webhook.clone()));
+            assert_eq!(post(chat).apply(&intent()).await.err(), Some(expected));
+        }
+        let told = both(unavailable(), &refused("no_service")).to_string();
+        assert!(told.contains("no_service") && told.contains("unavailable"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn what_stands_in_a_thread_is_looked_for_there_and_then_in_the_channel() {
+        let mut chat = MockChat::new();
+        chat.expect_reply().times(1).returning(|_, _| Ok(Posted { ts: "2".to_owned() }));
+        chat.expect_find_reply().times(1).returning(|_, _, _| Ok(None));
+        chat.expect_find().times(1).returning(|_, _| Ok(Some(Posted { ts: "3".to_owned() })));
+        let post = post(chat).in_thread_of(Some(Posted { ts: "1".to_owned() }));
+        let applied = post.apply(&intent()).await.unwrap();
+        assert_eq!(applied.receipt, Some(Posted { ts: "2".to_owned() }));
+        let Reconciled::Happened(found) = post.reconcile(&intent()).await.unwrap() else {
+            panic!("it is in the channel")
+        };
+        assert_eq!(found.receipt, Some(Posted { ts: "3".to_owned() }));
+    }
+
+    /// A journal of before there were receipts has nothing there.
+    #[test]
+    fn an_older_receipt_is_still_read() {
+        let receipt: Option<Posted> = serde_json::from_str("null").unwrap();
+        assert_eq!(receipt, None);
+    }
+}
