@@ -109,6 +109,7 @@ pub struct Arrived {
 struct State {
     latency: Duration,
     faults: Vec<S3Fault>,
+    under_way: usize,
     arrived: Vec<Arrived>,
 }
 
@@ -171,6 +172,11 @@ impl S3Server {
         lock(&self.state).arrived.clone()
     }
 
+    /// Requests that are being answered. Those of a client that hung up count as well: they still take effect.
+    pub fn under_way(&self) -> usize {
+        lock(&self.state).under_way
+    }
+
     /// Forgets what arrived.
     pub fn forget(&self) {
         lock(&self.state).arrived.clear();
@@ -228,6 +234,7 @@ impl Front {
         let (call, path) = (call_of(request.method(), request.uri()), request.uri().path().to_owned());
         let (latency, wrong) = {
             let mut state = lock(&self.state);
+            state.under_way += 1;
             (state.latency, strike(&mut state.faults, call))
         };
         if !latency.is_zero() {
@@ -235,7 +242,9 @@ impl Front {
         }
         let answer = self.answer_or_not(request, wrong).await;
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
-        lock(&self.state).arrived.push(Arrived { call, path, status });
+        let mut state = lock(&self.state);
+        state.under_way -= 1;
+        state.arrived.push(Arrived { call, path, status });
         answer
     }
 
