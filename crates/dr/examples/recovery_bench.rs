@@ -1,8 +1,8 @@
 //! Backup, restore and parity of millions of rows, ours beside the script's way, on the same two clusters in the same run:
 //! `cargo xtask dr-bench [ROWS]`.
 //!
-//! Ours goes through the bucket with checksums and reads every table's content a second time; the script's way pipes `pg_dump`
-//! into `psql`, counts table after table, and compares MD5s table after table. Both ways' processes are started anew.
+//! Ours goes through the bucket with checksums; the script's way pipes `pg_dump` into `psql`, counts table after table, and compares
+//! MD5s table after table. Both ways' processes are started anew.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

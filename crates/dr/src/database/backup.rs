@@ -1,7 +1,7 @@
-//! A backup from one snapshot: dumped, read a second time beside the dump, compared, uploaded, sealed.
+//! A backup from one snapshot: dumped, counted beside the dump, compared, uploaded, sealed.
 //!
-//! Two readings of the same snapshot are made: `pg_dump` writes its files, and each table's content is read over connections that
-//! share the snapshot. Only when every file's rows add up to what the database itself gave does the dump count.
+//! The database counts each table's rows in the snapshot that `pg_dump` reads. Only when every file is whole and holds as many
+//! rows as the database counted does the dump count. Production is read once: contents are digested from the files.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use allclear_core::PortError;
 use allclear_core::ports::{Artifact, DatabaseBackups};
-use allclear_core::recovery::{Backup, BackupId, TableContent, Took, Watcher};
+use allclear_core::recovery::{Backup, BackupId, Took, Watcher};
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +22,6 @@ use super::digest::Rows;
 use super::error::{DatabaseError, Party};
 use super::identity::{Facts, major};
 use super::manifest::{DumpFile, DumpedTable, FORMAT, Manifest, hex, sha256};
-use super::parity::{Reading, contents, sessions};
 use super::programs::{PasswordFile, Program};
 use super::progress::Part;
 use super::redactor::Redactor;
@@ -125,12 +124,12 @@ impl PostgresBackups {
         let outside_keys = catalog::outside_keys(&holder, &self.schemas).await?;
         let server = major(&facts.identity.server_version);
         let program = Program::find("pg_dump", server)?;
-        let content = Box::pin(self.read_twice(&program, &snapshot, &tables, folder, &log)).await?;
+        let counts = Box::pin(self.dumped_and_counted(&program, &snapshot, &tables, folder, &log)).await?;
         let list = Program::find("pg_restore", server)?
             .run(None, &["--list".into(), folder.path().join("files").into()], &Redactor::default())
             .await?;
         let toc = Contents::parse(&String::from_utf8_lossy(&list));
-        let (files, tables) = self.hashed(folder, &toc, tables, &content, &log).await?;
+        let (files, tables) = self.hashed(folder, &toc, (tables, counts), &log).await?;
         let attempt = sha256(format!("{snapshot} {at} {}", facts.identity.system_identifier).as_bytes());
         Ok(Manifest {
             format: FORMAT,
@@ -150,15 +149,15 @@ impl PostgresBackups {
         })
     }
 
-    /// `pg_dump` and our own reading, at the same time and of the same snapshot.
-    async fn read_twice(
+    /// `pg_dump` and the counts, at the same time and of the same snapshot.
+    async fn dumped_and_counted(
         &self,
         program: &Program,
         snapshot: &str,
         tables: &[Table],
         folder: &WorkFolder,
         log: &Mutex<Vec<Took>>,
-    ) -> Result<BTreeMap<String, TableContent>, DatabaseError> {
+    ) -> Result<Vec<u64>, DatabaseError> {
         let files = folder.path().join("files");
         let part = Part::begin(&self.watcher, "dump", None, None);
         let password = PasswordFile::new(folder.path(), &self.source)?;
@@ -171,11 +170,11 @@ impl PostgresBackups {
             part.end(log);
             Ok(())
         };
-        let read = self.read_in_snapshot(snapshot, tables, log);
+        let count = self.counted_in_snapshot(snapshot, tables, log);
         let guard = self.nobody_waits(|| part.set_bytes(size_of(&files)));
         tokio::select! {
             // The guard never ends well, so what ends first is either everything or a reason to stop.
-            done = async { tokio::try_join!(dump, read) } => done.map(|((), content)| content),
+            done = async { tokio::try_join!(dump, count) } => done.map(|((), counts)| counts),
             stop = guard => Err(stop),
         }
     }
@@ -206,27 +205,21 @@ impl PostgresBackups {
         arguments
     }
 
-    async fn read_in_snapshot(
+    async fn counted_in_snapshot(
         &self,
         snapshot: &str,
         tables: &[Table],
         log: &Mutex<Vec<Took>>,
-    ) -> Result<BTreeMap<String, TableContent>, DatabaseError> {
-        let bytes = tables.iter().map(|table| table.bytes).sum();
-        let part = Part::begin(&self.watcher, "read the snapshot", Some(tables.len() as u64), Some(bytes));
-        let readers = sessions(JOBS, || async {
-            let session = Session::reading(&self.source, Party::Source).await?;
-            let share = format!(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'"
-            );
-            session.batch("share the snapshot", &share).await?;
-            Ok(session)
-        })
-        .await?;
-        let readings = tables.iter().map(|table| Reading { copy: table.copy_out(), table: table.clone() });
-        let content = contents(&readers, readings.collect(), &part).await?;
+    ) -> Result<Vec<u64>, DatabaseError> {
+        let part = Part::begin(&self.watcher, "count in the snapshot", Some(tables.len() as u64), None);
+        let session = Session::reading(&self.source, Party::Source).await?;
+        let share =
+            format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'");
+        session.batch("share the snapshot", &share).await?;
+        let counts = catalog::count(&session, tables).await?;
+        part.add(tables.len() as u64, 0);
         part.end(log);
-        Ok(content)
+        Ok(counts)
     }
 
     /// Ends when somebody has been waiting too long for a lock that we hold, or production is gone.
@@ -255,13 +248,12 @@ impl PostgresBackups {
         }
     }
 
-    /// Every file's SHA-256, and every table's file beside what the database gave.
+    /// Every file's SHA-256, and every table's content; its rows must be as many as the database counted.
     async fn hashed(
         &self,
         folder: &WorkFolder,
         toc: &Contents,
-        tables: Vec<Table>,
-        content: &BTreeMap<String, TableContent>,
+        (tables, counts): (Vec<Table>, Vec<u64>),
         log: &Mutex<Vec<Took>>,
     ) -> Result<(Vec<DumpFile>, Vec<DumpedTable>), DatabaseError> {
         let incomplete = |detail: String| DatabaseError::DumpIncomplete { detail };
@@ -272,15 +264,14 @@ impl PostgresBackups {
         let files = folder.path().join("files");
         let part = Part::begin(&self.watcher, "checksum", None, Some(size_of(&files)));
         let mut columns = BTreeMap::new();
-        let mut dumped = Vec::new();
-        for table in tables {
+        let mut counted = Vec::new();
+        for (table, rows) in tables.into_iter().zip(counts) {
             let title = table.title();
             let file = toc
                 .file_of(&table.schema, &table.name, &table.owner)
                 .ok_or_else(|| incomplete(format!("{title} has no entry for its rows")))?;
             columns.insert(file.clone(), table.columns.clone());
-            let content = content.get(&title).ok_or_else(|| incomplete(format!("{title} was not read")))?;
-            dumped.push(DumpedTable { table, rows: content.rows, digest: content.digest.clone(), file });
+            counted.push((table, rows, file));
         }
         let names = names_in(&files)?;
         let hashes = names.into_iter().map(|name| {
@@ -297,17 +288,11 @@ impl PostgresBackups {
         });
         let mut hashes: BTreeMap<String, Hashed> =
             futures_util::stream::iter(hashes).buffer_unordered(FILES_AT_ONCE).try_collect().await?;
-        for table in &dumped {
-            let rows = hashes.get_mut(&table.file).and_then(|hashed| hashed.rows.take());
-            let rows = rows.filter(Rows::is_ended);
-            let rows = rows.ok_or_else(|| incomplete(format!("{} is cut off", table.file)))?.finish();
-            if rows != (table.rows, table.digest.clone()) {
-                let title = table.table.title();
-                let detail =
-                    format!("{title} has {} rows in the dump, {} in the snapshot", rows.0, table.rows);
-                return Err(incomplete(detail));
-            }
-        }
+        let dumped = counted.into_iter().map(|(table, count, file)| {
+            let read = hashes.get_mut(&file).and_then(|hashed| hashed.rows.take());
+            compared(table, count, file, read)
+        });
+        let dumped = dumped.collect::<Result<_, _>>()?;
         part.end(log);
         let file =
             |(name, hashed): (String, Hashed)| DumpFile { name, bytes: hashed.bytes, sha256: hashed.sha256 };
@@ -374,6 +359,23 @@ fn names_in(folder: &std::path::Path) -> Result<Vec<String>, DatabaseError> {
     Ok(names)
 }
 
+/// A table's file must be whole and hold as many rows as the database counted.
+fn compared(
+    table: Table,
+    count: u64,
+    file: String,
+    read: Option<Rows>,
+) -> Result<DumpedTable, DatabaseError> {
+    let incomplete = |detail: String| DatabaseError::DumpIncomplete { detail };
+    let read = read.filter(Rows::is_ended).ok_or_else(|| incomplete(format!("{file} is cut off")))?;
+    let (rows, digest) = read.finish();
+    if rows != count {
+        let title = table.title();
+        return Err(incomplete(format!("{title} has {rows} rows in the dump, {count} in the snapshot")));
+    }
+    Ok(DumpedTable { table, rows, digest, file })
+}
+
 struct Hashed {
     bytes: u64,
     sha256: String,
@@ -430,5 +432,35 @@ impl DatabaseBackups for PostgresBackups {
     async fn find_file(&self, id: &BackupId, name: &str) -> Result<Option<Artifact>, PortError> {
         let Some(content) = self.bucket.read(&self.bucket.beside(id, name)).await? else { return Ok(None) };
         Ok(Some(Artifact { name: name.to_owned(), bytes: content.len() as u64, sha256: sha256(&content) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(content: &[u8], count: u64) -> Result<u64, String> {
+        let columns = vec!["id".to_owned()];
+        let mut rows = Rows::with_columns(&columns);
+        rows.feed(content);
+        let word = str::to_owned;
+        let table =
+            Table { schema: word("public"), name: word("a"), owner: word("postgres"), columns, bytes: 1 };
+        let dumped = compared(table, count, word("3021.dat"), Some(rows));
+        dumped.map(|dumped| dumped.rows).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_dump_counts_only_with_every_row_that_the_database_counted() {
+        assert_eq!(said(b"1\n2\n\\.\n\n\n", 2), Ok(2));
+        for count in [1, 3] {
+            let error = said(b"1\n2\n\\.\n\n\n", count).unwrap_err();
+            assert!(
+                error.contains(&format!("public.a has 2 rows in the dump, {count} in the snapshot")),
+                "{error}"
+            );
+        }
+        let error = said(b"1\n2\n", 2).unwrap_err();
+        assert!(error.contains("3021.dat is cut off"), "{error}");
     }
 }

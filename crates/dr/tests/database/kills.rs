@@ -61,7 +61,7 @@ fn whole(exercise: &Exercise) -> Vec<(PathBuf, u64)> {
 async fn a_backup_that_is_killed_goes_on_and_mixes_no_snapshots() {
     let exercise = Exercise::with_rows("killed_backup", 20_000).await;
     let id = Exercise::id();
-    for phase in ["dump", "read the snapshot", "checksum"] {
+    for phase in ["dump", "count in the snapshot", "checksum"] {
         let after = Duration::from_millis(if phase == "checksum" { 0 } else { 30 });
         let alive = killed_in(&exercise, &["take", id.as_str()], phase, after, 150);
         assert!(alive, "{phase} was too fast to be killed in");
