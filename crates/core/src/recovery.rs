@@ -174,6 +174,10 @@ pub struct ObjectCopy {
     pub bytes: u64,
     /// How many of them were uploaded, by whichever process; the others were there already, with the same content.
     pub uploaded: u64,
+    /// How many became others while they were copied; the copy has what they were when they were read. The manifest names them.
+    pub changed: u64,
+    /// How many were listed and gone when they were to be read; they are not in the copy. The manifest names them.
+    pub vanished: u64,
     /// SHA-256 of its manifest, in hex. The manifest holds the SHA-256 of each object.
     pub manifest_sha256: String,
     /// How long the parts took.

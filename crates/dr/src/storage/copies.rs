@@ -64,7 +64,7 @@ impl S3Copies {
         self
     }
 
-    /// What the copy met on its way, from its manifest; `None` while it is not whole.
+    /// Which objects changed or vanished under the copy, from its manifest; `None` while it is not whole.
     pub async fn notes(&self, id: &BackupId) -> Result<Option<CopyNotes>, PortError> {
         let found = self.bucket.manifest(id).await?;
         Ok(found.map(|(manifest, _)| CopyNotes { changed: manifest.changed, vanished: manifest.vanished }))
@@ -142,6 +142,8 @@ impl S3Copies {
             objects: manifest.entries.len() as u64,
             bytes: manifest.bytes(),
             uploaded: manifest.uploaded,
+            changed: manifest.changed.len() as u64,
+            vanished: manifest.vanished.len() as u64,
             manifest_sha256,
             took: manifest.took.clone(),
         }

@@ -1,5 +1,6 @@
 //! The backup: what the host has of its own, our own of the database, and the copy of the buckets.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,13 +117,25 @@ pub(super) fn backup_says(backup: &Backup) -> String {
 /// The copy in one sentence.
 pub(super) fn copy_says(copy: &ObjectCopy) -> String {
     format!(
-        "{} ({} uploaded), {}, at {}, manifest SHA-256 {}",
+        "{} ({} uploaded{}), {}, at {}, manifest SHA-256 {}",
         count(copy.objects, "object", "objects"),
         copy.uploaded,
+        under_way(copy),
         size(copy.bytes),
         copy.destination,
         copy.manifest_sha256
     )
+}
+
+/// What the platform did to its objects while they were copied. It is no fault of the copy, and whoever restores it must know.
+fn under_way(copy: &ObjectCopy) -> String {
+    let mut says = String::new();
+    for (many, what) in [(copy.changed, "changed"), (copy.vanished, "vanished")] {
+        if many > 0 {
+            let _ = write!(says, ", {many} {what} meanwhile");
+        }
+    }
+    says
 }
 
 /// What it means that a copy took longer than it may: which idea helps depends on how large the objects are.
@@ -368,5 +381,32 @@ impl Probe for KeptCopy {
         let found = self.copies.find(&self.id).await?;
         let says = found.as_ref().map_or_else(|| "the bucket does not have it yet".to_owned(), copy_says);
         Ok(Observation { value: found, evidence: vec![Evidence::new("the bucket", says.clone())], says })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_tells_what_moved_under_it() {
+        let mut copy = ObjectCopy {
+            id: "dr-2026-q4".parse().unwrap(),
+            destination: "s3://backups/dr-2026-q4/storage".to_owned(),
+            objects: 3,
+            bytes: 30,
+            uploaded: 2,
+            changed: 0,
+            vanished: 0,
+            manifest_sha256: "be21".to_owned(),
+            took: Vec::new(),
+        };
+        assert!(copy_says(&copy).starts_with("3 objects (2 uploaded), "), "{}", copy_says(&copy));
+        (copy.changed, copy.vanished) = (1, 2);
+        let says = copy_says(&copy);
+        assert!(
+            says.starts_with("3 objects (2 uploaded, 1 changed meanwhile, 2 vanished meanwhile), "),
+            "{says}"
+        );
     }
 }

@@ -261,6 +261,8 @@ impl World {
                 objects: 5_000,
                 bytes: 5_000 * 30 * 1_024,
                 uploaded: 5_000,
+                changed: 0,
+                vanished: 0,
                 manifest_sha256: "be217a00".to_owned(),
                 took: took("upload", outside.copy_took),
             };
