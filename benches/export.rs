@@ -92,7 +92,7 @@ fn export(url: &str) {
     let settings = allclear::clients::sandbox::settings(url, folder.path().to_owned()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
     let platform = allclear::clients::connect(settings, &clock).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let exporting = allclear::runbooks::whatsapp_send_failures::export_failed_targets(
         &platform,
         CAMPAIGN.parse().unwrap(),

@@ -2,7 +2,8 @@
 //!
 //! E.164 numbers begin with `+`, which spreadsheets take for a formula, and the usual guard (a leading apostrophe)
 //! breaks importers. So there are two columns: the digits alone, for machines, and the guarded number, for people. People
-//! who opted out are left out: their numbers are not for cleaning. Rows are streamed: several ranges of ids at once, in order.
+//! who opted out are left out: their numbers are not for cleaning. Rows are streamed: several ranges of ids at once, each on a
+//! task of its own so that all cores read and write records, and in order.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::effects::{Paused, change};
@@ -78,9 +80,9 @@ impl ExportFailedTargets {
         file.append(HEADER.as_bytes()).await?;
         let expected = self.targets.count_failed(self.campaign.campaign).await?;
         let parts = u32::try_from(expected / ROWS_PER_RANGE).unwrap_or(u32::MAX).clamp(1, MOST_RANGES);
-        let longest = AtomicUsize::new(0);
+        let longest = Arc::new(AtomicUsize::new(0));
         let mut ranges = stream::iter(TargetRange::parts(parts))
-            .map(|range| self.read_range(range, &longest))
+            .map(|range| self.clone().reading(range, Arc::clone(&longest)))
             .buffered(AT_ONCE);
         let (mut rows, mut seen) = (0, 0);
         while let Some(part) = ranges.try_next().await? {
@@ -96,6 +98,12 @@ impl ExportFailedTargets {
         );
         let call = "read failed targets".to_owned();
         Err(PortError::Unavailable { service: Service::Supabase, call, detail })
+    }
+
+    /// Reads a range on a task of its own, which ends when nobody waits for it any more.
+    async fn reading(self, range: TargetRange, longest: Arc<AtomicUsize>) -> Result<Part, PortError> {
+        let task = tokio::spawn(async move { self.read_range(range, &longest).await });
+        AbortOnDropHandle::new(task).await.expect("reading does not panic")
     }
 
     /// One range, page by page. A page that is shorter than others have been is the last one: a server may be configured
