@@ -1,6 +1,9 @@
 //! Everything that may go wrong, with every call of every runbook, at the level of whole runs: what the call was taken
 //! for, whether its effect happened, and whether the run ended truthfully.
 //!
+//! The exercise's databases and buckets are in memory here, because over real ones a run takes seconds; their own faults are
+//! in [`store_faults`](crate::tabletop), and a selection over real Postgres and S3 beside them.
+//!
 //! Each cell is a run of its own, against a world of its own, from an approved plan to its end. It is wrong when it panics
 //! or hangs, when it ends `verified` in a world that is not what an undisturbed run leaves, when anything happened twice,
 //! when it says nothing, or when the fault never came.

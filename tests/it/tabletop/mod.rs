@@ -61,8 +61,19 @@ pub(crate) fn recovery(
     stores: &Arc<Stores>,
     documents: &Path,
 ) -> Recovery {
+    recovery_at("ST000", settings, clock, stores, documents)
+}
+
+/// The same with the station that redeems; its passcode is its code.
+fn recovery_at(
+    station: &str,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    stores: &Arc<Stores>,
+    documents: &Path,
+) -> Recovery {
     let pagerduty = Arc::new(PagerDuty::connect(settings, &PAGERDUTY_ROUTING_KEY.into(), clock).unwrap());
-    let station = StationLogin { code: "ST000".to_owned(), passcode: "ST000".into() };
+    let station = StationLogin { code: station.to_owned(), passcode: station.into() };
     Recovery {
         host: Arc::new(Management::of_project(settings, PROJECT, clock).unwrap()),
         backups: Arc::clone(stores) as _,
