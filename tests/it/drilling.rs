@@ -8,10 +8,11 @@ use allclear::core::{Platform, VirtualClock};
 use allclear::engine::{Entry, Event, MemoryJournal, Outcome, Plan, Terms, execute, plan};
 use allclear::runbooks;
 use allclear::sandbox::{Profile, Sandbox, Scenario, WorldSpec};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fault_layer::{Call, Fault, Layer, Refusal, Rule, Seen, Service};
 use crate::scene::{drill, runbook_of, small};
+use crate::tabletop::{self, Content, StoreTrouble, Stores};
 
 /// No healthy call takes this long, however busy the machine.
 const PATIENT: Duration = Duration::from_secs(30);
@@ -34,8 +35,15 @@ impl Drill {
         runbook_of(self.scenario)
     }
 
+    fn is_exercise(self) -> bool {
+        matches!(self.scenario, Scenario::Exercise { .. })
+    }
+
     /// A world small enough to be made thousands of times.
     fn spec(self) -> WorldSpec {
+        if self.is_exercise() {
+            return exercise_world(self.scenario, self.profile);
+        }
         // The dispatcher's runbook looks at every campaign every minute, so two of them must do.
         let campaigns = if self.runbook() == "campaign-dispatcher-stalls" { 2 } else { 6 };
         WorldSpec {
@@ -55,6 +63,19 @@ impl Drill {
     }
 }
 
+/// The world of an exercise. Its sandbox is staging's application too, so nothing waits in the send queue there.
+pub(crate) fn exercise_world(scenario: Scenario, profile: Profile) -> WorldSpec {
+    WorldSpec {
+        profile,
+        campaigns: 1,
+        targets_per_campaign: 0,
+        notifications: 0,
+        vouchers: 0,
+        stations: 1,
+        ..small(scenario)
+    }
+}
+
 /// What goes wrong in a run.
 #[derive(Debug, Clone)]
 pub(crate) enum Trouble {
@@ -69,6 +90,8 @@ pub(crate) enum Trouble {
     Refused(Refusal),
     /// The service cannot be spoken to by TLS.
     Tls(Service),
+    /// A database or a bucket of an exercise fails.
+    Store(StoreTrouble),
     /// All calls that `is` picks, until then.
     Until {
         is: fn(&Call) -> bool,
@@ -98,7 +121,7 @@ impl Trouble {
             Self::Until { is, fault, until } => {
                 Box::new(move |one, now| (is(one) && now < until).then(|| fault.clone()))
             }
-            Self::None | Self::Refused(_) | Self::Tls(_) => Box::new(|_, _| None),
+            Self::None | Self::Refused(_) | Self::Tls(_) | Self::Store(_) => Box::new(|_, _| None),
         }
     }
 }
@@ -130,6 +153,8 @@ struct Stage {
     sandbox: Arc<Sandbox>,
     layer: Layer,
     folder: tempfile::TempDir,
+    /// The databases and buckets of an exercise.
+    stores: Option<Arc<Stores>>,
 }
 
 impl Stage {
@@ -138,7 +163,12 @@ impl Stage {
         let clock = Arc::new(VirtualClock::at(spec.start));
         let sandbox = Arc::new(Sandbox::start_virtual(spec, Arc::clone(&clock)).await.unwrap());
         let layer = Layer::before(&sandbox, &clock);
-        Self { sandbox, layer, folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        let stores = drill.is_exercise().then(|| {
+            tabletop::write_documents(&folder.path().join("documents"));
+            Stores::of(Content::default(), clock.clone())
+        });
+        Self { sandbox, layer, folder, stores }
     }
 
     fn platform(&self, timeout: Duration, by_tls: Option<Service>) -> Platform {
@@ -147,7 +177,29 @@ impl Stage {
         self.layer.lead(&mut settings.endpoints, by_tls);
         settings.timeout = timeout;
         settings.max_body = MAX_BODY;
-        allclear::clients::connect(settings, &self.layer.clock()).unwrap()
+        let clock = self.layer.clock();
+        let documents = self.folder.path().join("documents");
+        let recovery =
+            self.stores.as_ref().map(|stores| tabletop::recovery(&settings, &clock, stores, &documents));
+        Platform { recovery, ..allclear::clients::connect(settings, &clock).unwrap() }
+    }
+
+    /// What there is in the end. Of vouchers that the run itself issued the ids differ from run to run.
+    fn state(&self) -> Value {
+        let mut state = self.sandbox.state();
+        let Some(stores) = &self.stores else { return state };
+        let issued = state["vouchers"].as_array().cloned().unwrap_or_default();
+        let mut issued: Vec<String> =
+            issued.iter().map(|one| format!("{} {}", one["status"], one["amount_minor"])).collect();
+        issued.sort();
+        state["vouchers"] = json!(null);
+        state["exercise"] = stores.state();
+        let sent = self.sandbox.with_world(|world| world.sent_by_saved_campaigns());
+        state["smoke"] = json!({ "vouchers": issued, "sent": sent, "campaigns": state["campaigns"] });
+        // The campaigns are those of the smoke tests.
+        state["campaigns"] = json!(null);
+        state["audit_by_us"] = json!(null);
+        state
     }
 }
 
@@ -175,6 +227,9 @@ pub(crate) async fn run(of: Drill, plan: &Plan, trouble: &Trouble, tweak: Tweak)
     if let Trouble::Refused(refusal) = trouble {
         stage.layer.refuse(*refusal).await;
     }
+    if let (Trouble::Store(trouble), Some(stores)) = (trouble, &stage.stores) {
+        stores.trouble(*trouble);
+    }
     let journal = MemoryJournal::new();
     let seam = Box::new(journal.seam(stage.layer.clock()).unwrap());
     let terms = Terms { plan: Some(plan.clone()), approved_by: Some("kim".to_owned()), ..terms() };
@@ -191,15 +246,17 @@ pub(crate) async fn run(of: Drill, plan: &Plan, trouble: &Trouble, tweak: Tweak)
     for entry in stage.sandbox.ledger().into_iter().filter(|entry| entry.changed) {
         *ledger.entry((entry.effect, entry.subject)).or_default() += 1;
     }
+    ledger.extend(stage.stores.iter().flat_map(|stores| stores.ledger()));
     let seen = stage.layer.seen();
     let troubled = match trouble {
         // That a connection was refused is seen nowhere but in the run: whoever judges it compares.
         Trouble::None | Trouble::Refused(_) => true,
+        Trouble::Store(_) => stage.stores.as_ref().is_some_and(|stores| stores.was_troubled()),
         Trouble::At { .. } | Trouble::Until { .. } => seen.iter().any(|one| one.spoiled),
         Trouble::Tls(service) => !seen.iter().any(|one| one.call.service == *service),
     };
     let entries = journal.entries().unwrap();
-    Ran { outcome, says, entries, seen, ledger, state: stage.sandbox.state(), troubled }
+    Ran { outcome, says, entries, seen, ledger, state: stage.state(), troubled }
 }
 
 impl Ran {

@@ -16,3 +16,4 @@ mod secrets;
 mod stations;
 mod storm;
 mod streams;
+mod tabletop;

@@ -82,7 +82,7 @@ pub(crate) struct Call {
 impl Call {
     /// Whether it may change something. Signing in and rendering a preview do not.
     pub(crate) fn writes(&self) -> bool {
-        let reads = ["/api/auth/login", "/api/vouchers/preview"];
+        let reads = ["/api/auth/login", "/api/station/login", "/api/vouchers/preview"];
         !matches!(self.method.as_str(), "GET" | "HEAD") && !reads.iter().any(|read| self.path.ends_with(read))
     }
 }

@@ -177,13 +177,14 @@ fn an_exercise_leaves_what_the_runbook_asks_for() {
     }
 }
 
-/// A staging environment on a desk's stage, as its configuration would name real ones.
-fn configure(desk: &Desk, stage: &Value, kind: &str, target: &str) {
-    let (url, base) = (&desk.url, stage["staging"].as_str().unwrap());
+/// The table of a staging environment, as it would name real addresses: the services at `url`, the rest where `stage` says.
+/// `target` names the variable that holds the target database's address.
+pub(crate) fn environment(url: &str, stage: &Value, kind: &str, target: &str) -> String {
+    let base = stage["staging"].as_str().unwrap();
     let text = |field: &str| stage[field].as_str().unwrap().to_owned();
     let documents = text("documents");
     let (s3, key) = (text("s3"), text("s3_access_key"));
-    desk.configure(&format!(
+    format!(
         r##"
 [environment.rehearsal]
 kind = "{kind}"
@@ -245,12 +246,13 @@ secret_key = {{ env = "T_S3" }}
 code = "ENG1"
 passcode = {{ env = "T_STATION" }}
 "##
-    ));
+    )
 }
 
-fn plan(desk: &Desk, stage: &Value) -> std::process::Output {
+/// The secrets that the table reads from variables.
+pub(crate) fn secrets(stage: &Value) -> Vec<(&'static str, String)> {
     let text = |field: &str| stage[field].as_str().unwrap().to_owned();
-    let secrets = [
+    vec![
         ("T_ADMIN", "sandbox-admin-token".to_owned()),
         ("T_SERVICE", "sandbox-service-key".to_owned()),
         ("T_MANAGEMENT", "sbp_5a9db0c0000000000000000000000000000000ab".to_owned()),
@@ -263,16 +265,19 @@ fn plan(desk: &Desk, stage: &Value) -> std::process::Output {
         ("T_TARGET", text("target_database")),
         ("T_S3", text("s3_secret_key")),
         ("T_STATION", "ENG1".to_owned()),
-    ];
+    ]
+}
+
+fn plan(desk: &Desk, stage: &Value) -> std::process::Output {
     let mut command = desk.command(Path::new(ALLCLEAR), &["plan", "dr-tabletop", "--env", "rehearsal"]);
-    command.envs(secrets).output().unwrap()
+    command.envs(secrets(stage)).output().unwrap()
 }
 
 #[test]
 fn databases_and_buckets_of_ones_own_are_configured_and_production_is_refused() {
     let stage = Stage::set();
     let map = stage.map();
-    configure(&stage.0, &map, "staging", "T_TARGET");
+    stage.0.configure(&environment(&stage.0.url, &map, "staging", "T_TARGET"));
     let planned = plan(&stage.0, &map);
     assert_eq!(planned.status.code(), Some(0), "{}", stderr(&planned));
     let text = stdout(&planned);
@@ -286,7 +291,7 @@ fn databases_and_buckets_of_ones_own_are_configured_and_production_is_refused() 
 fn the_source_is_never_a_target_and_a_production_environment_holds_no_exercise() {
     let stage = Stage::set();
     let map = stage.map();
-    configure(&stage.0, &map, "staging", "T_SOURCE");
+    stage.0.configure(&environment(&stage.0.url, &map, "staging", "T_SOURCE"));
     let refused = plan(&stage.0, &map);
     let text = [stdout(&refused), stderr(&refused)].concat();
     assert!(text.contains("source and target are the same database"), "{text}");

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod bad_input;
+mod configured;
 mod desk;
 mod drills;
 mod exercise;

@@ -4,16 +4,22 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use allclear_clients::Settings;
+use allclear_clients::management::Management;
+use allclear_clients::pagerduty::PagerDuty;
+use allclear_clients::smoke::{StagingSmokeTests, StationLogin};
 use allclear_core::function::{Bundle, Preview};
 use allclear_core::notification::NotificationId;
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{
-    Acknowledgements, AuditRow, ChatMessage, NewReplacement, NewVoucherEvent, Page, Posted, Ticket,
+    Acknowledgements, AuditRow, BackupHost, ChatMessage, NewReplacement, NewVoucherEvent, Page, Posted,
+    SmokeTests, Ticket,
 };
+use allclear_core::recovery::{SmokeResult, SmokeTest};
 use allclear_core::station::StationId;
 use allclear_core::target::TargetRange;
 use allclear_core::voucher::{AsSeen, Voucher};
-use allclear_core::{CampaignId, Platform, PortError, VoucherId};
+use allclear_core::{CampaignId, Clock, Platform, PortError, VoucherId};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -29,10 +35,12 @@ pub(crate) enum Good {
 
 type Outcome = Pin<Box<dyn Future<Output = Result<Good, PortError>> + Send>>;
 
-/// All clients at one place: the platform, and those ports of the exercise that are services.
+/// All clients at one place: the platform, and those ports of the exercise that are services, each connected when it is
+/// asked for.
 pub(crate) struct Clients {
     pub(crate) platform: Platform,
-    pub(crate) people: Arc<dyn Acknowledgements>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl std::ops::Deref for Clients {
@@ -43,10 +51,26 @@ impl std::ops::Deref for Clients {
     }
 }
 
+impl Clients {
+    fn people(&self) -> PagerDuty {
+        let routing_key = &self.settings.credentials.pagerduty_routing_key;
+        PagerDuty::connect(&self.settings, routing_key, &self.clock).unwrap()
+    }
+
+    fn host(&self) -> Management {
+        Management::of_project(&self.settings, &self.settings.supabase_project, &self.clock).unwrap()
+    }
+
+    fn smoke(&self) -> StagingSmokeTests {
+        let station = StationLogin { code: "ST000".to_owned(), passcode: "ST000".into() };
+        StagingSmokeTests::new(&self.settings, station, &self.clock).unwrap()
+    }
+}
+
 /// One method.
 #[derive(Clone, Copy)]
 pub(crate) struct Method {
-    /// `Port::method`.
+    /// `Port::method`, and in brackets what is asked for where that makes other calls.
     pub(crate) name: &'static str,
     pub(crate) call: fn(Clients, Arc<Scene>) -> Outcome,
 }
@@ -64,6 +88,8 @@ pub(crate) struct Scene {
     later: Timestamp,
     posted: Posted,
     incident: String,
+    /// What a smoke test does is done once for a marker.
+    marker: String,
 }
 
 fn message() -> ChatMessage {
@@ -99,7 +125,13 @@ impl Scene {
             later: since + std::time::Duration::from_hours(1),
             posted,
             incident,
+            marker: "scene".to_owned(),
         }
+    }
+
+    /// The same scene with a smoke test that was not made yet.
+    pub(crate) fn marked(&self, marker: &str) -> Self {
+        Self { marker: marker.to_owned(), ..self.clone() }
     }
 
     /// The same scene with an incident that nobody was called in to yet: whoever was is not asked again.
@@ -137,7 +169,7 @@ macro_rules! methods {
     };
 }
 
-/// All of them, but for the one that has more to say than that it failed.
+/// All of them, but for those that have more to say than that they failed.
 const PLAIN: &[Method] = methods! {
     "Campaigns::running": |p, s| p.campaigns.running(),
     "Campaigns::find": |p, s| p.campaigns.find(s.campaign),
@@ -177,11 +209,12 @@ const PLAIN: &[Method] = methods! {
     "Chat::reply": |p, s| async move { p.chat.reply(&s.posted, &message()).await },
     "Chat::find_reply": |p, s| p.chat.find_reply("C0OPS", &s.posted, "none"),
     "Chat::post_by_webhook": |p, s| async move { p.chat.post_by_webhook(&message()).await },
-    "Acknowledgements::of_incident": |p, s| p.people.of_incident(&s.incident),
+    "Acknowledgements::of_incident": |p, s| async move { p.people().of_incident(&s.incident).await },
     "Acknowledgements::call_in": |p, s| async move {
-        p.people.call_in(&s.incident, &["PSBXUSER2".to_owned()], "please join").await
+        p.people().call_in(&s.incident, &["PSBXUSER2".to_owned()], "please join").await
     },
-    "Acknowledgements::called_in": |p, s| p.people.called_in(&s.incident),
+    "Acknowledgements::called_in": |p, s| async move { p.people().called_in(&s.incident).await },
+    "BackupHost::hosted_backups": |p, s| async move { p.host().hosted_backups().await },
     "Paging::trigger": |p, s| async move {
         let word = || "x".to_owned();
         let severity = allclear_core::incident::Severity::Critical;
@@ -232,11 +265,33 @@ pub(crate) fn all() -> Vec<Method> {
             })
         },
     };
-    PLAIN.iter().copied().chain([preview]).collect()
+    PLAIN.iter().copied().chain([preview]).chain(SMOKE.iter().copied()).collect()
 }
 
-/// The port of the exercise that is a service of people; the others are databases, buckets and files.
-const OF_THE_EXERCISE: &str = "Acknowledgements::";
+macro_rules! smoke_tests {
+    ($($name:literal: $test:ident),* $(,)?) => {
+        &[$(Method {
+            name: $name,
+            call: |clients, scene| Box::pin(async move {
+                Ok(match clients.smoke().try_out(SmokeTest::$test, &scene.marker).await? {
+                    SmokeResult::Passed { .. } => Good::Done,
+                    SmokeResult::Failed { .. } | SmokeResult::NotPossible { .. } => Good::Diagnosed,
+                })
+            }),
+        }),*]
+    };
+}
+
+/// A smoke test that fails is an answer about staging.
+const SMOKE: &[Method] = smoke_tests! {
+    "SmokeTests::try_out(issue)": VoucherIssue,
+    "SmokeTests::try_out(redeem)": VoucherRedeem,
+    "SmokeTests::try_out(send)": CampaignSend,
+    "SmokeTests::try_out(station)": StationRedeem,
+};
+
+/// Ports of the exercise that other crates implement: databases and buckets, tried by tests of their own.
+const ELSEWHERE: [&str; 3] = ["DatabaseBackups", "ObjectCopies", "StagingDatabase"];
 
 /// Methods that talk to no service: files of this machine.
 const LOCAL: &[&str] = &[
@@ -244,6 +299,8 @@ const LOCAL: &[&str] = &[
     "Artifacts::find",
     "ArtifactWriter::append",
     "ArtifactWriter::finish",
+    "Documents::read",
+    "Documents::write",
     "FunctionHost::bundle",
     "RedemptionExports::repeats",
 ];
@@ -257,17 +314,15 @@ pub(crate) fn in_source() -> Vec<String> {
         include_str!("../../../core/src/ports/recovery.rs"),
     ];
     let mut names = Vec::new();
-    for (place, source) in sources.into_iter().enumerate() {
-        let of_the_exercise = place == 3;
+    for source in sources {
         let mut port = "";
         for line in source.lines().map(str::trim) {
             if let Some(rest) = line.strip_prefix("pub trait ") {
                 port = rest.split(':').next().unwrap_or_default();
             } else if let Some(rest) = line.strip_prefix("async fn ") {
                 let method = rest.split(['(', '<']).next().unwrap_or_default();
-                let name = format!("{port}::{method}");
-                if !of_the_exercise || name.starts_with(OF_THE_EXERCISE) {
-                    names.push(name);
+                if !ELSEWHERE.contains(&port) {
+                    names.push(format!("{port}::{method}"));
                 }
             }
         }

@@ -14,13 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use allclear_clients::pagerduty::PagerDuty;
 use allclear_core::error::StopReason;
 use allclear_core::{Clock, PortError, VirtualClock};
-use allclear_sandbox::{Sandbox, Scenario, WorldSpec};
+use allclear_sandbox::{Profile, Sandbox, Scenario, WorldSpec};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
@@ -33,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// A call that gets one is given up after this long: never, unless it hangs.
 const PATIENT: Duration = Duration::from_secs(30);
 /// A method may take this long, with and without calls that get no answer: its calls, and some time for a busy machine.
-const BOUND: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(20));
+const BOUND: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(20));
 const MAX_BODY: usize = 1 << 20;
 /// Of a body without end, this much may be taken: the bound, and what lies in the buffers between.
 const MOST_TAKEN: u64 = 16 << 20;
@@ -107,6 +106,8 @@ struct Row {
     method: &'static str,
     at: usize,
     request: (String, String),
+    /// How often an undisturbed call makes that request.
+    times: usize,
     /// By column.
     cells: BTreeMap<usize, Cell>,
 }
@@ -115,7 +116,7 @@ impl Row {
     /// Whether that request may change something. Signing in and rendering a preview do not.
     fn writes(&self) -> bool {
         let (method, path) = &self.request;
-        let reads = ["/api/auth/login", "/api/vouchers/preview"];
+        let reads = ["/api/auth/login", "/api/station/login", "/api/vouchers/preview"];
         !matches!(method.as_str(), "GET" | "HEAD") && !reads.iter().any(|read| path.ends_with(read))
     }
 }
@@ -130,14 +131,17 @@ fn clients(base: &str, timeout: Duration) -> Clients {
     settings.timeout = timeout;
     settings.max_body = MAX_BODY;
     let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at(start()));
-    let routing_key = settings.credentials.pagerduty_routing_key.clone();
-    let people = Arc::new(PagerDuty::connect(&settings, &routing_key, &clock).unwrap());
-    Clients { people, platform: allclear_clients::connect(settings, &clock).unwrap() }
+    Clients { platform: allclear_clients::connect(settings.clone(), &clock).unwrap(), settings, clock }
 }
 
-async fn sandbox() -> Sandbox {
+async fn sandbox(method: Method) -> Sandbox {
+    let is_smoke = method.name.starts_with("SmokeTests::");
     let spec = WorldSpec {
-        targets_per_campaign: 5,
+        // A smoke test needs doors that the platform lacks. Its campaign is not started while others' messages wait, so
+        // there is one that has sent everything.
+        profile: if is_smoke { Profile::Target } else { Profile::AsIs },
+        campaigns: if is_smoke { 1 } else { 6 },
+        targets_per_campaign: if is_smoke { 0 } else { 5 },
         vouchers: 12,
         stations: 3,
         notifications: 20,
@@ -156,6 +160,12 @@ struct Trial {
     redirected: usize,
 }
 
+/// Another one each time.
+fn marker() -> String {
+    static TRIALS: AtomicUsize = AtomicUsize::new(0);
+    format!("trial {}", TRIALS.fetch_add(1, Ordering::SeqCst))
+}
+
 async fn try_once(
     method: Method,
     sandbox: &Sandbox,
@@ -164,10 +174,10 @@ async fn try_once(
 ) -> Trial {
     let undisturbed = clients(&sandbox.base_url(), PATIENT);
     let name = format!("incident {}", sandbox.ledger().len());
-    let scene = if method.name == "Acknowledgements::call_in" {
-        Arc::new(scene.with_an_incident_of_its_own(&undisturbed, &name).await)
-    } else {
-        Arc::clone(scene)
+    let scene = match method.name {
+        "Acknowledgements::call_in" => Arc::new(scene.with_an_incident_of_its_own(&undisturbed, &name).await),
+        smoke if smoke.starts_with("SmokeTests::") => Arc::new(scene.marked(&marker())),
+        _ => Arc::clone(scene),
     };
     let faulty = Faulty::before(&sandbox.base_url(), fault).await;
     let began = Instant::now();
@@ -192,14 +202,19 @@ fn groups() -> Vec<Vec<usize>> {
 
 /// Some columns of all rows of one method, and what is wrong with them.
 async fn cells_of(method: Method, columns: &[usize]) -> (Vec<Row>, Vec<String>) {
-    let sandbox = sandbox().await;
+    let sandbox = sandbox(method).await;
     let scene = Arc::new(Scene::of(&clients(&sandbox.base_url(), PATIENT), start()).await);
     let healthy = try_once(method, &sandbox, &scene, None).await;
     let mut wrong = Vec::new();
+    if healthy.cell != Cell::Done {
+        wrong.push(format!("{}, undisturbed: it came to {:?}", method.name, healthy.cell));
+    }
     let mut rows = Vec::new();
     for (place, request) in healthy.requests.iter().enumerate() {
         let at = place + 1;
-        let mut row = Row { method: method.name, at, request: request.clone(), cells: BTreeMap::new() };
+        let times = healthy.requests.iter().filter(|other| *other == request).count();
+        let (request, cells) = (request.clone(), BTreeMap::new());
+        let mut row = Row { method: method.name, at, request, times, cells };
         for column in columns {
             let (fault, name) = ALL[*column];
             if fault.is_tls() && at > 1 {
@@ -208,7 +223,7 @@ async fn cells_of(method: Method, columns: &[usize]) -> (Vec<Row>, Vec<String>) 
             }
             let trial = try_once(method, &sandbox, &scene, Some((fault, at))).await;
             row.cells.insert(*column, trial.cell);
-            let title = format!("{} request {at} ({} {}), {name}", method.name, request.0, request.1);
+            let title = format!("{} request {at} ({} {}), {name}", method.name, row.request.0, row.request.1);
             wrong.extend(judge(&row, fault, &trial).into_iter().map(|why| format!("{title}: {why}")));
         }
         rows.push(row);
@@ -246,7 +261,7 @@ fn judge(row: &Row, fault: Fault, trial: &Trial) -> Vec<String> {
     let spoiled = trial.requests.get(row.at - 1);
     if writes && fault != Fault::S401 {
         let again = trial.requests.iter().filter(|request| Some(*request) == spoiled).count();
-        if again > 1 {
+        if again > row.times {
             wrong.push(format!("the write was made {again} times"));
         }
     }
@@ -262,9 +277,26 @@ fn judge(row: &Row, fault: Fault, trial: &Trial) -> Vec<String> {
     wrong
 }
 
+/// Whether a smoke test may take a fault for its own answer. That staging says no, or nonsense, is what it is to find; that
+/// nobody knows what staging did is not. All that it writes is keyed, so a failure inside may be tried again.
+fn is_found_out(row: &Row, fault: Fault) -> bool {
+    if fault == Fault::WrongType && row.request.1.contains("/api/campaigns") {
+        // Of these answers the status is all that counts; what they came to is looked for in the database.
+        return true;
+    }
+    if fault == Fault::Endless || fault.is_unreadable_success() {
+        return !row.writes();
+    }
+    let says_no = matches!(fault, Fault::Redirect | Fault::Page404 | Fault::S404 | Fault::S409);
+    says_no || (row.writes() && matches!(fault, Fault::S500 | Fault::S503 | Fault::S504))
+}
+
 /// Whether a fault may be taken for that.
 fn allowed(row: &Row, fault: Fault, cell: Cell) -> bool {
     let writes = row.writes();
+    if row.method.starts_with("SmokeTests::") && cell == Cell::Diagnosed {
+        return is_found_out(row, fault);
+    }
     // The admin API writes first and fails then, so of its actions only a clean answer is one.
     let acts = row.request.1.contains("/api/campaigns/");
     if fault.is_before_sending() {
@@ -342,7 +374,8 @@ fn table(rows: &[Row]) -> String {
 
 #[test]
 fn every_method_is_in_the_table() {
-    let listed: BTreeSet<String> = calls::all().iter().map(|method| method.name.to_owned()).collect();
+    let plain = |method: &Method| method.name.split('(').next().unwrap_or_default().to_owned();
+    let listed: BTreeSet<String> = calls::all().iter().map(plain).collect();
     let in_source: BTreeSet<String> = calls::in_source().into_iter().collect();
     assert!(in_source.len() > 50, "{in_source:?}");
     assert_eq!(listed, in_source);

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{admin_pages, answer, header_text, vouchers};
+use super::{admin_pages, answer, campaigns, header_text, vouchers};
 use crate::fault::{Fault, Profile};
 use crate::server::Shared;
 use crate::world::rows::QueueStatus;
@@ -22,7 +22,7 @@ const SESSION_SECONDS: i64 = 43_200;
 pub(crate) fn routes(shared: Shared) -> Router<Shared> {
     let guarded = Router::new()
         .route("/admin/api/integrations/status", get(admin_pages::integrations))
-        .route("/admin/api/campaigns", get(admin_pages::campaigns))
+        .merge(campaigns::routes())
         .route("/admin/api/campaigns/{action}", post(act_by_body))
         .route("/admin/api/campaigns/{id}/{action}", post(act_by_path).get(of_campaign))
         .route("/admin/api/notifications", get(admin_pages::notifications))

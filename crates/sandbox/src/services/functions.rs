@@ -1,4 +1,4 @@
-//! Edge functions: the one that sends through WhatsApp.
+//! Edge functions: the one that sends through WhatsApp, and the one that redeems.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -7,12 +7,15 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{answer, has_bearer};
 use crate::fault::Fault;
 use crate::server::Shared;
-use crate::world::SendError;
 use crate::world::rows::wamid;
+use crate::world::{SendError, World};
+
+const REDEEM_FUNCTION: &str = "ai-redeem-voucher";
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new().route("/supabase/functions/v1/{slug}", post(call))
@@ -29,6 +32,9 @@ async fn call(
             answer(401, json!({ "code": "UNAUTHORIZED_INVALID_JWT", "message": "Invalid JWT" })),
             "UNAUTHORIZED_INVALID_JWT",
         );
+    }
+    if slug == REDEEM_FUNCTION {
+        return redeem(&mut shared.world(), &serde_json::from_slice(&body).unwrap_or_default());
     }
     if slug != "wa-send-media" {
         let body = json!({ "code": "NOT_FOUND", "message": "Requested function was not found" });
@@ -57,6 +63,23 @@ async fn call(
     let id = world.log_send(None, None, msisdn, now);
     world.ledger.note(now, "message.send", "canary", true);
     answer(202, json!({ "message_id": wamid(id) }))
+}
+
+/// Business failures are a 200 here too; it changes the row, and writes no redemption and no event.
+fn redeem(world: &mut World, body: &Value) -> Response {
+    let Some(id) = body["voucher_id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else {
+        return answer(400, json!({ "success": false, "error": "voucher_id is missing" }));
+    };
+    let now = world.now();
+    let issued = world.vouchers.iter_mut().find(|voucher| voucher.id == id && voucher.status == "issued");
+    let Some(voucher) = issued else {
+        return answer(200, json!({ "success": false, "error": "voucher is not issued" }));
+    };
+    "redeemed".clone_into(&mut voucher.status);
+    voucher.redeemed_at = Some(now);
+    voucher.touch(now);
+    world.ledger.note(now, "voucher.redeem", id, true);
+    answer(200, json!({ "success": true, "voucher_id": id }))
 }
 
 /// The function passes on what WhatsApp said, and the wait in a header of its own.

@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod admin_pages;
+mod campaigns;
 pub(crate) mod functions;
 pub(crate) mod graph;
 pub(crate) mod management;

@@ -101,6 +101,7 @@ fn attempt(world: &mut World, key: &str, code: &str, station: Uuid) -> (u16, Val
         let name = world.stations.iter().find(|one| one.id == station).map(|one| one.name.clone());
         let petrol =
             world.petrol_stations.iter().find(|one| Some(&one.name) == name.as_ref()).map(|one| one.id);
+        world.ledger.note(now, "voucher.redeem", id, true);
         let (redemption, event) = (world.new_uuid(), world.new_uuid());
         let meta = json!({ "idempotency_key": key });
         world.redemptions.push(Redemption {

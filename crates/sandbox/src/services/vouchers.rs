@@ -104,7 +104,11 @@ async fn generate(State(shared): State<Shared>, headers: HeaderMap, body: Bytes)
     let mut vouchers = Vec::new();
     for msisdn in digits {
         let voucher = issue(&mut world, msisdn, amount * 100, None, json!({}));
-        vouchers.push(json!({ "id": voucher.id, "msisdn": e164(msisdn), "status": "issued" }));
+        vouchers.push(
+            json!({ "id": voucher.id, "code5": voucher.code, "msisdn": e164(msisdn), "status": "issued" }),
+        );
+        let now = world.now();
+        world.ledger.note(now, "voucher.issue", &key, true);
         world.vouchers.push(voucher);
     }
     let page =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::rows::{QueueStatus, SendLog};
+use super::rows::{QueueStatus, Queued, SendLog};
 use super::{BATCH, DISPATCH_FUNCTION, SendError, World};
 use crate::fault::Fault;
 use crate::scenario::Scenario;
@@ -20,6 +20,24 @@ impl World {
     pub fn leave_sent_rows_waiting(&mut self) {
         for row in self.queue.iter_mut().filter(|row| row.status == QueueStatus::Sent) {
             row.status = QueueStatus::Pending;
+        }
+    }
+
+    /// Queues a campaign's targets, as a start does: each once.
+    pub(super) fn queue_targets(&mut self, campaign: Uuid) {
+        for (place, target) in self.targets.iter().enumerate() {
+            let waits = target.campaign == campaign && target.status == "queued";
+            if waits && !self.queue.iter().any(|row| row.target == place) {
+                self.queue.push(Queued {
+                    id: self.queue.len() as i64 + 1,
+                    campaign,
+                    msisdn: target.msisdn,
+                    attempt: 0,
+                    next_attempt_at: self.now,
+                    status: QueueStatus::Pending,
+                    target: place,
+                });
+            }
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) mod rows;
 mod seed;
 pub(crate) mod stations;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -67,6 +67,8 @@ pub struct World {
     pub(crate) idempotency: HashMap<String, Value>,
     /// Stations that are signed in, by token.
     pub(crate) station_sessions: HashMap<String, Uuid>,
+    /// Campaigns that were made through the admin API: their targets are queued when they are started.
+    pub(crate) saved_campaigns: BTreeSet<Uuid>,
     pub(crate) slack: Vec<SlackMessage>,
     pub(crate) incidents: Vec<Incident>,
     pub(crate) tickets: Vec<Value>,
@@ -249,6 +251,10 @@ impl World {
         }
         let diff = json!({ "action": action, "state": action });
         self.note_audit(actor, &format!("campaign_{action}"), "campaigns", &id.to_string(), diff);
+        if action == "start" && changed && self.saved_campaigns.contains(&id) {
+            self.queue_targets(id);
+            self.dispatch(now);
+        }
         true
     }
 
@@ -297,6 +303,12 @@ impl World {
             "resolved_incidents": self.incidents.iter().filter(|incident| incident.status == "resolved").count(),
             "canaries": self.sent.iter().filter(|sent| sent.campaign.is_none()).count(),
         })
+    }
+
+    /// What campaigns that were made through the admin API sent: each message's number, in order.
+    pub fn sent_by_saved_campaigns(&self) -> Vec<String> {
+        let ours = |sent: &&SendLog| sent.campaign.is_some_and(|id| self.saved_campaigns.contains(&id));
+        self.sent.iter().filter(ours).map(|sent| rows::e164(sent.msisdn)).collect()
     }
 
     /// SHA-256 over [`summary`](Self::summary).

@@ -1,6 +1,6 @@
 //! The beginning of a world: its rows, and two hours of history that led to the incident.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -79,6 +79,7 @@ pub(super) fn world(spec: WorldSpec) -> World {
         function_calls: Vec::new(),
         idempotency: HashMap::new(),
         station_sessions: HashMap::new(),
+        saved_campaigns: BTreeSet::new(),
         slack: Vec::new(),
         incidents: Vec::new(),
         tickets: Vec::new(),
