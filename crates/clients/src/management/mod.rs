@@ -10,6 +10,7 @@
 mod backups;
 mod bundle;
 mod error;
+mod project;
 #[cfg(test)]
 mod tests;
 

@@ -214,6 +214,8 @@ const PLAIN: &[Method] = methods! {
     },
     "Stations::look_up": |p, s| p.stations.look_up(s.station),
     "Stations::named": |p, s| p.stations.named("x"),
+    "ProjectHost::status": |p, s| p.project.status(),
+    "ProjectHost::health": |p, s| p.project.health(),
     "FunctionHost::find": |p, s| p.functions.find("voucher-preview"),
     "FunctionHost::calls_since": |p, s| p.functions.calls_since("voucher-preview", s.since),
     "FunctionHost::deploy": |p, s| p.functions.deploy("voucher-preview", &s.bundle),
@@ -255,6 +257,7 @@ pub(crate) fn in_source() -> Vec<String> {
         include_str!("../../../core/src/ports/functions.rs"),
         include_str!("../../../core/src/ports/vouchers.rs"),
         include_str!("../../../core/src/ports/recovery.rs"),
+        include_str!("../../../core/src/ports/project.rs"),
     ];
     let mut names = Vec::new();
     for (place, source) in sources.into_iter().enumerate() {
