@@ -220,7 +220,8 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
     let management =
         http(Service::SupabaseManagement, "supabase_management", &endpoints.supabase_management)?
             .bearer(&credentials.management_token);
-    let management = Management::new(management, settings.supabase_project.clone(), settings.bundles.clone());
+    let management =
+        Arc::new(Management::new(management, settings.supabase_project.clone(), settings.bundles.clone()));
     let functions = wiring.functions()?;
     let graph = http(Service::WhatsApp, "graph", &endpoints.graph)?.bearer(&credentials.graph_token);
     let mut slack =
@@ -246,7 +247,8 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         stations: supabase.clone(),
         audit: supabase,
         previews: Arc::new(Previews::new(Arc::clone(&admin), storage)),
-        functions: Arc::new(management),
+        functions: management.clone(),
+        project: management,
         status_page: admin,
         sender: Arc::new(SendFunction::new(functions, &settings.send_function, whatsapp.clone())),
         whatsapp: Arc::new(GraphApi::new(graph, whatsapp.clone())),

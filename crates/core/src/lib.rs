@@ -10,6 +10,7 @@
 //! | [`policy`] | quiet hours, throttle, and when sending is safe |
 //! | [`recovery`] | backups, restores, and who takes part in the exercise |
 //! | [`redeem`], [`function`] | what stations tried, and edge functions with what they render |
+//! | [`project`] | whether the project that all this runs in is up |
 //! | [`phone`], [`money`] | values that protect themselves: numbers mask, amounts carry their unit |
 //! | [`send_fault`] | WhatsApp's error codes as data: what each means and what to do |
 //! | [`error`] | what a failed call means for the caller |
@@ -45,6 +46,7 @@ pub mod phone;
 pub mod platform;
 pub mod policy;
 pub mod ports;
+pub mod project;
 pub mod recovery;
 pub mod redeem;
 pub mod redemption;

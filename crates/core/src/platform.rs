@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::ports::{
     Acknowledgements, Artifacts, AuditLog, BackupHost, Campaigns, Chat, DatabaseBackups, Documents,
-    FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, Provider, RedemptionExports,
-    RedemptionLog, Replacements, SendLog, SendQueue, Sender, SmokeTests, StagingDatabase, Stations,
-    StatusPage, Targets, VoucherPreviews, Vouchers, WhatsAppAccount,
+    FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, ProjectHost, Provider,
+    RedemptionExports, RedemptionLog, Replacements, SendLog, SendQueue, Sender, SmokeTests, StagingDatabase,
+    Stations, StatusPage, Targets, VoucherPreviews, Vouchers, WhatsAppAccount,
 };
 use crate::recovery::Exercise;
 
@@ -29,6 +29,7 @@ pub struct Platform {
     pub redemption_exports: Arc<dyn RedemptionExports>,
     pub stations: Arc<dyn Stations>,
     pub functions: Arc<dyn FunctionHost>,
+    pub project: Arc<dyn ProjectHost>,
     pub provider: Arc<dyn Provider>,
     pub chat: Arc<dyn Chat>,
     pub paging: Arc<dyn Paging>,

@@ -7,6 +7,7 @@
 //! `mock`, each trait `X` has a mockall mock `MockX`.
 
 mod functions;
+mod project;
 mod recovery;
 mod vouchers;
 
@@ -25,6 +26,7 @@ use crate::target::{SendTally, TargetProgress, TargetRange};
 use crate::{Campaign, CampaignId, Msisdn, PortError, Target};
 
 pub use functions::*;
+pub use project::*;
 pub use recovery::*;
 pub use vouchers::*;
 

@@ -27,6 +27,7 @@ pub(crate) fn platform() -> Platform {
         redemption_exports: Arc::new(MockRedemptionExports::new()),
         stations: Arc::new(MockStations::new()),
         functions: Arc::new(MockFunctionHost::new()),
+        project: Arc::new(MockProjectHost::new()),
         provider: Arc::new(MockProvider::new()),
         chat: Arc::new(MockChat::new()),
         paging: Arc::new(MockPaging::new()),

@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::scenario::WorldSpec;
 use crate::server::{Shared, Time};
 use crate::services::answer;
-use crate::world::{OTHER_ACTOR, World};
+use crate::world::{OTHER_ACTOR, Project, World};
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
@@ -146,6 +146,8 @@ async fn act(State(shared): State<Shared>, body: Bytes) -> Response {
         (Some("pause_campaign"), Some(id)) => world.act_on_campaign(id, "pause", OTHER_ACTOR),
         (Some("start_campaign"), Some(id)) => world.act_on_campaign(id, "start", OTHER_ACTOR),
         (Some("stop_campaign"), Some(id)) => world.act_on_campaign(id, "stop", OTHER_ACTOR),
+        (Some("pause_project"), _) => world.set_project(Project::Paused),
+        (Some("break_rest"), _) => world.set_project(Project::RestDown),
         (Some("void_voucher"), Some(id)) => world.let_somebody_void(id),
         _ => false,
     };

@@ -52,7 +52,7 @@ pub use world::World;
 /// Supabase's personal access token, for its Management API.
 pub const MANAGEMENT_TOKEN: &str = "sbp_5a9db0c0000000000000000000000000000000ab";
 /// The Supabase project's ref.
-pub const PROJECT: &str = "sandboxprojectref000";
+pub const PROJECT: &str = "sandboxprojectrefabc";
 /// The admin API's login token.
 pub const ADMIN_TOKEN: &str = "sandbox-admin-token";
 /// Supabase's service key.

@@ -103,6 +103,7 @@ async fn check_services(on: &Wired) -> Vec<Finding> {
     let epoch = jiff::Timestamp::UNIX_EPOCH;
     let problem = |result: Result<(), allclear_core::PortError>| result.err().map(|error| error.to_string());
     vec![
+        Finding { what: "Supabase project", problem: project_problem(platform).await },
         Finding { what: "Supabase", problem: problem(platform.audit.find(nobody).await.map(drop)) },
         Finding {
             what: "admin API",
@@ -122,4 +123,30 @@ async fn check_services(on: &Wired) -> Vec<Finding> {
             ),
         },
     ]
+}
+
+/// What is wrong with the project that all this runs in, by its host: named before the services that it takes down.
+async fn project_problem(platform: &allclear_core::Platform) -> Option<String> {
+    let status = match platform.project.status().await {
+        Ok(status) => status,
+        Err(error) => return Some(error.to_string()),
+    };
+    let project = platform.functions.project();
+    let advice = status.advice().map(|advice| format!("{project} is {status}: {advice}"));
+    // A project that is down has no health to ask for; of one that is up, each service has its own.
+    if advice.is_some() && status != allclear_core::project::ProjectStatus::Unhealthy {
+        return advice;
+    }
+    let health = match platform.project.health().await {
+        Ok(health) => health,
+        Err(error) => return Some(advice.unwrap_or_else(|| error.to_string())),
+    };
+    let ill: Vec<String> = health.iter().filter(|one| !one.is_healthy()).map(ToString::to_string).collect();
+    if ill.is_empty() {
+        return advice;
+    }
+    let ill = ill.join(", ");
+    Some(format!(
+        "{project} is {status}, and {ill}; see Supabase's dashboard and status page, and act when it is well again"
+    ))
 }

@@ -220,7 +220,7 @@ quiet_end = "06:00"
 throttle_per_minute = 60
 ops_channel = "#ops"
 [environment.rehearsal.recovery]
-source_project = "sandboxprojectref000"
+source_project = "sandboxprojectrefabc"
 source_database = {{ env = "T_SOURCE" }}
 target_database = {{ env = "{target}" }}
 pagerduty_routing_key = {{ env = "T_ROUTING" }}

@@ -185,3 +185,27 @@ fn the_version_is_told_at_once() {
     }
     println!("--version: {:.1} ms each", began.elapsed().as_secs_f64() * 100.0);
 }
+
+#[test]
+fn doctor_names_a_project_that_is_paused_or_ill_and_says_what_to_do() {
+    for profile in ["as-is", "target"] {
+        let desk = Desk::with(&crate::desk::world(&json!({ "scenario": "healthy" }), profile));
+        let doctor = |act: &str| {
+            desk.with_control(async |control| control.act(act, "").await.unwrap());
+            let output = desk.call(&["doctor"]);
+            assert_ne!(output.status.code(), Some(0), "{act}");
+            let said = stdout(&output);
+            let of = |what: &str| said.lines().find(|line| line.starts_with(what)).unwrap().to_owned();
+            (of("Supabase project"), of("Supabase  "))
+        };
+        let (project, tables) = doctor("break_rest");
+        assert!(project.contains("ACTIVE_UNHEALTHY") && project.contains("rest is UNHEALTHY"), "{project}");
+        assert!(tables.ends_with(" ok"), "{tables}");
+        let (project, tables) = doctor("pause_project");
+        assert!(
+            project.contains("is INACTIVE") && project.contains("restore it in Supabase's dashboard"),
+            "{project}"
+        );
+        assert!(tables.contains("the project is paused"), "{tables}");
+    }
+}

@@ -62,29 +62,40 @@ const STATUSES: &[(u16, Means)] = &[
 
 /// What the gateway means; `None` where it was the function that answered.
 pub(super) fn meaning(reply: &Reply) -> Option<PortError> {
-    let code = reply.header("sb-error-code").unwrap_or_default().to_owned();
-    let by_code = CODES.iter().find(|(known, _)| code.starts_with(known)).map(|(_, means)| *means);
-    let by_status = || STATUSES.iter().find(|(known, _)| *known == reply.status).map(|(_, means)| *means);
-    let means = by_code.or_else(by_status)?;
-    let (service, call) = (reply.service, reply.call.clone());
-    let word = if by_code.is_some() { reply.clean(&code) } else { format!("HTTP {}", reply.status) };
-    Some(match means {
-        Absent => reply.rejected(&word, "there is no such function in this project, or not in this region"),
-        Ended(why) if reply.writes => {
-            PortError::OutcomeUnknown { service, call, detail: format!("{word}: {why}") }
+    let code = reply.header("sb-error-code").unwrap_or_default();
+    let by_code = CODES.iter().find(|(known, _)| code.starts_with(known));
+    by_code.map(|(_, means)| means.error(reply, reply.clean(code))).or_else(|| of_status(reply))
+}
+
+/// What one of the gateway's own statuses means, whichever part of the project was called.
+pub(crate) fn of_status(reply: &Reply) -> Option<PortError> {
+    let (_, means) = STATUSES.iter().find(|(known, _)| *known == reply.status)?;
+    Some(means.error(reply, format!("HTTP {}", reply.status)))
+}
+
+impl Means {
+    fn error(self, reply: &Reply, word: String) -> PortError {
+        let (service, call) = (reply.service, reply.call.clone());
+        match self {
+            Absent => {
+                reply.rejected(&word, "there is no such function in this project, or not in this region")
+            }
+            Ended(why) if reply.writes => {
+                PortError::OutcomeUnknown { service, call, detail: format!("{word}: {why}") }
+            }
+            NotStarted(why) | Ended(why) => {
+                PortError::Unavailable { service, call, detail: format!("{word}: {why}") }
+            }
+            Key => PortError::Stopped { service, call, reason: StopReason::Credential, detail: word },
+            Limited => reply.rate_limited(word),
+            Project(why) => PortError::Stopped {
+                service,
+                call,
+                reason: StopReason::Permission,
+                detail: format!("{word}: {why}"),
+            },
         }
-        NotStarted(why) | Ended(why) => {
-            PortError::Unavailable { service, call, detail: format!("{word}: {why}") }
-        }
-        Key => PortError::Stopped { service, call, reason: StopReason::Credential, detail: word },
-        Limited => reply.rate_limited(word),
-        Project(why) => PortError::Stopped {
-            service,
-            call,
-            reason: StopReason::Permission,
-            detail: format!("{word}: {why}"),
-        },
-    })
+    }
 }
 
 #[cfg(test)]

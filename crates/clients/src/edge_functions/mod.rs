@@ -5,7 +5,7 @@
 //! * What the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546.
 //! * A body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing.
 
-mod gateway;
+pub(crate) mod gateway;
 #[cfg(test)]
 mod tests;
 

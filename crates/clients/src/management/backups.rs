@@ -29,7 +29,7 @@ struct BackupList {
 impl BackupHost for Management {
     async fn hosted_backups(&self) -> Result<HostedBackups> {
         let reply = self.http.send(Call::read(self.path("database/backups"))).await?;
-        let list: BackupList = reply.expect()?;
+        let list: BackupList = super::read(&reply)?;
         let mut backups: Vec<HostedBackup> = list
             .backups
             .into_iter()

@@ -9,6 +9,8 @@
 
 mod backups;
 mod bundle;
+mod error;
+mod project;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +28,7 @@ use serde_json::json;
 pub use bundle::BundleSource;
 
 use crate::config::{ConfigError, Settings, Wiring};
-use crate::http::{Call, Http, Part};
+use crate::http::{Call, Http, Part, Reply};
 
 type Result<T> = std::result::Result<T, PortError>;
 
@@ -113,7 +115,7 @@ impl Management {
             .query("sql", sql)
             .query("iso_timestamp_start", since);
         let reply = self.http.send(call).await?;
-        let log: LogReply = reply.expect()?;
+        let log: LogReply = read(&reply)?;
         if let Some(error) = log.error.filter(|error| !error.is_null()) {
             return Err(reply.unusable(&format!("the log says: {error}")));
         }
@@ -122,6 +124,11 @@ impl Management {
         };
         Ok(FunctionCalls { succeeded: sum(|status| status < 400), failed: sum(|status| status >= 500) })
     }
+}
+
+/// The body of a successful answer; a refusal in the API's own words else.
+fn read<'a, T: Deserialize<'a>>(reply: &'a Reply) -> Result<T> {
+    if reply.is_success() { reply.expect() } else { Err(error::classify(reply)) }
 }
 
 fn newer_sql(slug: &str) -> String {
@@ -147,7 +154,7 @@ impl FunctionHost for Management {
         if reply.status == 404 && reply.says("Function not found") {
             return Ok(None);
         }
-        reply.expect::<FunctionRow>()?.read().map(Some).map_err(|detail| reply.unusable(&detail))
+        read::<FunctionRow>(&reply)?.read().map(Some).map_err(|detail| reply.unusable(&detail))
     }
 
     async fn calls_since(&self, slug: &str, since: Timestamp) -> Result<FunctionCalls> {
@@ -175,7 +182,7 @@ impl FunctionHost for Management {
         parts.extend(bundle.files.iter().map(|(path, content)| Part::file("file", path, content.clone())));
         let call = Call::upload(self.path("functions/deploy"), parts).query("slug", slug);
         let reply = self.http.send(call).await?;
-        reply.expect::<FunctionRow>()?.read().map_err(|detail| reply.unusable(&detail))
+        read::<FunctionRow>(&reply)?.read().map_err(|detail| reply.unusable(&detail))
     }
 
     fn project(&self) -> String {

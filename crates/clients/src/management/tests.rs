@@ -1,4 +1,55 @@
+use allclear_core::ports::ProjectHost as _;
+use allclear_core::project::{ProjectService, ProjectStatus};
+
 use super::*;
+use crate::fake;
+
+/// The client of a project `ref` at a place.
+fn at(base: &str) -> Management {
+    Management::new(fake::http(Service::SupabaseManagement, base), "ref".to_owned(), BTreeMap::new())
+}
+
+#[tokio::test]
+async fn a_service_that_the_host_says_nothing_of_is_not_taken_for_healthy() {
+    for (rows, service_left_out) in [("db rest auth storage", None), ("db auth storage", Some("rest"))] {
+        let rows: Vec<serde_json::Value> = rows
+            .split(' ')
+            .map(|name| json!({ "name": name, "healthy": false, "status": "ACTIVE_HEALTHY" }))
+            .collect();
+        let base = fake::serve(move |asked| {
+            let legal = asked.head.contains("services=db&services=rest&services=auth&services=storage");
+            fake::json(if legal { 200 } else { 400 }, "", &serde_json::Value::from(rows.clone()).to_string())
+        })
+        .await;
+        let health = at(&base).health().await;
+        match service_left_out {
+            None => {
+                let health = health.unwrap();
+                assert_eq!(health[1].service, ProjectService::Rest);
+                assert!(health.iter().all(allclear_core::project::ServiceHealth::is_healthy), "{health:?}");
+            }
+            Some(name) => {
+                let error = health.unwrap_err();
+                assert!(
+                    matches!(error, PortError::Malformed { .. }) && error.to_string().contains(name),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_we_have_no_word_for_is_kept_and_is_no_health() {
+    for (word, status) in
+        [("INACTIVE", ProjectStatus::Paused), ("NAPPING", ProjectStatus::Other("NAPPING".into()))]
+    {
+        let base = fake::serve(move |_| fake::json(200, "", &json!({ "status": word }).to_string())).await;
+        let found = at(&base).status().await.unwrap();
+        assert_eq!(found, status);
+        assert!(found.advice().is_some(), "{found}");
+    }
+}
 
 #[test]
 fn only_a_pinned_bundle_is_loaded() {
@@ -28,16 +79,7 @@ fn both_dialects_name_the_function_and_nothing_else_can_be_named() {
     assert!(
         newer_sql("a-b").contains("/functions/v1/a-b'") && older_sql("a-b").contains("/functions/v1/a-b'")
     );
-    let clock: std::sync::Arc<dyn allclear_core::Clock> =
-        std::sync::Arc::new(allclear_core::VirtualClock::at(Timestamp::UNIX_EPOCH));
-    let rules = crate::http::Rules {
-        timeout: std::time::Duration::from_secs(1),
-        max_body: 1_000,
-        pace: std::time::Duration::ZERO,
-    };
-    let client = crate::http::client(rules.timeout).unwrap();
-    let http = Http::new(client, Service::SupabaseManagement, "http://127.0.0.1:1", rules, clock);
-    let management = Management::new(http, "ref".to_owned(), BTreeMap::new());
+    let management = at("http://127.0.0.1:1");
     assert!(management.check_slug("voucher-preview").is_ok());
     assert!(management.check_slug("x' or '1'='1").is_err());
     assert!(management.check_slug("../secrets").is_err());

@@ -59,7 +59,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         },
         pagerduty_from: "oncall@example.test".to_owned(),
         send_function: "wa-send-media".to_owned(),
-        supabase_project: "sandboxprojectref000".to_owned(),
+        supabase_project: "sandboxprojectrefabc".to_owned(),
         bundles: [("voucher-preview".to_owned(), preview_bundle())].into(),
         timeout: Duration::from_secs(5),
         max_body: 8 << 20,

@@ -12,10 +12,12 @@
 //! | `PGRST100`, `102`, `103`, `122`, `124` | 400, 416 | the request is none, or would change more rows than allowed | same |
 //! | `PGRST116` | 406 | not one row where one was asked for | same |
 //! | `PGRST301` to `PGRST303` | 401 | the key is not accepted; 303: it has expired | same |
+//! | none | 402, 521, 522, 540, 544 | the gateway: the organisation is restricted, the project is not reached, paused, slow | Supabase, platform status codes |
 
 use allclear_core::PortError;
 use allclear_core::error::StopReason;
 
+use crate::edge_functions::gateway;
 use crate::http::Reply;
 
 /// What a code means.
@@ -82,7 +84,8 @@ pub(super) fn classify(reply: &Reply) -> PortError {
     let found = CODES.iter().find(|(known, _)| code.starts_with(known)).filter(|_| !code.is_empty());
     match found {
         Some((_, means)) => means.error(reply, &code),
-        None => reply.failure(),
+        // No code of the database's: the gateway before it, which knows statuses of its own, or a page.
+        None => gateway::of_status(reply).unwrap_or_else(|| reply.failure()),
     }
 }
 
@@ -169,6 +172,11 @@ mod tests {
             // No code of ours: the status has the word, and a write may have happened.
             ("XX000", 500, Class::OutcomeUnknown),
             ("", 500, Class::OutcomeUnknown),
+            // The gateway before it.
+            ("", 402, Class::Stop(StopReason::Permission)),
+            ("", 540, Class::Stop(StopReason::Permission)),
+            ("", 522, later),
+            ("", 544, Class::OutcomeUnknown),
         ];
         for (code, status, class) in cases {
             assert_eq!(classify(&reply(status, code, true)).class(), class, "{code} {status}");

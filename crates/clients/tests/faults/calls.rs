@@ -247,6 +247,8 @@ const PLAIN: &[Method] = methods! {
     },
     "Stations::look_up": |p, s| p.stations.look_up(s.station),
     "Stations::named": |p, s| p.stations.named("x"),
+    "ProjectHost::status": |p, s| p.project.status(),
+    "ProjectHost::health": |p, s| p.project.health(),
     "FunctionHost::find": |p, s| p.functions.find("voucher-preview"),
     "FunctionHost::calls_since": |p, s| p.functions.calls_since("voucher-preview", s.since),
     "FunctionHost::deploy": |p, s| p.functions.deploy("voucher-preview", &s.bundle),
@@ -312,6 +314,7 @@ pub(crate) fn in_source() -> Vec<String> {
         include_str!("../../../core/src/ports/functions.rs"),
         include_str!("../../../core/src/ports/vouchers.rs"),
         include_str!("../../../core/src/ports/recovery.rs"),
+        include_str!("../../../core/src/ports/project.rs"),
     ];
     let mut names = Vec::new();
     for source in sources {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::server::Shared;
+use crate::services::project;
 use crate::world::World;
 use crate::world::rows::{Audit, QueueStatus};
 use query::{Filter, Query, RestError, Row};
@@ -40,6 +41,9 @@ async fn handle(
     }
     let prefer = Prefer::parse(&headers);
     let mut world = shared.world();
+    if let Some(paused) = project::unreachable(&world) {
+        return paused;
+    }
     let answer = Query::parse(&query.unwrap_or_default()).and_then(|query| match method {
         Method::GET | Method::HEAD => read_table(&world, &table, &query, &prefer, &headers),
         Method::PATCH => patch(&mut world, &table, &query, &prefer, &body),

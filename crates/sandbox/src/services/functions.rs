@@ -9,7 +9,7 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{answer, has_bearer};
+use super::{answer, has_bearer, project};
 use crate::fault::Fault;
 use crate::server::Shared;
 use crate::world::rows::wamid;
@@ -27,6 +27,9 @@ async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if let Some(paused) = project::unreachable(&shared.world()) {
+        return paused;
+    }
     if !has_bearer(&headers, crate::SERVICE_KEY) {
         return with_code(
             answer(401, json!({ "code": "UNAUTHORIZED_INVALID_JWT", "message": "Invalid JWT" })),

@@ -1,4 +1,4 @@
-//! Supabase's Management API: functions, deployments, and the log of calls.
+//! Supabase's Management API: functions, deployments, the log of calls, backups; the project itself is in `project`.
 
 use axum::Router;
 use axum::extract::{Multipart, Path, Query, State};
@@ -8,13 +8,15 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{answer, has_bearer};
+use super::{answer, has_bearer, project};
 use crate::fault::{Fault, Profile};
 use crate::server::Shared;
 use crate::world::rows::Function;
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
+        .route("/supabase-management/v1/projects/{project}", get(project::project))
+        .route("/supabase-management/v1/projects/{project}/health", get(project::health))
         .route("/supabase-management/v1/projects/{project}/functions", get(list))
         .route("/supabase-management/v1/projects/{project}/functions/deploy", post(deploy))
         .route("/supabase-management/v1/projects/{project}/functions/{slug}", get(one))
@@ -23,7 +25,7 @@ pub(crate) fn routes() -> Router<Shared> {
 }
 
 /// The guard that all routes share: the token, then the project.
-fn refusal(headers: &HeaderMap, project: &str) -> Option<Response> {
+pub(super) fn refusal(headers: &HeaderMap, project: &str) -> Option<Response> {
     if !has_bearer(headers, crate::MANAGEMENT_TOKEN) {
         return Some(answer(401, json!({ "message": "Unauthorized" })));
     }
@@ -31,7 +33,7 @@ fn refusal(headers: &HeaderMap, project: &str) -> Option<Response> {
 }
 
 /// Every reply tells how much of the minute's budget is left.
-fn with_limits(mut response: Response) -> Response {
+pub(super) fn with_limits(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in
         [("x-ratelimit-limit", "120"), ("x-ratelimit-remaining", "119"), ("x-ratelimit-reset", "60")]

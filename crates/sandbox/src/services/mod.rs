@@ -8,6 +8,7 @@ pub(crate) mod functions;
 pub(crate) mod graph;
 pub(crate) mod management;
 pub(crate) mod pagerduty;
+pub(crate) mod project;
 pub(crate) mod provider;
 pub(crate) mod slack;
 pub(crate) mod station;

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::World;
 use super::rows::Function;
+use super::{Project, World};
 use crate::scenario::{Scenario, Twist};
 
 /// The function that renders previews.
@@ -48,6 +48,12 @@ impl World {
     /// Whether the access token is refused where backups are listed: until somebody rotates it.
     pub(crate) fn token_expired(&self) -> bool {
         self.spec.scenario.exercise() == Some(Twist::TokenExpired) && self.lasts()
+    }
+
+    /// Somebody pauses the project, or breaks a part of it.
+    pub(crate) fn set_project(&mut self, project: Project) -> bool {
+        self.project = project;
+        true
     }
 
     /// What the host says of a function.

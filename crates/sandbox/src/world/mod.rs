@@ -61,6 +61,7 @@ pub struct World {
     pub(crate) redemptions: Vec<Redemption>,
     pub(crate) webhook_logs: Vec<WebhookLog>,
     pub(crate) functions: Vec<Function>,
+    pub(crate) project: Project,
     /// Calls of edge functions: when, which, and the status of the answer.
     pub(crate) function_calls: Vec<(Timestamp, &'static str, u16)>,
     /// Stored answers by idempotency key.
@@ -115,6 +116,16 @@ impl SendError {
         }
         error.to_string()
     }
+}
+
+/// What the host says of the project.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Project {
+    #[default]
+    Up,
+    /// It is up; PostgREST is not well.
+    RestDown,
+    Paused,
 }
 
 impl World {

@@ -76,6 +76,7 @@ pub(super) fn world(spec: WorldSpec) -> World {
         redemptions: Vec::new(),
         webhook_logs: Vec::new(),
         functions: functions::deployed(spec.scenario, spec.start),
+        project: super::Project::default(),
         function_calls: Vec::new(),
         idempotency: HashMap::new(),
         station_sessions: HashMap::new(),
