@@ -107,9 +107,10 @@ impl StagingSmokeTests {
             .count(Call::read("/rest/v1/voucher_redemptions").query("voucher_id", format!("eq.{id}")))
             .await?;
         let status = self.voucher(id).await?.status;
-        let seen = format!(
-            "the station was told {first}, then {second}; voucher {id} is {status} with {redemptions} redemption(s)"
-        );
+        let recorded =
+            if redemptions == 1 { "1 redemption".to_owned() } else { format!("{redemptions} redemptions") };
+        let seen =
+            format!("the station was told {first}, then {second}; voucher {id} is {status} with {recorded}");
         let holds = redemptions == 1 && status == "redeemed" && second == "already_redeemed";
         Ok(if holds { passed(seen) } else { failed(seen) })
     }
