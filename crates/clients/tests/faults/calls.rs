@@ -8,12 +8,13 @@ use allclear_core::function::{Bundle, Preview};
 use allclear_core::notification::NotificationId;
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{
-    Acknowledgements, AuditRow, ChatMessage, NewReplacement, NewVoucherEvent, Page, Posted, Ticket,
+    Acknowledgements, AuditRow, ChatMessage, EvidenceShelf, NewReplacement, NewVoucherEvent, Page, Posted,
+    StoredObjects, Ticket,
 };
 use allclear_core::station::StationId;
 use allclear_core::target::TargetRange;
 use allclear_core::voucher::{AsSeen, Voucher};
-use allclear_core::{CampaignId, Platform, PortError, VoucherId};
+use allclear_core::{CampaignId, Platform, PortError, Service, VoucherId};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -33,6 +34,8 @@ type Outcome = Pin<Box<dyn Future<Output = Result<Good, PortError>> + Send>>;
 pub(crate) struct Clients {
     pub(crate) platform: Platform,
     pub(crate) people: Arc<dyn Acknowledgements>,
+    pub(crate) stored: Arc<dyn StoredObjects>,
+    pub(crate) evidence: Arc<dyn EvidenceShelf>,
 }
 
 impl std::ops::Deref for Clients {
@@ -182,6 +185,16 @@ const PLAIN: &[Method] = methods! {
         p.people.call_in(&s.incident, &["PSBXUSER2".to_owned()], "please join").await
     },
     "Acknowledgements::called_in": |p, s| p.people.called_in(&s.incident),
+    "StoredObjects::of_bucket": |p, s| p.stored.of_bucket("vouchers"),
+    // A file of its own each time: one that is there is not uploaded again.
+    "EvidenceShelf::keep": |p, s| async move {
+        p.evidence.keep(&Uuid::new_v4().to_string(), b"a line of a log\n").await
+    },
+    "EvidenceShelf::find": |p, s| async move {
+        let absent = PortError::NotFound { service: Service::Storage, what: KEPT.to_owned() };
+        p.evidence.find(KEPT).await?.ok_or(absent)
+    },
+    "EvidenceShelf::link": |p, s| p.evidence.link(KEPT, std::time::Duration::from_mins(1)),
     "Paging::trigger": |p, s| async move {
         let word = || "x".to_owned();
         let severity = allclear_core::incident::Severity::Critical;
@@ -235,8 +248,21 @@ pub(crate) fn all() -> Vec<Method> {
     PLAIN.iter().copied().chain([preview]).collect()
 }
 
-/// The port of the exercise that is a service of people; the others are databases, buckets and files.
-const OF_THE_EXERCISE: &str = "Acknowledgements::";
+/// A file that the evidence's bucket has from the start, in the run's folder.
+pub(crate) const KEPT: &str = "backup.log";
+
+/// The ports of the exercise that are Supabase's Storage, which is a server of its own.
+const OF_STORAGE: &[&str] = &["StoredObjects::", "EvidenceShelf::"];
+
+impl Method {
+    /// Whether it talks to Storage and not to the sandbox's other services.
+    pub(crate) fn is_of_storage(self) -> bool {
+        OF_STORAGE.iter().any(|port| self.name.starts_with(port))
+    }
+}
+
+/// The ports of the exercise that are HTTP services; the others are databases, S3 and files.
+const OF_THE_EXERCISE: &[&str] = &["Acknowledgements::", OF_STORAGE[0], OF_STORAGE[1]];
 
 /// Methods that talk to no service: files of this machine.
 const LOCAL: &[&str] = &[
@@ -266,7 +292,7 @@ pub(crate) fn in_source() -> Vec<String> {
             } else if let Some(rest) = line.strip_prefix("async fn ") {
                 let method = rest.split(['(', '<']).next().unwrap_or_default();
                 let name = format!("{port}::{method}");
-                if !of_the_exercise || name.starts_with(OF_THE_EXERCISE) {
+                if !of_the_exercise || OF_THE_EXERCISE.iter().any(|port| name.starts_with(port)) {
                     names.push(name);
                 }
             }
