@@ -132,6 +132,16 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Print a link to a file that an exercise kept as evidence, good for a while and for whoever has it
+    #[command(after_help = "Example: allclear link @last tabletop-report.md --minutes 30")]
+    Link {
+        run: String,
+        /// The file's name, e.g. backup.log
+        file: String,
+        /// How long the link is good
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+        minutes: u64,
+    },
     /// Practise on a sandbox of the platform
     #[command(after_help = "Example: allclear drill whatsapp-send-failures --scenario outage --auto-approve")]
     Drill(DrillArgs),

@@ -8,7 +8,9 @@ use allclear_clients::documents::DocumentFolder;
 use allclear_clients::management::Management;
 use allclear_clients::pagerduty::PagerDuty;
 use allclear_clients::smoke::StagingSmokeTests;
+use allclear_clients::storage::{BucketLists, EvidenceBucket};
 use allclear_core::platform::Recovery;
+use allclear_core::ports::{EvidenceShelf, StoredObjects};
 use allclear_core::recovery::{Exercise, Watcher};
 use allclear_core::{Clock, error::InvalidValue};
 use allclear_dr::database::{BackupBucket, DatabaseUrl, Databases, PostgresBackups, PostgresStaging};
@@ -59,6 +61,14 @@ pub(crate) fn recovery(
         .map_err(|error| unusable("objects", &error))?;
     let config = |error: allclear_clients::ConfigError| CliError::usage(format!("recovery: {error}"));
     let pagerduty = Arc::new(PagerDuty::connect(staging, &told.routing_key, clock).map_err(config)?);
+    let stored = match &told.inventory {
+        Some(access) => {
+            let lists = BucketLists::connect(staging, access, clock).map_err(config)?;
+            Some(Arc::new(lists) as Arc<dyn StoredObjects>)
+        }
+        None => None,
+    };
+    let evidence = evidence(told, staging, run_of(work), clock)?;
     Ok(Recovery {
         host: Arc::new(Management::of_project(staging, &told.source_project, clock).map_err(config)?),
         paging: pagerduty.clone(),
@@ -81,8 +91,28 @@ pub(crate) fn recovery(
         )),
         smoke: Arc::new(StagingSmokeTests::new(staging, told.station.clone(), clock).map_err(config)?),
         documents: Arc::new(DocumentFolder::at(told.documents.clone())),
+        stored,
+        evidence: evidence.map(|bucket| Arc::new(bucket) as Arc<dyn EvidenceShelf>),
         exercise: Exercise { destination, ..told.exercise.clone() },
     })
+}
+
+/// The bucket of a run's files; `None` where the environment has none.
+pub(crate) fn evidence(
+    told: &RecoverySettings,
+    staging: &Settings,
+    run: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<EvidenceBucket>, CliError> {
+    let Some(place) = &told.evidence else { return Ok(None) };
+    EvidenceBucket::connect(staging, &place.access, &place.bucket, run, clock)
+        .map(Some)
+        .map_err(|error| CliError::usage(format!("recovery.evidence: {error}")))
+}
+
+/// The run that a folder of its work belongs to: what is kept as evidence lies in a folder of that name.
+fn run_of(work: &Path) -> &str {
+    work.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or("plan")
 }
 
 fn access(service: &ObjectService) -> S3Access {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use allclear_clients::smoke::StationLogin;
+use allclear_clients::storage::StorageAccess;
 use allclear_core::recovery::{Exercise, Participant, Role};
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -30,6 +31,10 @@ pub(crate) struct RecoveryTable {
     bucket: BucketTable,
     /// Where the platform's own buckets are.
     objects: ObjectTable,
+    /// The platform's own list of those buckets, which the copy is compared with.
+    inventory: Option<StorageTable>,
+    /// Where the exercise's files are kept for people.
+    evidence: Option<EvidenceTable>,
     station: StationTable,
     /// The folder of the team's documents, usually a checkout.
     documents: PathBuf,
@@ -67,6 +72,23 @@ struct ObjectTable {
     buckets: Vec<String>,
     access_key: String,
     secret_key: Source,
+}
+
+/// A project's Storage, by its own API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StorageTable {
+    endpoint: String,
+    key: Source,
+}
+
+/// A private bucket in a project's Storage.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvidenceTable {
+    endpoint: String,
+    bucket: String,
+    key: Source,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -110,6 +132,13 @@ pub(crate) struct ObjectService {
     pub(crate) secret_key: SecretString,
 }
 
+/// The bucket of the exercise's files.
+#[derive(Debug, Clone)]
+pub(crate) struct EvidencePlace {
+    pub(crate) access: StorageAccess,
+    pub(crate) bucket: String,
+}
+
 /// All that the exercise must be told, secrets included.
 #[derive(Debug, Clone)]
 pub(crate) struct RecoverySettings {
@@ -123,6 +152,8 @@ pub(crate) struct RecoverySettings {
     pub(crate) prefix: String,
     pub(crate) objects: ObjectService,
     pub(crate) object_buckets: Vec<String>,
+    pub(crate) inventory: Option<StorageAccess>,
+    pub(crate) evidence: Option<EvidencePlace>,
     pub(crate) station: StationLogin,
     pub(crate) documents: PathBuf,
     pub(crate) exercise: Exercise,
@@ -175,6 +206,8 @@ impl RecoveryTable {
                 "objects",
             )?,
             object_buckets: objects.buckets.clone(),
+            inventory: self.inventory(&at)?,
+            evidence: self.evidence(&at)?,
             station: StationLogin {
                 code: station.code.clone(),
                 passcode: station.passcode.read(&at("station.passcode"))?,
@@ -190,5 +223,27 @@ impl RecoveryTable {
                 cutover_checklist: self.cutover_checklist.clone(),
             },
         })
+    }
+
+    fn inventory(&self, at: &impl Fn(&str) -> String) -> Result<Option<StorageAccess>, CliError> {
+        let access = |table: &StorageTable| {
+            let key = table.key.read(&at("inventory.key"))?;
+            Ok(StorageAccess { endpoint: table.endpoint.clone(), key })
+        };
+        self.inventory.as_ref().map(access).transpose()
+    }
+
+    /// Evidence is written, and the project that backups are taken from is not written to.
+    fn evidence(&self, at: &impl Fn(&str) -> String) -> Result<Option<EvidencePlace>, CliError> {
+        let Some(table) = &self.evidence else { return Ok(None) };
+        let EvidenceTable { endpoint, bucket, key } = table;
+        if endpoint.contains(&self.source_project) {
+            let field = at("evidence.endpoint");
+            return Err(CliError::usage(format!(
+                "{field}: it is the project that backups are taken from, which an exercise never writes to; name another"
+            )));
+        }
+        let access = StorageAccess { endpoint: endpoint.clone(), key: key.read(&at("evidence.key"))? };
+        Ok(Some(EvidencePlace { access, bucket: bucket.clone() }))
     }
 }

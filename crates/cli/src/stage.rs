@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use allclear_clients::Settings;
 use allclear_clients::smoke::StationLogin;
+use allclear_clients::storage::StorageAccess;
 use allclear_core::platform::Recovery;
 use allclear_core::ports::StagingDatabase;
 use allclear_core::recovery::{
@@ -19,13 +20,13 @@ use allclear_dr::cluster::{Cluster, ClusterOptions};
 use allclear_dr::database::Databases;
 use allclear_dr::seed;
 use allclear_sandbox::s3::S3Server;
-use allclear_sandbox::{StagingPlatform, Twist};
+use allclear_sandbox::{StagingPlatform, StorageServer, Twist};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::exercise;
 use crate::exit::CliError;
-use crate::recovery::{ObjectService, RecoverySettings};
+use crate::recovery::{EvidencePlace, ObjectService, RecoverySettings};
 
 /// The name of both databases, as at Supabase.
 const DATABASE: &str = "postgres_platform";
@@ -33,6 +34,8 @@ const DATABASE: &str = "postgres_platform";
 const ROWS: u64 = 20_000;
 /// Where backups are kept.
 const BACKUPS: &str = "backups";
+/// Where the exercise's files are kept for people.
+const EVIDENCE: &str = "exercises";
 /// The platform's buckets, and how many objects of 30 KiB each has.
 const BUCKETS: [(&str, u32); 2] = [("vouchers", 300), ("insurance-docs", 40)];
 const OBJECT_BYTES: usize = 30 * 1024;
@@ -48,6 +51,10 @@ pub(crate) struct StageMap {
     pub(crate) s3_secret_key: String,
     pub(crate) bucket: String,
     pub(crate) object_buckets: Vec<String>,
+    /// Supabase Storage over the platform's buckets, the API's base.
+    pub(crate) storage: String,
+    /// Supabase Storage of the evidence's bucket, which is another project's.
+    pub(crate) evidence: String,
     /// The staging platform's base address.
     pub(crate) staging: String,
     /// A station that may sign in there; its passcode is its code.
@@ -63,6 +70,7 @@ pub(crate) struct Stage {
     _source: Cluster,
     _target: Cluster,
     _objects: S3Server,
+    _storage: [StorageServer; 2],
     _staging: StagingPlatform,
     folder: PathBuf,
 }
@@ -82,6 +90,10 @@ impl Stage {
         let (source, target) = clusters(&folder).await?;
         let objects = S3Server::start(&folder.join("objects"), 0).await.map_err(files)?;
         fill_buckets(&objects).map_err(files)?;
+        // The same folder: both show the same objects, as the two protocols of one Storage do.
+        let storage = StorageServer::start(objects.folder(), 0).await.map_err(files)?;
+        let evidence = StorageServer::start(&folder.join("evidence"), 0).await.map_err(files)?;
+        evidence.make_bucket(EVIDENCE).map_err(files)?;
         let target_url = url(&target);
         let staging = StagingPlatform::start(&target_url, 0, twist).await.map_err(files)?;
         let source_database = url(&source);
@@ -93,12 +105,22 @@ impl Stage {
             s3_secret_key: allclear_sandbox::s3::SECRET_KEY.to_owned(),
             bucket: BACKUPS.to_owned(),
             object_buckets: BUCKETS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            storage: storage.base_url(),
+            evidence: evidence.base_url(),
             staging: staging.base_url(),
             station: "ENG1".to_owned(),
             documents: folder.join("documents"),
             twist,
         };
-        Ok(Self { map, _source: source, _target: target, _objects: objects, _staging: staging, folder })
+        Ok(Self {
+            map,
+            _source: source,
+            _target: target,
+            _objects: objects,
+            _storage: [storage, evidence],
+            _staging: staging,
+            folder,
+        })
     }
 
     /// Where everything is, for whoever drills.
@@ -136,6 +158,10 @@ impl StageMap {
             access_key: self.s3_access_key.clone(),
             secret_key: self.s3_secret_key.clone().into(),
         };
+        let storage = |endpoint: &str| StorageAccess {
+            endpoint: endpoint.to_owned(),
+            key: allclear_sandbox::SERVICE_KEY.into(),
+        };
         RecoverySettings {
             source_project: allclear_sandbox::PROJECT.to_owned(),
             source_database: self.source_database.clone().into(),
@@ -147,6 +173,8 @@ impl StageMap {
             prefix: "supabase".to_owned(),
             objects: service,
             object_buckets: self.object_buckets.clone(),
+            inventory: Some(storage(&self.storage)),
+            evidence: Some(EvidencePlace { access: storage(&self.evidence), bucket: EVIDENCE.to_owned() }),
             station: StationLogin { code: self.station.clone(), passcode: self.station.clone().into() },
             documents: self.documents.clone(),
             exercise: Exercise {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use allclear_core::ports::Limits;
 use allclear_core::{Clock, Msisdn, Platform, Service};
+use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::admin_api::{AdminApi, Previews};
@@ -18,6 +19,7 @@ use crate::pagerduty::{PagerDuty, Region};
 use crate::provider::TicketIntake;
 use crate::redemption_export::ExportedFiles;
 use crate::slack::Slack;
+use crate::storage::StorageAccess;
 use crate::supabase::Supabase;
 use crate::whatsapp::GraphApi;
 
@@ -186,18 +188,28 @@ impl<'a> Wiring<'a> {
 
     /// PostgREST, with the service key.
     pub(crate) fn tables(&self) -> Result<Http, ConfigError> {
-        Ok(self.with_key(self.http(Service::Supabase, "supabase", &self.settings.endpoints.supabase)?))
+        let http = self.http(Service::Supabase, "supabase", &self.settings.endpoints.supabase)?;
+        Ok(Self::with_key(http, &self.settings.credentials.service_key))
     }
 
     /// Edge functions, with the service key.
     pub(crate) fn functions(&self) -> Result<Http, ConfigError> {
-        Ok(self.with_key(self.http(Service::EdgeFunctions, "supabase", &self.settings.endpoints.supabase)?))
+        let http = self.http(Service::EdgeFunctions, "supabase", &self.settings.endpoints.supabase)?;
+        Ok(Self::with_key(http, &self.settings.credentials.service_key))
+    }
+
+    /// One project's Storage, with its own key.
+    pub(crate) fn storage(&self, access: &StorageAccess) -> Result<Http, ConfigError> {
+        if HeaderValue::from_str(access.key.expose_secret()).is_err() || access.key.expose_secret().is_empty()
+        {
+            return Err(ConfigError::BadCredential { field: "storage" });
+        }
+        Ok(Self::with_key(self.http(Service::Storage, "storage", &access.endpoint)?, &access.key))
     }
 
     /// A legacy key is a JWT and goes into both headers. A new one (`sb_secret_…`) is none: it goes into `apikey` only, and in
     /// `Authorization` the gateway would take it for a broken JWT (Supabase, API keys).
-    fn with_key(&self, http: Http) -> Http {
-        let key = &self.settings.credentials.service_key;
+    fn with_key(http: Http, key: &SecretString) -> Http {
         let http = http.header("apikey", key);
         if key.expose_secret().starts_with("sb_") { http } else { http.bearer(key) }
     }
@@ -293,7 +305,7 @@ fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
     ];
     for (field, secret) in all {
         let text = secret.expose_secret();
-        if text.trim().is_empty() || reqwest::header::HeaderValue::from_str(text).is_err() {
+        if text.trim().is_empty() || HeaderValue::from_str(text).is_err() {
             return Err(ConfigError::BadCredential { field });
         }
     }

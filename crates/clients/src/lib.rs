@@ -17,6 +17,7 @@
 //! | [`supabase`] | PostgREST: every read of a written state, the send queue, vouchers, the audit log |
 //! | [`edge_functions`] | the function that sends through WhatsApp |
 //! | [`management`] | Supabase's Management API: functions, deployments, the log of calls |
+//! | [`storage`] | Supabase Storage: lists of buckets, resumable uploads, signed links |
 //! | [`whatsapp`] | WhatsApp's Graph API |
 //! | [`pagerduty`], [`slack`], [`provider`] | telling people |
 //! | [`webhooks`] | what services send to us, verified |
@@ -47,6 +48,7 @@ pub mod redemption_export;
 pub mod sandbox;
 pub mod slack;
 pub mod smoke;
+pub mod storage;
 pub mod supabase;
 pub mod webhooks;
 pub mod whatsapp;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::ports::{
     Acknowledgements, Artifacts, AuditLog, BackupHost, Campaigns, Chat, DatabaseBackups, Documents,
-    FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, ProjectHost, Provider,
-    RedemptionExports, RedemptionLog, Replacements, SendLog, SendQueue, Sender, SmokeTests, StagingDatabase,
-    Stations, StatusPage, Targets, VoucherPreviews, Vouchers, WhatsAppAccount,
+    EvidenceShelf, FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, ProjectHost,
+    Provider, RedemptionExports, RedemptionLog, Replacements, SendLog, SendQueue, Sender, SmokeTests,
+    StagingDatabase, Stations, StatusPage, StoredObjects, Targets, VoucherPreviews, Vouchers,
+    WhatsAppAccount,
 };
 use crate::recovery::Exercise;
 
@@ -56,6 +57,10 @@ pub struct Recovery {
     pub paging: Arc<dyn Paging>,
     pub acknowledgements: Arc<dyn Acknowledgements>,
     pub documents: Arc<dyn Documents>,
+    /// The platform's own list of its buckets; `None` where the copy is not compared with it.
+    pub stored: Option<Arc<dyn StoredObjects>>,
+    /// Where files of the exercise are kept for people; `None` where they stay with the run and beside the backup.
+    pub evidence: Option<Arc<dyn EvidenceShelf>>,
     /// Who takes part, and where things are told and kept.
     pub exercise: Exercise,
 }

@@ -184,6 +184,56 @@ pub struct ObjectCopy {
     pub took: Vec<Took>,
 }
 
+/// One object of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StoredObject {
+    /// Its name, folders included.
+    pub name: String,
+    /// Its size in bytes; `None` where its owner does not say.
+    pub bytes: Option<u64>,
+    /// When it was made or last changed, by its owner's clock; `None` where the owner does not say.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// What a whole copy holds, by bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedObjects {
+    /// When the copy began to list the buckets: what is younger need not be in it.
+    pub begun_at: Timestamp,
+    /// Each bucket with its objects, in the order of their names.
+    pub buckets: Vec<(String, Vec<StoredObject>)>,
+}
+
+/// An address that lets whoever has it read one file for a while. `Debug` does not show it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Link {
+    url: String,
+    valid: Duration,
+}
+
+impl Link {
+    /// A link that is good for `valid`, counted by the server from when it was made.
+    pub fn new(url: String, valid: Duration) -> Self {
+        Self { url, valid }
+    }
+
+    /// The address, for a terminal and for no log.
+    pub fn reveal(&self) -> &str {
+        &self.url
+    }
+
+    /// For how long it is good.
+    pub fn valid(&self) -> Duration {
+        self.valid
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("valid", &self.valid).finish_non_exhaustive()
+    }
+}
+
 /// A backup that stands in staging, whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {

@@ -22,6 +22,7 @@
 //! | `rest`, `services` | PostgREST and the other services over HTTP |
 //! | [`staging`] | a staging platform over a real database, for the exercise's smoke tests |
 //! | [`s3`] | an S3 server over a folder, with faults |
+//! | [`storage_api`] | Supabase Storage over a folder, with faults |
 //! | `control` | `/_sandbox/...`: ledger, state, clock, faults |
 //!
 //! What it deliberately does not do: share wire types with the clients (each has its own, and contract tests compare
@@ -37,6 +38,7 @@ pub mod scenario;
 mod server;
 mod services;
 pub mod staging;
+pub mod storage_api;
 mod world;
 
 pub use clock::ScaledClock;
@@ -47,6 +49,7 @@ pub use scenario::{Scenario, Twist, WorldSpec};
 pub use server::{Sandbox, Time};
 pub use services::pagerduty::PAGERDUTY_USERS;
 pub use staging::StagingPlatform;
+pub use storage_api::StorageServer;
 pub use world::World;
 
 /// Supabase's personal access token, for its Management API.

@@ -3,6 +3,7 @@
 mod catalogue;
 mod doctor;
 mod drill;
+mod evidence;
 mod execute;
 mod gates;
 mod runs;
@@ -30,6 +31,7 @@ pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
         Command::Abort { run } => runs::abort(&global, &run, hooks).await,
         Command::Status { run } => runs::status(&global, run.as_deref()),
         Command::Report { run, format, output } => runs::report(&global, &run, format, output),
+        Command::Link { run, file, minutes } => evidence::link(&global, &run, &file, minutes).await,
         Command::Approve(args) => gates::answer(&global, &args.run, "approve", args.more).await,
         Command::Reject(args) => gates::answer(&global, &args.run, "reject", args.more).await,
         Command::Answer { run, choice, more } => gates::answer(&global, &run, &choice, more).await,

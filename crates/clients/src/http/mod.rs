@@ -29,6 +29,9 @@ use crate::ConfigError;
 /// Room made for a body before it comes: what a service announces is not yet what it sends.
 const MOST_RESERVED: usize = 1 << 20;
 
+/// A streamed body may take this long in all, however steadily it comes.
+const LONGEST_STREAM: Duration = Duration::from_mins(10);
+
 /// Bounds of every call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
@@ -89,6 +92,7 @@ pub(crate) struct Call {
     query: Vec<(String, String)>,
     headers: Vec<(&'static str, String)>,
     body: Option<Value>,
+    bytes: Option<Vec<u8>>,
     parts: Vec<Part>,
     writes: bool,
     name: Option<&'static str>,
@@ -103,6 +107,7 @@ impl Call {
             query: Vec::new(),
             headers: Vec::new(),
             body: None,
+            bytes: None,
             parts: Vec::new(),
             writes: false,
             name: None,
@@ -122,6 +127,11 @@ impl Call {
     /// A request that may change something.
     pub(crate) fn write(method: Method, path: impl Into<String>, body: Value) -> Self {
         Self { method, body: Some(body), writes: true, ..Self::read(path) }
+    }
+
+    /// A request with bytes as they are, or none, which may change something.
+    pub(crate) fn sending(method: Method, path: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self { method, bytes: Some(bytes), writes: true, ..Self::read(path) }
     }
 
     /// A POST that changes nothing which matters, such as signing in.
@@ -165,6 +175,13 @@ impl Call {
 pub(crate) struct PathHere {
     path: String,
     query: Vec<(String, String)>,
+}
+
+impl PathHere {
+    /// The path, without the base's and without a query.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 /// One service at one place.
@@ -235,6 +252,11 @@ impl Http {
         }
     }
 
+    /// Where it is, without a trailing slash.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(crate) fn service(&self) -> Service {
         self.service
     }
@@ -253,6 +275,12 @@ impl Http {
         same.then(|| PathHere { path: path.to_owned(), query: url.query_pairs().into_owned().collect() })
     }
 
+    /// As [`path_here`](Self::path_here), for an address that may begin at our base's host.
+    pub(crate) fn path_of_location(&self, location: &str) -> Option<PathHere> {
+        let address = reqwest::Url::parse(&self.base).ok()?.join(location).ok()?;
+        self.path_here(address.as_str())
+    }
+
     /// Foreign words, fit for a journal and a terminal.
     pub(crate) fn clean(&self, text: &str) -> String {
         self.redactor.clean(text)
@@ -263,11 +291,76 @@ impl Http {
     /// A call that the service asked to be left alone with is not made before that time: whoever waited for one step may
     /// have given up, and another step makes the same call right after it.
     pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
+        let (title, writes) = (call.title(), call.writes);
+        let request = self.request(call, &title).await?;
+        let response = request.send().await.map_err(|error| self.transport_error(&title, writes, &error))?;
+        self.reply(title, writes, response).await
+    }
+
+    /// Makes a call that reads, and hands a successful body over piece by piece: it may be longer than what fits into memory,
+    /// up to `most` bytes. Each piece has the time of a whole call. The reply's own body is then empty; an unsuccessful one is
+    /// read as ever.
+    pub(crate) async fn stream(
+        &self,
+        call: Call,
+        most: u64,
+        mut take: impl FnMut(&[u8]) + Send,
+    ) -> Result<Reply, PortError> {
         let title = call.title();
-        self.leave_alone(&title)?;
+        let request = self.request(call, &title).await?.timeout(LONGEST_STREAM);
+        let mut response = self.in_time(&title, request.send()).await?;
+        if !response.status().is_success() {
+            return self.in_whole(title, response).await;
+        }
+        let too_long =
+            || self.no_usable_answer(&title, false, format!("the body is longer than {most} bytes"));
+        if response.content_length().is_some_and(|announced| announced > most) {
+            return Err(too_long());
+        }
+        let mut length = 0;
+        while let Some(piece) = self.in_time(&title, response.chunk()).await? {
+            length += piece.len() as u64;
+            if length > most {
+                return Err(too_long());
+            }
+            take(&piece);
+        }
+        Ok(self.reply_of(title, false, (response.status().as_u16(), response.headers().clone()), Vec::new()))
+    }
+
+    async fn in_time<T>(
+        &self,
+        title: &str,
+        part: impl Future<Output = Result<T, reqwest::Error>> + Send,
+    ) -> Result<T, PortError> {
+        match tokio::time::timeout(self.rules.timeout, part).await {
+            Ok(done) => done.map_err(|error| self.transport_error(title, false, &error)),
+            Err(_) => Err(PortError::Unavailable {
+                service: self.service,
+                call: title.to_owned(),
+                detail: "no answer in time".to_owned(),
+            }),
+        }
+    }
+
+    /// What an unsuccessful stream says instead, within the time of a call.
+    async fn in_whole(&self, title: String, response: reqwest::Response) -> Result<Reply, PortError> {
+        let late = PortError::Unavailable {
+            service: self.service,
+            call: title.clone(),
+            detail: "no answer in time".to_owned(),
+        };
+        tokio::time::timeout(self.rules.timeout, self.reply(title, false, response))
+            .await
+            .unwrap_or(Err(late))
+    }
+
+    /// The call as a request, once it may be made.
+    async fn request(&self, call: Call, title: &str) -> Result<reqwest::RequestBuilder, PortError> {
+        self.leave_alone(title)?;
         self.keep_pace().await;
         let mut url = reqwest::Url::parse(&format!("{}{}", self.base, call.path))
-            .map_err(|error| self.rejected(&title, &error.to_string()))?;
+            .map_err(|error| self.rejected(title, &error.to_string()))?;
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);
         }
@@ -275,20 +368,34 @@ impl Http {
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        if let Some(body) = &call.body {
-            request = request.json(body);
+        Ok(if let Some(body) = &call.body {
+            request.json(body)
+        } else if let Some(bytes) = call.bytes {
+            request.body(bytes)
         } else if !call.parts.is_empty() {
-            request = request.multipart(form(call.parts));
-        }
-        let response =
-            request.send().await.map_err(|error| self.transport_error(&title, call.writes, &error))?;
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let body = self.read_body(&title, call.writes, response).await?;
+            request.multipart(form(call.parts))
+        } else {
+            request
+        })
+    }
+
+    async fn reply(
+        &self,
+        title: String,
+        writes: bool,
+        response: reqwest::Response,
+    ) -> Result<Reply, PortError> {
+        let head = (response.status().as_u16(), response.headers().clone());
+        let body = self.read_body(&title, writes, response).await?;
+        Ok(self.reply_of(title, writes, head, body))
+    }
+
+    fn reply_of(&self, call: String, writes: bool, head: (u16, HeaderMap), body: Vec<u8>) -> Reply {
+        let (status, headers) = head;
         let reply = Reply {
             service: self.service,
-            call: title,
-            writes: call.writes,
+            call,
+            writes,
             status,
             headers,
             body,
@@ -296,7 +403,7 @@ impl Http {
             redactor: self.redactor.clone(),
         };
         self.note_wait(&reply);
-        Ok(reply)
+        reply
     }
 
     /// Refuses a call for which the service's wait is not over.

@@ -8,18 +8,19 @@ use allclear_clients::Settings;
 use allclear_clients::management::Management;
 use allclear_clients::pagerduty::PagerDuty;
 use allclear_clients::smoke::{StagingSmokeTests, StationLogin};
+use allclear_clients::storage::{BucketLists, EvidenceBucket, StorageAccess};
 use allclear_core::function::{Bundle, Preview};
 use allclear_core::notification::NotificationId;
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{
-    Acknowledgements, AuditRow, BackupHost, ChatMessage, NewReplacement, NewVoucherEvent, Page, Posted,
-    SmokeTests, Ticket,
+    Acknowledgements, AuditRow, BackupHost, ChatMessage, EvidenceShelf, NewReplacement, NewVoucherEvent,
+    Page, Posted, SmokeTests, StoredObjects, Ticket,
 };
 use allclear_core::recovery::{SmokeResult, SmokeTest};
 use allclear_core::station::StationId;
 use allclear_core::target::TargetRange;
 use allclear_core::voucher::{AsSeen, Voucher};
-use allclear_core::{CampaignId, Clock, Platform, PortError, VoucherId};
+use allclear_core::{CampaignId, Clock, Platform, PortError, Service, VoucherId};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -40,6 +41,7 @@ type Outcome = Pin<Box<dyn Future<Output = Result<Good, PortError>> + Send>>;
 pub(crate) struct Clients {
     pub(crate) platform: Platform,
     pub(crate) settings: Settings,
+    pub(crate) storage: StorageAccess,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -64,6 +66,14 @@ impl Clients {
     fn smoke(&self) -> StagingSmokeTests {
         let station = StationLogin { code: "ST000".to_owned(), passcode: "ST000".into() };
         StagingSmokeTests::new(&self.settings, station, &self.clock).unwrap()
+    }
+
+    fn stored(&self) -> BucketLists {
+        BucketLists::connect(&self.settings, &self.storage, &self.clock).unwrap()
+    }
+
+    fn evidence(&self) -> EvidenceBucket {
+        EvidenceBucket::connect(&self.settings, &self.storage, "exercises", "run", &self.clock).unwrap()
     }
 }
 
@@ -215,6 +225,18 @@ const PLAIN: &[Method] = methods! {
     },
     "Acknowledgements::called_in": |p, s| async move { p.people().called_in(&s.incident).await },
     "BackupHost::hosted_backups": |p, s| async move { p.host().hosted_backups().await },
+    "StoredObjects::of_bucket": |p, s| async move { p.stored().of_bucket("vouchers").await },
+    // A file of its own each time: one that is there is not uploaded again.
+    "EvidenceShelf::keep": |p, s| async move {
+        p.evidence().keep(&Uuid::new_v4().to_string(), b"a line of a log\n").await
+    },
+    "EvidenceShelf::find": |p, s| async move {
+        let absent = PortError::NotFound { service: Service::Storage, what: KEPT.to_owned() };
+        p.evidence().find(KEPT).await?.ok_or(absent)
+    },
+    "EvidenceShelf::link": |p, s| async move {
+        p.evidence().link(KEPT, std::time::Duration::from_mins(1)).await
+    },
     "Paging::trigger": |p, s| async move {
         let word = || "x".to_owned();
         let severity = allclear_core::incident::Severity::Critical;
@@ -294,6 +316,19 @@ const SMOKE: &[Method] = smoke_tests! {
 
 /// Ports of the exercise that other crates implement: databases and buckets, tried by tests of their own.
 const ELSEWHERE: [&str; 3] = ["DatabaseBackups", "ObjectCopies", "StagingDatabase"];
+
+/// A file that the evidence's bucket has from the start, in the run's folder.
+pub(crate) const KEPT: &str = "backup.log";
+
+/// The ports of the exercise that are Supabase's Storage, which is a server of its own.
+const OF_STORAGE: [&str; 2] = ["StoredObjects::", "EvidenceShelf::"];
+
+impl Method {
+    /// Whether it talks to Storage and not to the sandbox's other services.
+    pub(crate) fn is_of_storage(self) -> bool {
+        OF_STORAGE.iter().any(|port| self.name.starts_with(port))
+    }
+}
 
 /// Methods that talk to no service: files of this machine.
 const LOCAL: &[&str] = &[

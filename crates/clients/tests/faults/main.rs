@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use allclear_clients::storage::StorageAccess;
 use allclear_core::error::StopReason;
 use allclear_core::{Clock, PortError, VirtualClock};
-use allclear_sandbox::{Profile, Sandbox, Scenario, WorldSpec};
+use allclear_sandbox::{Profile, Sandbox, Scenario, StorageServer, WorldSpec};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
@@ -37,6 +38,8 @@ const MAX_BODY: usize = 1 << 20;
 /// Of a body without end, this much may be taken: the bound, and what lies in the buffers between.
 const MOST_TAKEN: u64 = 16 << 20;
 const AT_ONCE: usize = 32;
+/// Where Storage lies below its host.
+const STORAGE: &str = "/storage/v1";
 
 /// What a call came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,11 +116,17 @@ struct Row {
 }
 
 impl Row {
-    /// Whether that request may change something. Signing in and rendering a preview do not.
+    /// Whether that request may change something. Signing in, rendering a preview, a list and a link do not.
     fn writes(&self) -> bool {
         let (method, path) = &self.request;
-        let reads = ["/api/auth/login", "/api/station/login", "/api/vouchers/preview"];
-        !matches!(method.as_str(), "GET" | "HEAD") && !reads.iter().any(|read| path.ends_with(read))
+        let reads = [
+            "/api/auth/login",
+            "/api/station/login",
+            "/api/vouchers/preview",
+            "/object/list-v2/",
+            "/object/sign/",
+        ];
+        !matches!(method.as_str(), "GET" | "HEAD") && !reads.iter().any(|read| path.contains(read))
     }
 }
 
@@ -131,7 +140,14 @@ fn clients(base: &str, timeout: Duration) -> Clients {
     settings.timeout = timeout;
     settings.max_body = MAX_BODY;
     let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at(start()));
-    Clients { platform: allclear_clients::connect(settings.clone(), &clock).unwrap(), settings, clock }
+    let key = settings.credentials.service_key.clone();
+    let storage = StorageAccess { endpoint: format!("{base}{STORAGE}"), key };
+    Clients {
+        platform: allclear_clients::connect(settings.clone(), &clock).unwrap(),
+        settings,
+        storage,
+        clock,
+    }
 }
 
 async fn sandbox(method: Method) -> Sandbox {
@@ -149,6 +165,17 @@ async fn sandbox(method: Method) -> Sandbox {
         ..WorldSpec::default()
     };
     Sandbox::start_virtual(spec, Arc::new(VirtualClock::at(start()))).await.unwrap()
+}
+
+/// Storage with a bucket of pictures and one of evidence, over a folder that goes with it.
+async fn storage() -> (StorageServer, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let server = StorageServer::start(folder.path(), 0).await.unwrap();
+    server.make_bucket("vouchers").unwrap();
+    std::fs::write(folder.path().join("vouchers/1.png"), b"png").unwrap();
+    server.make_bucket("exercises/run").unwrap();
+    std::fs::write(folder.path().join("exercises/run").join(calls::KEPT), b"kept").unwrap();
+    (server, folder)
 }
 
 /// What is seen of a cell beside its outcome.
@@ -169,6 +196,7 @@ fn marker() -> String {
 async fn try_once(
     method: Method,
     sandbox: &Sandbox,
+    storage: &StorageServer,
     scene: &Arc<Scene>,
     fault: Option<(Fault, usize)>,
 ) -> Trial {
@@ -179,7 +207,9 @@ async fn try_once(
         smoke if smoke.starts_with("SmokeTests::") => Arc::new(scene.marked(&marker())),
         _ => Arc::clone(scene),
     };
-    let faulty = Faulty::before(&sandbox.base_url(), fault).await;
+    let host =
+        if method.is_of_storage() { storage.base_url().replace(STORAGE, "") } else { sandbox.base_url() };
+    let faulty = Faulty::before(&host, fault).await;
     let began = Instant::now();
     let timeout = if fault.is_some_and(|(fault, _)| fault.is_slow()) { TIMEOUT } else { PATIENT };
     let outcome = tokio::spawn((method.call)(clients(&faulty.base, timeout), scene)).await;
@@ -204,7 +234,8 @@ fn groups() -> Vec<Vec<usize>> {
 async fn cells_of(method: Method, columns: &[usize]) -> (Vec<Row>, Vec<String>) {
     let sandbox = sandbox(method).await;
     let scene = Arc::new(Scene::of(&clients(&sandbox.base_url(), PATIENT), start()).await);
-    let healthy = try_once(method, &sandbox, &scene, None).await;
+    let (storage, _folder) = storage().await;
+    let healthy = try_once(method, &sandbox, &storage, &scene, None).await;
     let mut wrong = Vec::new();
     if healthy.cell != Cell::Done {
         wrong.push(format!("{}, undisturbed: it came to {:?}", method.name, healthy.cell));
@@ -221,7 +252,7 @@ async fn cells_of(method: Method, columns: &[usize]) -> (Vec<Row>, Vec<String>) 
                 row.cells.insert(*column, Cell::AsFirst);
                 continue;
             }
-            let trial = try_once(method, &sandbox, &scene, Some((fault, at))).await;
+            let trial = try_once(method, &sandbox, &storage, &scene, Some((fault, at))).await;
             row.cells.insert(*column, trial.cell);
             let title = format!("{} request {at} ({} {}), {name}", method.name, row.request.0, row.request.1);
             wrong.extend(judge(&row, fault, &trial).into_iter().map(|why| format!("{title}: {why}")));

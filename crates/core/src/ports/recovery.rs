@@ -4,12 +4,14 @@
 //! There is no port that writes DNS records, environment variables or the production database, so a rehearsal cannot
 //! reach production: what does not exist cannot be called by mistake.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{Artifact, Result};
 use crate::recovery::{
-    Acknowledgement, Backup, BackupId, HostedBackups, ObjectCopy, Parity, Restored, SmokeResult, SmokeTest,
-    TargetCheck,
+    Acknowledgement, Backup, BackupId, CopiedObjects, HostedBackups, Link, ObjectCopy, Parity, Restored,
+    SmokeResult, SmokeTest, StoredObject, TargetCheck,
 };
 
 /// The backups that the platform's host keeps by itself.
@@ -50,6 +52,38 @@ pub trait ObjectCopies: Send + Sync {
 
     /// The copy as the bucket has it now, compared with its manifest; `None` while it is not whole.
     async fn find(&self, id: &BackupId) -> Result<Option<ObjectCopy>>;
+
+    /// The objects that the copy's manifest names; `None` while the copy is not whole. One row of memory for each object.
+    async fn objects(&self, id: &BackupId) -> Result<Option<CopiedObjects>>;
+}
+
+/// What the platform itself says its buckets hold: rows of its own table, read by another way than the copy. Reads only.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait StoredObjects: Send + Sync {
+    /// `POST /object/list-v2/{bucket}` with a cursor, or `POST /object/list/{bucket}` folder by folder where the server has no
+    /// second version. Every object of the bucket, in the order of their names.
+    async fn of_bucket(&self, bucket: &str) -> Result<Vec<StoredObject>>;
+}
+
+/// A private bucket for what an exercise leaves behind, kept away from the machine that ran it.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait EvidenceShelf: Send + Sync {
+    /// Where a file stands or would stand, as people write it, e.g. `storage://exercises/RUN/backup.log`.
+    fn address(&self, name: &str) -> String;
+
+    /// Puts a file there by a resumable upload. Convergent, and it never replaces: the same content is left as it is, and where
+    /// another one stands it is refused. An upload whose answer was lost is gone on with by the next call of this process, at
+    /// the place that the server names.
+    async fn keep(&self, name: &str, content: &[u8]) -> Result<Artifact>;
+
+    /// The file as it is read back, whole, with its SHA-256; `None` where there is none.
+    async fn find(&self, name: &str) -> Result<Option<Artifact>>;
+
+    /// A link with which anybody can read the file, for whole seconds: for people who have no key. It is a right, so it is
+    /// shown to whoever asked and never written down.
+    async fn link(&self, name: &str, valid: Duration) -> Result<Link>;
 }
 
 /// The database that a backup is restored into. Never production: its constructor compares first.

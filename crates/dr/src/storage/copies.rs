@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use allclear_core::ports::ObjectCopies;
-use allclear_core::recovery::{BackupId, ObjectCopy, Took, Unwatched, Watcher};
+use allclear_core::recovery::{BackupId, CopiedObjects, ObjectCopy, StoredObject, Took, Unwatched, Watcher};
 use allclear_core::{Clock, PortError, Service};
 use async_trait::async_trait;
 use tokio::task::JoinSet;
@@ -293,4 +293,20 @@ impl ObjectCopies for S3Copies {
         let (found, stored) = tokio::try_join!(self.bucket.manifest(id), self.bucket.stored())?;
         found.map(|(manifest, sha256)| self.compared(&manifest, sha256, &stored)).transpose()
     }
+
+    async fn objects(&self, id: &BackupId) -> Result<Option<CopiedObjects>, PortError> {
+        Ok(self.bucket.manifest(id).await?.map(|(manifest, _)| objects_of(manifest)))
+    }
+}
+
+/// The manifest's objects by bucket. Its time is the copy's end; what it took before that leads back to its beginning.
+fn objects_of(manifest: Manifest) -> CopiedObjects {
+    let took: Duration = manifest.took.iter().map(|part| part.took).sum();
+    let mut buckets: Vec<(String, Vec<StoredObject>)> =
+        manifest.buckets.into_iter().map(|bucket| (bucket, Vec::new())).collect();
+    for entry in manifest.entries {
+        let object = StoredObject { name: entry.name.into(), bytes: Some(entry.size), changed_at: None };
+        buckets[usize::from(entry.bucket)].1.push(object);
+    }
+    CopiedObjects { begun_at: manifest.at.saturating_sub(took).unwrap_or(manifest.at), buckets }
 }

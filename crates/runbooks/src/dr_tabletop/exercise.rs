@@ -125,7 +125,7 @@ impl Tabletop<'_> {
     }
 
     /// A thing that is not proven becomes a finding, and the exercise goes on. Returns whether it is proven.
-    fn unless_done(
+    pub(super) fn unless_done(
         &mut self,
         done: Result<allclear_engine::Verdict, Halt>,
         topic: Topic,
@@ -274,7 +274,7 @@ impl Tabletop<'_> {
         let line = runtime_line("Storage sync", &copy_says(&copy), runtime, &parts(&copy.took), was_there);
         self.record.log(run.now(), line);
         self.record.copy = Some(Part { what: copy, runtime, was_there });
-        Ok(())
+        self.compare_lists(run).await
     }
 
     async fn restore(&mut self, run: &mut Run) -> Result<(), Halt> {
@@ -354,9 +354,10 @@ impl Tabletop<'_> {
             .as_ref()
             .map_or_else(|| self.recovery.exercise.destination.clone(), |part| part.what.destination.clone());
         run.perform(&DR_B2, WriteFile::of(self.on, name, content.clone())).await?;
-        let beside = KeepBeside::of(self.recovery, &self.record.id, &destination, name, content);
+        let beside = KeepBeside::of(self.recovery, &self.record.id, &destination, name, content.clone());
         run.perform(&DR_B2, beside).await?;
         self.record.kept.push(format!("{name}, with the run and beside the backup at {destination}"));
+        self.keep_as_evidence(run, &DR_B2, name, content).await?;
         run.note(&DR_B2, Note::Artifact { name: name.to_owned(), says: says.to_owned() }).await
     }
 
@@ -511,7 +512,12 @@ impl Tabletop<'_> {
 
     async fn report(&mut self, run: &mut Run) -> Result<(), Halt> {
         let text = report(&self.record, &self.recovery.exercise.rollback_owner);
-        run.perform(&DR_R1, WriteFile::of(self.on, REPORT, text)).await?;
+        run.perform(&DR_R1, WriteFile::of(self.on, REPORT, text.clone())).await?;
+        // The findings are filed already, so that what is left to do is told to whoever reads the run.
+        if !self.keep_as_evidence(run, &DR_R1, REPORT, text).await? {
+            let says = format!("put {REPORT} into the evidence's bucket by hand");
+            run.note(&DR_R1, Note::OpenQuestion { says }).await?;
+        }
         let says = "the tabletop report".to_owned();
         run.note(&DR_R1, Note::Artifact { name: REPORT.to_owned(), says }).await
     }

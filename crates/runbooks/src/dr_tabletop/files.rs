@@ -143,12 +143,12 @@ impl WriteFile {
 }
 
 /// The file that this content would make.
-fn artifact(name: &str, content: &str) -> Artifact {
+pub(super) fn artifact(name: &str, content: &str) -> Artifact {
     Artifact { name: name.to_owned(), bytes: content.len() as u64, sha256: digest(content.as_bytes()) }
 }
 
 /// What reading a file back comes to.
-fn judge(found: Option<Artifact>, wanted: &Artifact, source: &str) -> Judgement {
+pub(super) fn judge(found: Option<Artifact>, wanted: &Artifact, source: &str) -> Judgement {
     let shows = found
         .as_ref()
         .map_or_else(|| "absent".to_owned(), |one| format!("{} bytes, SHA-256 {}", one.bytes, one.sha256));

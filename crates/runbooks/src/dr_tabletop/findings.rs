@@ -19,6 +19,8 @@ pub(super) enum Topic {
     CopyTime,
     /// What the copy of the buckets holds.
     CopyContent,
+    /// What the platform's own list has beside the copy.
+    ObjectLists,
     /// Who acknowledged, and when.
     Acknowledgements,
     /// The draft of the holding statement.
@@ -42,10 +44,11 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::ManifestToken,
         Self::CopyTime,
         Self::CopyContent,
+        Self::ObjectLists,
         Self::Acknowledgements,
         Self::HoldingStatement,
         Self::HostedBackups,
@@ -64,6 +67,7 @@ impl Topic {
             Self::ManifestToken => "manifest-token",
             Self::CopyTime => "copy-time",
             Self::CopyContent => "copy-content",
+            Self::ObjectLists => "object-lists",
             Self::Acknowledgements => "acknowledgements",
             Self::HoldingStatement => "holding-statement",
             Self::HostedBackups => "hosted-backups",
@@ -87,6 +91,7 @@ impl Topic {
             Self::ManifestToken
             | Self::CopyTime
             | Self::CopyContent
+            | Self::ObjectLists
             | Self::HostedBackups
             | Self::FreshBackup
             | Self::Parity => Role::DataPlatformLead,
@@ -110,6 +115,9 @@ impl Topic {
                 "bring the copy below its budget: more objects at once where they are small, parts at once where they are large"
             }
             Self::CopyContent => "find out why the buckets hold no object, or take them off the list",
+            Self::ObjectLists => {
+                "find out why the platform's list and the copy differ, and take a new copy once they do not"
+            }
             Self::Acknowledgements => {
                 "check contact methods and notification rules of whoever was late or missing"
             }

@@ -7,7 +7,8 @@
 //! | Notification drill | [`DR_N1`] | its own PagerDuty service and dedup key, severity info; acknowledgements by person from log entries: who was late or missing is a finding |
 //! | Holding statement | [`DR_N2`] | a draft, marked as a drill, once |
 //! | Run the script | [`DR_B1`] | the script cannot work, so its steps are effects: a refused token stops and is named; one snapshot, checksums, nothing deleted |
-//! | Runtime, destination, parity | [`DR_B2`] | counts and contents in the backup's own snapshot; `rowcount.csv` with a header, `backup.log` with runtimes, both beside the backup |
+//! | | [`DR_B1`] | where it is configured, the copy beside the platform's own list of its buckets: what one has and the other lacks is a finding |
+//! | Runtime, destination, parity | [`DR_B2`] | counts and contents in the backup's own snapshot; `rowcount.csv` with a header, `backup.log` with runtimes, both beside the backup, and as evidence in a private bucket where one is configured |
 //! | Smoke tests | [`DR_R1`] | after a restore from the bucket into a target that was compared, typed, and compared again |
 //! | Cutover checklist, rollback owner | [`DR_R2`] | read and reviewed: no port could execute it |
 //! | Templates | [`DR_C1`] | created if missing, never overwritten |
@@ -20,9 +21,11 @@
 mod backup;
 pub mod cadence;
 mod documents;
+mod evidence;
 mod exercise;
 mod files;
 mod findings;
+mod inventory;
 mod notify;
 mod prepare;
 mod record;

@@ -15,6 +15,7 @@ use jiff::civil::Date;
 
 use super::cadence::InCadence;
 use super::findings::{Fared, Finding, LastFinding, LastFindings, Topic};
+use super::inventory::Inventory;
 use super::notify::Roll;
 use super::rehearse::Checklist;
 use super::words::count;
@@ -61,6 +62,8 @@ pub(super) struct Record {
     pub(super) token_refused: Option<String>,
     pub(super) backup: Option<Part<Backup>>,
     pub(super) copy: Option<Part<ObjectCopy>>,
+    /// The copy beside the platform's own list; `None` where it was not compared.
+    pub(super) inventory: Option<Inventory>,
     pub(super) target: Option<TargetCheck>,
     pub(super) restored: Option<Part<Restored>>,
     pub(super) parity: Option<Parity>,
@@ -100,6 +103,7 @@ impl Record {
             token_refused: None,
             backup: None,
             copy: None,
+            inventory: None,
             target: None,
             restored: None,
             parity: None,
@@ -147,6 +151,7 @@ impl Record {
             Topic::ManifestToken | Topic::HostedBackups => self.hosted.is_some(),
             Topic::CopyTime => self.copy.as_ref().is_some_and(|part| !part.was_there),
             Topic::CopyContent => self.copy.is_some(),
+            Topic::ObjectLists => self.inventory.is_some(),
             Topic::Acknowledgements => matches!(self.roll, Some(Roll::Read(_))),
             Topic::HoldingStatement => self.statement_posted,
             Topic::FreshBackup => self.backup.is_some(),

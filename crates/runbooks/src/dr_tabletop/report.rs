@@ -112,6 +112,9 @@ impl Page {
             }
             None => self.item("The buckets were not copied."),
         }
+        if let Some(inventory) = &record.inventory {
+            self.item(format!("Beside the platform's own list: {}.", inventory.says()));
+        }
     }
 
     fn restore(&mut self, record: &Record) {

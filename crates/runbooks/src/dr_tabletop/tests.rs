@@ -58,6 +58,12 @@ struct Outside {
     tried: BTreeMap<SmokeTest, Vec<String>>,
     bucket: BTreeMap<String, Vec<u8>>,
     artifacts: BTreeMap<String, Vec<u8>>,
+    /// The platform's own list of its bucket; `None` where the environment has no way to it.
+    listed: Option<Result<Vec<StoredObject>, PortError>>,
+    /// The evidence's bucket; `None` where the environment has none.
+    shelf: Option<BTreeMap<String, Vec<u8>>>,
+    /// What becomes of the answers to the next uploads, in order.
+    uploads_lost: VecDeque<Lost>,
     documents: BTreeMap<String, String>,
     /// Somebody edits this document between our look and our write, once.
     edited_meanwhile: Option<(String, String)>,
@@ -127,6 +133,10 @@ fn tables() -> Vec<TableContent> {
         table("public.voucher_events", 18_204, "44d0"),
         table("public.vouchers", 5_000, "c3a7"),
     ]
+}
+
+fn stored(name: &str, bytes: u64, changed_at: Option<Timestamp>) -> StoredObject {
+    StoredObject { name: name.to_owned(), bytes: Some(bytes), changed_at }
 }
 
 fn took(what: &str, took: Duration) -> Vec<Took> {
@@ -271,7 +281,52 @@ impl World {
         let outside = Arc::clone(&self.outside);
         mock.expect_find()
             .returning(move |id| Ok(outside.lock().unwrap().copy.clone().filter(|copy| copy.id == *id)));
+        mock.expect_objects().returning(|_| {
+            let objects = ["1.png", "2.png"].map(|name| stored(name, 10, None)).to_vec();
+            Ok(Some(CopiedObjects { begun_at: start(), buckets: vec![("vouchers".to_owned(), objects)] }))
+        });
         mock
+    }
+
+    fn stored(&self) -> Option<Arc<dyn StoredObjects>> {
+        let listed = self.outside.lock().unwrap().listed.clone()?;
+        let mut mock = MockStoredObjects::new();
+        mock.expect_of_bucket().returning(move |bucket| {
+            assert_eq!(bucket, "vouchers");
+            listed.clone()
+        });
+        Some(Arc::new(mock))
+    }
+
+    fn evidence(&self) -> Option<Arc<dyn EvidenceShelf>> {
+        self.outside.lock().unwrap().shelf.as_ref()?;
+        let mut mock = MockEvidenceShelf::new();
+        mock.expect_address().returning(|name| format!("storage://exercises/run-1/{name}"));
+        let (outside, calls) = (Arc::clone(&self.outside), self.calls.clone());
+        mock.expect_keep().returning(move |name, content| {
+            calls.note(format!("upload {name}"));
+            let mut outside = outside.lock().unwrap();
+            let lost = outside.uploads_lost.pop_front();
+            if lost != Some(Lost::BeforeTheDeed) {
+                let bucket = outside.shelf.as_mut().unwrap();
+                let kept = bucket.entry(name.to_owned()).or_insert_with(|| content.to_vec());
+                assert_eq!(kept, content, "evidence is never replaced");
+            }
+            match lost {
+                None => Ok(artifact(name, content)),
+                Some(_) => Err(PortError::OutcomeUnknown {
+                    service: Service::Storage,
+                    call: "PATCH /upload/resumable".to_owned(),
+                    detail: "the connection broke".to_owned(),
+                }),
+            }
+        });
+        let outside = Arc::clone(&self.outside);
+        mock.expect_find().returning(move |name| {
+            let outside = outside.lock().unwrap();
+            Ok(outside.shelf.as_ref().unwrap().get(name).map(|content| artifact(name, content)))
+        });
+        Some(Arc::new(mock))
     }
 
     fn staging(&self) -> MockStagingDatabase {
@@ -454,6 +509,8 @@ impl World {
             paging: Arc::new(self.paging()),
             acknowledgements: Arc::new(self.acknowledgements()),
             documents: Arc::new(self.documents()),
+            stored: self.stored(),
+            evidence: self.evidence(),
             exercise: self.exercise.clone(),
         };
         // The platform's own paging expects nothing: an exercise that pages through it fails here.
@@ -772,6 +829,74 @@ async fn a_copy_above_its_budget_is_a_finding_that_says_what_would_help() {
         "{retro}"
     );
     assert!(retro.contains("Owner: Data Platform Lead (Alex). Due: 2026-10-20."), "{retro}");
+}
+
+#[tokio::test]
+async fn a_copy_that_has_what_the_platform_lists_is_told_and_is_no_finding() {
+    let old = Some(start() - Duration::from_hours(1));
+    // Younger than the copy: it need not be in it.
+    let listed = [("1.png", old), ("2.png", old), ("3.png", Some(after(1)))];
+    let listed = listed.map(|(name, changed)| stored(name, 10, changed)).to_vec();
+    let world = world().with(|outside| outside.listed = Some(Ok(listed)));
+    assert_eq!(world.run().await.outcome, Outcome::Verified);
+    let says = "the platform lists 3 objects, and the copy has them with their sizes; \
+                1 changed after the copy had begun and count for nothing";
+    assert!(world.artifact("backup.log").contains(&format!("Object lists: {says}")));
+    assert!(
+        world.artifact("tabletop-report.md").contains(&format!("- Beside the platform's own list: {says}."))
+    );
+    assert!(!world.document("docs/incidents/dr-tabletop.md").contains("object-lists"));
+}
+
+#[tokio::test]
+async fn an_object_that_only_one_side_knows_is_a_finding_and_the_exercise_goes_on() {
+    let old = Some(start() - Duration::from_hours(1));
+    let listed = vec![stored("1.png", 10, old), stored("lost.png", 10, old)];
+    let world = world().with(|outside| outside.listed = Some(Ok(listed)));
+    assert_eq!(world.run().await.outcome, Outcome::Verified);
+    let notes = world.document("docs/incidents/dr-tabletop.md");
+    for says in
+        ["1 not in the copy (vouchers/lost.png)", "1 in the copy and not on the list (vouchers/2.png)"]
+    {
+        assert!(notes.contains(says), "{notes}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_is_a_finding_and_proves_nothing() {
+    let error = PortError::Stopped {
+        service: Service::Storage,
+        call: "GET /bucket/vouchers".to_owned(),
+        reason: StopReason::Permission,
+        detail: "403 AccessDenied".to_owned(),
+    };
+    let world = world().with(|outside| outside.listed = Some(Err(error)));
+    assert_eq!(world.run().await.outcome, Outcome::Verified);
+    let notes = world.document("docs/incidents/dr-tabletop.md");
+    assert!(
+        notes.contains("object-lists: the copy was not compared with the platform's own list"),
+        "{notes}"
+    );
+    assert!(!world.artifact("tabletop-report.md").contains("Beside the platform's own list"));
+}
+
+#[tokio::test]
+async fn the_exercises_files_are_kept_as_evidence_once_though_an_answer_was_lost() {
+    let lost = VecDeque::from([Lost::BeforeTheDeed, Lost::AfterTheDeed]);
+    let world = world().with(|outside| {
+        outside.shelf = Some(BTreeMap::new());
+        outside.uploads_lost = lost;
+    });
+    assert_eq!(world.run().await.outcome, Outcome::Verified);
+    let kept = world.outside.lock().unwrap().shelf.clone().unwrap();
+    for name in ["backup.log", "rowcount.csv", "tabletop-report.md"] {
+        assert_eq!(String::from_utf8(kept[name].clone()).unwrap(), world.artifact(name), "{name}");
+    }
+    let report = world.artifact("tabletop-report.md");
+    assert!(
+        report.contains("- backup.log, as evidence at storage://exercises/run-1/backup.log."),
+        "{report}"
+    );
 }
 
 #[tokio::test]
