@@ -13,6 +13,7 @@ use crate::admin_api::{AdminApi, Previews};
 use crate::artifacts::ArtifactFolder;
 use crate::edge_functions::SendFunction;
 use crate::http::{Http, Redactor, Rules};
+use crate::keys::KeyKind;
 use crate::management::{BundleSource, Management};
 use crate::pagerduty::{PagerDuty, Region};
 use crate::provider::TicketIntake;
@@ -45,7 +46,7 @@ pub struct Endpoints {
 pub struct Credentials {
     /// The admin API's access token.
     pub admin_token: SecretString,
-    /// Supabase's service key.
+    /// Supabase's key for servers: a secret key (`sb_secret_…`) or the legacy `service_role` key.
     pub service_key: SecretString,
     /// Supabase's personal access token, for the Management API.
     pub management_token: SecretString,
@@ -132,6 +133,16 @@ pub enum ConfigError {
         /// Which field.
         field: &'static str,
     },
+    /// A key of Supabase's that is another one than is needed. It is not shown.
+    #[error("credentials.{field} {problem}; {fix}")]
+    WrongKey {
+        /// Which field.
+        field: &'static str,
+        /// What it holds instead.
+        problem: &'static str,
+        /// What to give.
+        fix: &'static str,
+    },
     /// An incoming webhook that is no address. What it says may be a secret.
     #[error("credentials.slack_webhook is no https address; copy it from the app's page at Slack")]
     NotAWebhook,
@@ -194,12 +205,11 @@ impl<'a> Wiring<'a> {
         Ok(self.with_key(self.http(Service::EdgeFunctions, "supabase", &self.settings.endpoints.supabase)?))
     }
 
-    /// A legacy key is a JWT and goes into both headers. A new one (`sb_secret_…`) is none: it goes into `apikey` only, and in
-    /// `Authorization` the gateway would take it for a broken JWT (Supabase, API keys).
+    /// A legacy key is a JWT and goes into both headers, a new one is none and goes into `apikey` only.
     fn with_key(&self, http: Http) -> Http {
         let key = &self.settings.credentials.service_key;
         let http = http.header("apikey", key);
-        if key.expose_secret().starts_with("sb_") { http } else { http.bearer(key) }
+        if KeyKind::of(key).is_sent_as_bearer() { http.bearer(key) } else { http }
     }
 
     /// The admin API, before anybody has signed in.
@@ -297,6 +307,24 @@ fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
             return Err(ConfigError::BadCredential { field });
         }
     }
+    check_keys(credentials)
+}
+
+/// With a key for browsers every read would find nothing and every change would be refused, in the middle of a run.
+fn check_keys(credentials: &Credentials) -> Result<(), ConfigError> {
+    if let Some(problem) = KeyKind::of(&credentials.service_key).unfit_as_service_key() {
+        let fix = "give the secret key (sb_secret_…) or the legacy service_role key of the project: Supabase's dashboard, \
+                   project settings, API keys";
+        return Err(ConfigError::WrongKey { field: "service_key", problem, fix });
+    }
+    if matches!(
+        KeyKind::of(&credentials.management_token),
+        KeyKind::Publishable | KeyKind::Secret | KeyKind::LegacyAnon | KeyKind::LegacyServiceRole
+    ) {
+        let problem = "is a key of a project, which the Management API does not take";
+        let fix = "give a personal access token (sbp_…): Supabase's dashboard, account, access tokens";
+        return Err(ConfigError::WrongKey { field: "management_token", problem, fix });
+    }
     Ok(())
 }
 
@@ -333,6 +361,32 @@ mod tests {
         let settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
         let shown = format!("{settings:?}");
         assert!(!shown.contains("sandbox-service-key") && !shown.contains("xoxb"), "{shown}");
+    }
+
+    #[test]
+    fn a_key_for_browsers_is_refused_before_anything_and_not_shown() {
+        let clock: Arc<dyn Clock> = Arc::new(allclear_core::VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
+        let refused = |change: &dyn Fn(&mut Credentials)| {
+            let mut settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
+            change(&mut settings.credentials);
+            connect(settings, &clock).err().unwrap().to_string()
+        };
+        let anon = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.hunter2";
+        for (key, kind) in [
+            ("sb_publishable_hunter2", "publishable key"),
+            (anon, "anon key"),
+            ("sbp_hunter2", "personal access token"),
+        ] {
+            let error = refused(&|credentials| credentials.service_key = key.into());
+            assert!(error.starts_with("credentials.service_key is") && error.contains(kind), "{error}");
+            assert!(error.contains("sb_secret_…") && error.contains("service_role"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        for key in [anon, "sb_secret_hunter2"] {
+            let error = refused(&|credentials| credentials.management_token = key.into());
+            assert!(error.starts_with("credentials.management_token") && error.contains("sbp_…"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -40,6 +40,7 @@ pub mod edge_functions;
 mod fake;
 mod hex;
 mod http;
+mod keys;
 pub mod management;
 pub mod pagerduty;
 pub mod provider;
@@ -52,3 +53,4 @@ pub mod webhooks;
 pub mod whatsapp;
 
 pub use config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber, connect};
+pub use keys::KeyKind;

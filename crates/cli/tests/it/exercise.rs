@@ -252,7 +252,7 @@ fn plan(desk: &Desk, stage: &Value) -> std::process::Output {
     let text = |field: &str| stage[field].as_str().unwrap().to_owned();
     let secrets = [
         ("T_ADMIN", "sandbox-admin-token".to_owned()),
-        ("T_SERVICE", "sandbox-service-key".to_owned()),
+        ("T_SERVICE", "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.sandbox-service-key".to_owned()),
         ("T_MANAGEMENT", "sbp_5a9db0c0000000000000000000000000000000ab".to_owned()),
         ("T_GRAPH", "sandbox-graph-token".to_owned()),
         ("T_PD", "sandbox-pd-key".to_owned()),

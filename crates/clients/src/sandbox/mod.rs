@@ -42,7 +42,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         },
         credentials: Credentials {
             admin_token: "sandbox-admin-token".into(),
-            service_key: "sandbox-service-key".into(),
+            service_key: "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.sandbox-service-key".into(),
             management_token: "sbp_5a9db0c0000000000000000000000000000000ab".into(),
             graph_token: "sandbox-graph-token".into(),
             pagerduty_rest_key: "sandbox-pd-key".into(),

@@ -8,8 +8,9 @@ use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::{answer, has_bearer, project};
+use super::{answer, project};
 use crate::fault::Fault;
+use crate::keys::{Caller, caller_of_function};
 use crate::server::Shared;
 use crate::world::SendError;
 use crate::world::rows::wamid;
@@ -27,7 +28,7 @@ async fn call(
     if let Some(paused) = project::unreachable(&shared.world()) {
         return paused;
     }
-    if !has_bearer(&headers, crate::SERVICE_KEY) {
+    if caller_of_function(&headers) != Caller::Service {
         return with_code(
             answer(401, json!({ "code": "UNAUTHORIZED_INVALID_JWT", "message": "Invalid JWT" })),
             "UNAUTHORIZED_INVALID_JWT",
