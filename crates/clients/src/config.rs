@@ -90,6 +90,8 @@ pub struct Settings {
     pub pagerduty_from: String,
     /// The edge function that sends, e.g. `wa-send-media`.
     pub send_function: String,
+    /// The region that runs it, e.g. `eu-west-3`. Pinned, no other steps in; `None` leaves the choice to the platform.
+    pub send_region: Option<String>,
     /// The Supabase project's ref.
     pub supabase_project: String,
     /// The pinned sources of functions that may be deployed, by slug.
@@ -143,6 +145,12 @@ pub enum ConfigError {
         /// What to give.
         fix: &'static str,
     },
+    /// A region that is none.
+    #[error("send_region `{value}` is no region; give one such as eu-west-3, or leave it out")]
+    NotARegion {
+        /// What it says.
+        value: String,
+    },
     /// An incoming webhook that is no address. What it says may be a secret.
     #[error("credentials.slack_webhook is no https address; copy it from the app's page at Slack")]
     NotAWebhook,
@@ -165,6 +173,7 @@ pub(crate) struct Wiring<'a> {
 impl<'a> Wiring<'a> {
     pub(crate) fn of(settings: &'a Settings, clock: &'a Arc<dyn Clock>) -> Result<Self, ConfigError> {
         check_credentials(&settings.credentials)?;
+        check_region(settings.send_region.as_deref())?;
         let client = crate::http::client(settings.timeout)?;
         Ok(Self { settings, clock, client, redactor: Redactor::default() })
     }
@@ -260,7 +269,10 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         functions: management.clone(),
         project: management,
         status_page: admin,
-        sender: Arc::new(SendFunction::new(functions, &settings.send_function, whatsapp.clone())),
+        sender: Arc::new(
+            SendFunction::new(functions, &settings.send_function, whatsapp.clone())
+                .in_region(settings.send_region.clone()),
+        ),
         whatsapp: Arc::new(GraphApi::new(graph, whatsapp.clone())),
         provider: Arc::new(TicketIntake::new(intake)),
         chat: Arc::new(slack),
@@ -287,6 +299,17 @@ fn check_url(field: &'static str, value: &str) -> Result<(), ConfigError> {
         "http" if is_loopback => Ok(()),
         "http" => Err(ConfigError::ClearText { field, value: shown }),
         _ => Err(not_a_url()),
+    }
+}
+
+/// It becomes a header, so nothing else than a region may.
+fn check_region(region: Option<&str>) -> Result<(), ConfigError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match region {
+        Some(value) if value.is_empty() || !value.chars().all(plain) => {
+            Err(ConfigError::NotARegion { value: value.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -353,6 +376,14 @@ mod tests {
             let error = connect(settings, &clock).err().unwrap();
             assert_eq!(error, ConfigError::NotAWebhook);
             assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_one_or_left_out() {
+        assert!(check_region(None).is_ok() && check_region(Some("eu-west-3")).is_ok());
+        for wrong in ["", "EU", "eu-west-3\r\nx: y"] {
+            assert!(matches!(check_region(Some(wrong)), Err(ConfigError::NotARegion { .. })), "{wrong}");
         }
     }
 

@@ -59,6 +59,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         },
         pagerduty_from: "oncall@example.test".to_owned(),
         send_function: "wa-send-media".to_owned(),
+        send_region: None,
         supabase_project: "sandboxprojectrefabc".to_owned(),
         bundles: [("voucher-preview".to_owned(), preview_bundle())].into(),
         timeout: Duration::from_secs(5),

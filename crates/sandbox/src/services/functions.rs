@@ -19,16 +19,27 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new().route("/supabase/functions/v1/{slug}", post(call))
 }
 
+/// The region that runs functions where none is pinned.
+const REGION: &str = "eu-west-3";
+
 async fn call(
     State(shared): State<Shared>,
     Path(slug): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let region = headers.get("x-region").cloned();
+    let mut response = run(&shared, &slug, &headers, &body);
+    let region = region.unwrap_or(HeaderValue::from_static(REGION));
+    response.headers_mut().insert("x-sb-edge-region", region);
+    response
+}
+
+fn run(shared: &Shared, slug: &str, headers: &HeaderMap, body: &[u8]) -> Response {
     if let Some(paused) = project::unreachable(&shared.world()) {
         return paused;
     }
-    if caller_of_function(&headers) != Caller::Service {
+    if caller_of_function(headers) != Caller::Service {
         return with_code(
             answer(401, json!({ "code": "UNAUTHORIZED_INVALID_JWT", "message": "Invalid JWT" })),
             "UNAUTHORIZED_INVALID_JWT",
@@ -38,7 +49,7 @@ async fn call(
         let body = json!({ "code": "NOT_FOUND", "message": "Requested function was not found" });
         return with_code(answer(404, body), "NOT_FOUND");
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let digits =
         body["msisdn"].as_str().and_then(|number| number.trim_start_matches('+').parse::<u64>().ok());
     let Some(msisdn) = digits else {
