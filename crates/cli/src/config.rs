@@ -59,6 +59,8 @@ pub(crate) struct Platform {
     pagerduty_region: Option<String>,
     #[serde(default = "default_function")]
     send_function: String,
+    /// The region that runs it; without it, the platform chooses.
+    send_region: Option<String>,
     supabase_project: String,
     /// Functions that may be deployed, by slug.
     #[serde(default)]
@@ -352,6 +354,7 @@ impl Platform {
             },
             pagerduty_from: self.pagerduty_from.clone(),
             send_function: self.send_function.clone(),
+            send_region: self.send_region.clone(),
             supabase_project: self.supabase_project.clone(),
             bundles: self.functions.iter().map(|(slug, table)| (slug.clone(), table.source())).collect(),
             timeout: Duration::from_secs(15),

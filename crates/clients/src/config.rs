@@ -14,6 +14,7 @@ use crate::admin_api::{AdminApi, Previews};
 use crate::artifacts::ArtifactFolder;
 use crate::edge_functions::SendFunction;
 use crate::http::{Http, Redactor, Rules};
+use crate::keys::KeyKind;
 use crate::management::{BundleSource, Management};
 use crate::pagerduty::{PagerDuty, Region};
 use crate::provider::TicketIntake;
@@ -47,7 +48,7 @@ pub struct Endpoints {
 pub struct Credentials {
     /// The admin API's access token.
     pub admin_token: SecretString,
-    /// Supabase's service key.
+    /// Supabase's key for servers: a secret key (`sb_secret_…`) or the legacy `service_role` key.
     pub service_key: SecretString,
     /// Supabase's personal access token, for the Management API.
     pub management_token: SecretString,
@@ -91,6 +92,8 @@ pub struct Settings {
     pub pagerduty_from: String,
     /// The edge function that sends, e.g. `wa-send-media`.
     pub send_function: String,
+    /// The region that runs it, e.g. `eu-west-3`. Pinned, no other steps in; `None` leaves the choice to the platform.
+    pub send_region: Option<String>,
     /// The Supabase project's ref.
     pub supabase_project: String,
     /// The pinned sources of functions that may be deployed, by slug.
@@ -134,6 +137,22 @@ pub enum ConfigError {
         /// Which field.
         field: &'static str,
     },
+    /// A key of Supabase's that is another one than is needed. It is not shown.
+    #[error("credentials.{field} {problem}; {fix}")]
+    WrongKey {
+        /// Which field.
+        field: &'static str,
+        /// What it holds instead.
+        problem: &'static str,
+        /// What to give.
+        fix: &'static str,
+    },
+    /// A region that is none.
+    #[error("send_region `{value}` is no region; give one such as eu-west-3, or leave it out")]
+    NotARegion {
+        /// What it says.
+        value: String,
+    },
     /// An incoming webhook that is no address. What it says may be a secret.
     #[error("credentials.slack_webhook is no https address; copy it from the app's page at Slack")]
     NotAWebhook,
@@ -156,6 +175,7 @@ pub(crate) struct Wiring<'a> {
 impl<'a> Wiring<'a> {
     pub(crate) fn of(settings: &'a Settings, clock: &'a Arc<dyn Clock>) -> Result<Self, ConfigError> {
         check_credentials(&settings.credentials)?;
+        check_region(settings.send_region.as_deref())?;
         let client = crate::http::client(settings.timeout)?;
         Ok(Self { settings, clock, client, redactor: Redactor::default() })
     }
@@ -211,7 +231,7 @@ impl<'a> Wiring<'a> {
     /// `Authorization` the gateway would take it for a broken JWT (Supabase, API keys).
     fn with_key(http: Http, key: &SecretString) -> Http {
         let http = http.header("apikey", key);
-        if key.expose_secret().starts_with("sb_") { http } else { http.bearer(key) }
+        if KeyKind::of(key).is_sent_as_bearer() { http.bearer(key) } else { http }
     }
 
     /// The admin API, before anybody has signed in.
@@ -262,7 +282,10 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         functions: management.clone(),
         project: management,
         status_page: admin,
-        sender: Arc::new(SendFunction::new(functions, &settings.send_function, whatsapp.clone())),
+        sender: Arc::new(
+            SendFunction::new(functions, &settings.send_function, whatsapp.clone())
+                .in_region(settings.send_region.clone()),
+        ),
         whatsapp: Arc::new(GraphApi::new(graph, whatsapp.clone())),
         provider: Arc::new(TicketIntake::new(intake)),
         chat: Arc::new(slack),
@@ -292,6 +315,17 @@ fn check_url(field: &'static str, value: &str) -> Result<(), ConfigError> {
     }
 }
 
+/// It becomes a header, so nothing else than a region may.
+fn check_region(region: Option<&str>) -> Result<(), ConfigError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match region {
+        Some(value) if value.is_empty() || !value.chars().all(plain) => {
+            Err(ConfigError::NotARegion { value: value.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
     let all = [
         ("admin_token", &credentials.admin_token),
@@ -308,6 +342,24 @@ fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
         if text.trim().is_empty() || HeaderValue::from_str(text).is_err() {
             return Err(ConfigError::BadCredential { field });
         }
+    }
+    check_keys(credentials)
+}
+
+/// With a key for browsers every read would find nothing and every change would be refused, in the middle of a run.
+fn check_keys(credentials: &Credentials) -> Result<(), ConfigError> {
+    if let Some(problem) = KeyKind::of(&credentials.service_key).unfit_as_service_key() {
+        let fix = "give the secret key (sb_secret_…) or the legacy service_role key of the project: Supabase's dashboard, \
+                   project settings, API keys";
+        return Err(ConfigError::WrongKey { field: "service_key", problem, fix });
+    }
+    if matches!(
+        KeyKind::of(&credentials.management_token),
+        KeyKind::Publishable | KeyKind::Secret | KeyKind::LegacyAnon | KeyKind::LegacyServiceRole
+    ) {
+        let problem = "is a key of a project, which the Management API does not take";
+        let fix = "give a personal access token (sbp_…): Supabase's dashboard, account, access tokens";
+        return Err(ConfigError::WrongKey { field: "management_token", problem, fix });
     }
     Ok(())
 }
@@ -341,10 +393,44 @@ mod tests {
     }
 
     #[test]
+    fn a_region_is_one_or_left_out() {
+        assert!(check_region(None).is_ok() && check_region(Some("eu-west-3")).is_ok());
+        for wrong in ["", "EU", "eu-west-3\r\nx: y"] {
+            assert!(matches!(check_region(Some(wrong)), Err(ConfigError::NotARegion { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
     fn secrets_do_not_show_in_debug() {
         let settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
         let shown = format!("{settings:?}");
         assert!(!shown.contains("sandbox-service-key") && !shown.contains("xoxb"), "{shown}");
+    }
+
+    #[test]
+    fn a_key_for_browsers_is_refused_before_anything_and_not_shown() {
+        let clock: Arc<dyn Clock> = Arc::new(allclear_core::VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
+        let refused = |change: &dyn Fn(&mut Credentials)| {
+            let mut settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
+            change(&mut settings.credentials);
+            connect(settings, &clock).err().unwrap().to_string()
+        };
+        let anon = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.hunter2";
+        for (key, kind) in [
+            ("sb_publishable_hunter2", "publishable key"),
+            (anon, "anon key"),
+            ("sbp_hunter2", "personal access token"),
+        ] {
+            let error = refused(&|credentials| credentials.service_key = key.into());
+            assert!(error.starts_with("credentials.service_key is") && error.contains(kind), "{error}");
+            assert!(error.contains("sb_secret_…") && error.contains("service_role"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        for key in [anon, "sb_secret_hunter2"] {
+            let error = refused(&|credentials| credentials.management_token = key.into());
+            assert!(error.starts_with("credentials.management_token") && error.contains("sbp_…"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 
     #[tokio::test]

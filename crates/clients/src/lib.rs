@@ -27,7 +27,7 @@
 //! | [`redemption_export`] | exported files of redemptions, and who redeemed twice |
 //! | [`sandbox`] | the sandbox's clock and controls |
 //!
-//! What it deliberately does not do: retry. A retry must know whether the effect may be repeated, and that is known
+//! What it deliberately does not do: retry (but for a table that PostgREST does not know yet, see [`supabase`]). A retry must know whether the effect may be repeated, and that is known
 //! above, where it is also recorded. Every error says what it means instead ([`PortError::class`]).
 //!
 //! [`PortError::class`]: allclear_core::PortError::class
@@ -41,6 +41,7 @@ pub mod edge_functions;
 mod fake;
 mod hex;
 mod http;
+mod keys;
 pub mod management;
 pub mod pagerduty;
 pub mod provider;
@@ -54,3 +55,4 @@ pub mod webhooks;
 pub mod whatsapp;
 
 pub use config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber, connect};
+pub use keys::KeyKind;

@@ -31,6 +31,7 @@
 pub mod clock;
 mod control;
 pub mod fault;
+mod keys;
 pub mod ledger;
 mod rest;
 pub mod s3;
@@ -58,8 +59,14 @@ pub const MANAGEMENT_TOKEN: &str = "sbp_5a9db0c0000000000000000000000000000000ab
 pub const PROJECT: &str = "sandboxprojectrefabc";
 /// The admin API's login token.
 pub const ADMIN_TOKEN: &str = "sandbox-admin-token";
-/// Supabase's service key.
-pub const SERVICE_KEY: &str = "sandbox-service-key";
+/// Supabase's legacy key for servers: a JWT whose role is `service_role`.
+pub const SERVICE_KEY: &str = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.sandbox-service-key";
+/// Supabase's legacy key for browsers: a JWT whose role is `anon`.
+pub const ANON_KEY: &str = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.sandbox-anon-key";
+/// Supabase's new key for servers, no JWT.
+pub const SECRET_KEY: &str = "sb_secret_sandbox";
+/// Supabase's new key for browsers, no JWT.
+pub const PUBLISHABLE_KEY: &str = "sb_publishable_sandbox";
 /// WhatsApp's token.
 pub const GRAPH_TOKEN: &str = "sandbox-graph-token";
 /// PagerDuty's REST key.

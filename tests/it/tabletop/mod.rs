@@ -80,6 +80,8 @@ fn recovery_at(
         copies: Arc::clone(stores) as _,
         staging: Arc::clone(stores) as _,
         smoke: Arc::new(StagingSmokeTests::new(settings, station, clock).unwrap()),
+        stored: None,
+        evidence: None,
         paging: Arc::clone(&pagerduty) as _,
         acknowledgements: pagerduty,
         documents: Arc::new(DocumentFolder::at(documents.to_owned())),

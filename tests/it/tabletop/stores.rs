@@ -7,8 +7,8 @@ use std::time::Duration;
 use allclear::core::error::{StopReason, WaitSource};
 use allclear::core::ports::{Artifact, DatabaseBackups, ObjectCopies, StagingDatabase};
 use allclear::core::recovery::{
-    Backup, BackupId, DatabaseIdentity, ObjectCopy, Parity, Restored, TableContent, TableParity, TargetCheck,
-    Took,
+    Backup, BackupId, CopiedObjects, DatabaseIdentity, ObjectCopy, Parity, Restored, StoredObject,
+    TableContent, TableParity, TargetCheck, Took,
 };
 use allclear::core::{Clock, PortError, Service};
 use allclear::engine::journal::digest;
@@ -328,6 +328,16 @@ impl ObjectCopies for Stores {
 
     async fn find(&self, id: &BackupId) -> Result<Option<ObjectCopy>, PortError> {
         self.call(StoreCall::FindCopy, |kept| kept.copy.clone().filter(|one| one.id == *id))
+    }
+
+    /// In the manifest that `find` reads, so what goes wrong is the same.
+    async fn objects(&self, id: &BackupId) -> Result<Option<CopiedObjects>, PortError> {
+        let name = |n| format!("{n:05}.png");
+        let object = |n| StoredObject { name: name(n), bytes: Some(30 * 1_024), changed_at: None };
+        let objects = (0..self.content.objects).map(object).collect();
+        let copied =
+            CopiedObjects { begun_at: self.clock.now(), buckets: vec![("vouchers".to_owned(), objects)] };
+        self.call(StoreCall::FindCopy, |kept| kept.copy.as_ref().filter(|one| one.id == *id).map(|_| copied))
     }
 }
 

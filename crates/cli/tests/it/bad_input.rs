@@ -114,6 +114,9 @@ fn a_wrong_token_and_an_unreachable_host_are_told_apart_and_secrets_are_not_told
     assert_says(&call("sandbox-service-key"), 10, &["unavailable", "base URL"]);
     std::fs::write(desk.folder().join("s.toml"), staging("http://example.test")).unwrap();
     assert_says(&call("x"), 2, &["clear text", "https"]);
+    let browsers = call("sb_publishable_secret-canary");
+    assert_says(&browsers, 2, &["credentials.service_key is a publishable key", "sb_secret_"]);
+    assert!(!stderr(&browsers).contains("secret-canary"), "{}", stderr(&browsers));
     assert!(desk.effects().is_empty());
 }
 

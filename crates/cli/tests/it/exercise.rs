@@ -254,7 +254,7 @@ pub(crate) fn secrets(stage: &Value) -> Vec<(&'static str, String)> {
     let text = |field: &str| stage[field].as_str().unwrap().to_owned();
     vec![
         ("T_ADMIN", "sandbox-admin-token".to_owned()),
-        ("T_SERVICE", "sandbox-service-key".to_owned()),
+        ("T_SERVICE", "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.sandbox-service-key".to_owned()),
         ("T_MANAGEMENT", "sbp_5a9db0c0000000000000000000000000000000ab".to_owned()),
         ("T_GRAPH", "sandbox-graph-token".to_owned()),
         ("T_PD", "sandbox-pd-key".to_owned()),

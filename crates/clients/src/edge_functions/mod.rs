@@ -2,6 +2,8 @@
 //!
 //! * 202 with a `message_id` is acceptance. 202 `skipped` means that nothing was sent.
 //! * It is not keyed, so an answer that is lost leaves the outcome unknown.
+//! * `x-region` pins the region that runs it, and then no other steps in (Supabase, regional invocations). The one that answered
+//!   is in `x-sb-edge-region`, and in what is said of a failure.
 //! * What the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546.
 //! * A body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing.
 
@@ -26,11 +28,17 @@ pub struct SendFunction {
     http: Http,
     path: String,
     number: WhatsAppNumber,
+    region: Option<String>,
 }
 
 impl SendFunction {
     pub(crate) fn new(http: Http, slug: &str, number: WhatsAppNumber) -> Self {
-        Self { http, path: format!("/functions/v1/{slug}"), number }
+        Self { http, path: format!("/functions/v1/{slug}"), number, region: None }
+    }
+
+    /// Pins the region that runs it, e.g. `eu-west-3`; `None` leaves the choice to the platform.
+    pub(crate) fn in_region(self, region: Option<String>) -> Self {
+        Self { region, ..self }
     }
 }
 
@@ -42,13 +50,34 @@ impl Sender for SendFunction {
             "template_id": self.number.canary_template,
             "context": { "marker": marker },
         });
-        let reply = self.http.send(Call::write(Method::POST, &self.path, body)).await?;
-        accepted(&reply)
+        let mut call = Call::write(Method::POST, &self.path, body);
+        if let Some(region) = &self.region {
+            call = call.header("x-region", region);
+        }
+        let reply = self.http.send(call).await?;
+        accepted(&reply).map_err(|error| with_region(error, &reply))
     }
 
     fn canary_number(&self) -> Msisdn {
         self.number.canary.clone()
     }
+}
+
+/// Names the region that failed: with one that is pinned, another may be well.
+fn with_region(mut error: PortError, reply: &Reply) -> PortError {
+    let Some(region) = reply.header("x-sb-edge-region") else { return error };
+    let region = format!(" (in the region {})", reply.clean(region));
+    match &mut error {
+        PortError::AlreadyDone { detail, .. }
+        | PortError::RateLimited { detail, .. }
+        | PortError::Unavailable { detail, .. }
+        | PortError::OutcomeUnknown { detail, .. }
+        | PortError::Rejected { detail, .. }
+        | PortError::Malformed { detail, .. }
+        | PortError::Stopped { detail, .. } => detail.push_str(&region),
+        PortError::NotFound { .. } => {}
+    }
+    error
 }
 
 fn accepted(reply: &Reply) -> Result<Accepted, PortError> {

@@ -44,3 +44,21 @@ fn whatsapps_code_decides_and_not_the_status() {
     assert_eq!(accepted(&reply(503, "{}")).unwrap_err().class(), Class::RetryAfter(None));
     assert_eq!(accepted(&reply(546, "{}")).unwrap_err().class(), Class::OutcomeUnknown);
 }
+
+#[tokio::test]
+async fn a_pinned_region_is_asked_for_and_the_one_that_failed_is_named() {
+    for region in [Some("eu-west-3"), None] {
+        let base = crate::fake::serve(move |asked| {
+            let pinned = asked.head.to_ascii_lowercase().contains("x-region: eu-west-3");
+            let status = if pinned == region.is_some() { 503 } else { 400 };
+            crate::fake::json(status, "sb-error-code: BOOT_ERROR\r\nx-sb-edge-region: eu-west-3\r\n", "{}")
+        })
+        .await;
+        let number = crate::sandbox::settings(&base, std::path::PathBuf::new()).unwrap().whatsapp;
+        let function = SendFunction::new(crate::fake::http(Service::EdgeFunctions, &base), "send", number)
+            .in_region(region.map(str::to_owned));
+        let error = function.send_canary("marker").await.unwrap_err();
+        assert_eq!(error.class(), Class::RetryAfter(None), "{error}");
+        assert!(error.to_string().contains("in the region eu-west-3"), "{error}");
+    }
+}

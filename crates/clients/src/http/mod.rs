@@ -95,6 +95,7 @@ pub(crate) struct Call {
     bytes: Option<Vec<u8>>,
     parts: Vec<Part>,
     writes: bool,
+    keyed: bool,
     name: Option<&'static str>,
 }
 
@@ -110,6 +111,7 @@ impl Call {
             bytes: None,
             parts: Vec::new(),
             writes: false,
+            keyed: false,
             name: None,
         }
     }
@@ -137,6 +139,17 @@ impl Call {
     /// A POST that changes nothing which matters, such as signing in.
     pub(crate) fn posting(self, body: Value) -> Self {
         Self { method: Method::POST, body: Some(body), ..self }
+    }
+
+    /// Says that it carries an id of ours, so that making it twice does what making it once does.
+    pub(crate) fn keyed(mut self) -> Self {
+        self.keyed = true;
+        self
+    }
+
+    /// Whether it may be made again without asking anybody: it changes nothing, or nothing more the second time.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !self.writes || self.keyed
     }
 
     /// Asks for the headers only.
@@ -264,6 +277,11 @@ impl Http {
     /// The time, as this service's calls see it.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Waits, in the time that this service's calls live in.
+    pub(crate) async fn pause(&self, wait: Duration) {
+        self.clock.sleep_until(self.clock.now() + wait).await;
     }
 
     /// Where an address lies below our base; `None` when it is anywhere else. An address that came in an answer could

@@ -42,7 +42,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         },
         credentials: Credentials {
             admin_token: "sandbox-admin-token".into(),
-            service_key: "sandbox-service-key".into(),
+            service_key: "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.sandbox-service-key".into(),
             management_token: "sbp_5a9db0c0000000000000000000000000000000ab".into(),
             graph_token: "sandbox-graph-token".into(),
             pagerduty_rest_key: "sandbox-pd-key".into(),
@@ -59,6 +59,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
         },
         pagerduty_from: "oncall@example.test".to_owned(),
         send_function: "wa-send-media".to_owned(),
+        send_region: None,
         supabase_project: "sandboxprojectrefabc".to_owned(),
         bundles: [("voucher-preview".to_owned(), preview_bundle())].into(),
         timeout: Duration::from_secs(5),

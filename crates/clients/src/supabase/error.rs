@@ -77,10 +77,25 @@ const CODES: &[(&str, Means)] = &[
     ("PGRST303", Key("the key has expired")),
 ];
 
+/// Whether the answer may come of PostgREST's picture of the schema being older than the schema: right after a migration it
+/// does not know a table or a function yet (PostgREST, schema cache). Nothing was done. The answer to a HEAD has no body to
+/// hold a code, so there it is any 404 that is no page.
+pub(super) fn is_stale_schema(reply: &Reply) -> bool {
+    let is_json = reply.header("content-type").is_some_and(|kind| kind.contains("json"));
+    let says_so = match code_of(reply).as_str() {
+        "" => is_json && reply.call.starts_with("HEAD "),
+        code => matches!(code, "PGRST202" | "PGRST205"),
+    };
+    reply.status == 404 && says_so
+}
+
+fn code_of(reply: &Reply) -> String {
+    reply.json().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// What an unsuccessful answer means.
 pub(super) fn classify(reply: &Reply) -> PortError {
-    let code = reply.json().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default();
-    let code = reply.clean(&code);
+    let code = reply.clean(&code_of(reply));
     let found = CODES.iter().find(|(known, _)| code.starts_with(known)).filter(|_| !code.is_empty());
     match found {
         Some((_, means)) => means.error(reply, &code),

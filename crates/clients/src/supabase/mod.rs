@@ -3,6 +3,10 @@
 //! * It is never cached, so every read of a written state goes here.
 //! * A change of state is a PATCH with the expected state in its filter: `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING`.
 //!   `count=exact` tells how many rows it changed.
+//! * A change of one row says `handling=strict, max-affected=1`, and the answer must say in `Preference-Applied` that it was kept
+//!   to: without `handling=strict` PostgREST ignores the other in silence (PostgREST, prefer header).
+//! * A table that PostgREST does not know yet (`PGRST202`, `PGRST205`: its schema cache is older than a migration) is asked for
+//!   once more after a second, by reads and by inserts with an id of our own only. It is the only repetition in these clients.
 //! * Lists are read by key and not by offset, so rows that change in between are neither skipped nor repeated.
 //! * An insert with an id of our own, `on_conflict=id` and `resolution=ignore-duplicates` happens once.
 //!
@@ -22,6 +26,7 @@ mod vouchers;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use allclear_core::PortError;
 use reqwest::Method;
@@ -32,6 +37,9 @@ use crate::admin_api::AdminApi;
 use crate::http::{Call, Http, Reply};
 
 type Result<T> = std::result::Result<T, PortError>;
+
+/// How long PostgREST is given to read the schema again.
+const SCHEMA_RELOAD: Duration = Duration::from_secs(1);
 
 /// Rows asked for at a time; PostgREST is usually configured to give no more.
 const PAGE: usize = 1_000;
@@ -77,19 +85,28 @@ impl Supabase {
         for (column, condition) in filters {
             call = call.query(column, condition);
         }
-        count_of(&self.checked(call).await?)
+        let reply = self.checked(call).await?;
+        check_applied(&reply)?;
+        count_of(&reply)
     }
 
     /// Inserts a row with an id of our own: a second insert of the same id changes nothing.
     async fn insert_once(&self, table_name: &str, row: Value) -> Result<()> {
         let call = Call::write(Method::POST, table(table_name), row)
             .query("on_conflict", "id")
-            .header("prefer", "resolution=ignore-duplicates, return=minimal");
+            .header("prefer", "resolution=ignore-duplicates, return=minimal")
+            .keyed();
         self.checked(call).await.map(drop)
     }
 
+    /// Makes a call; once more where PostgREST does not know the table yet and the call may be repeated.
     async fn checked(&self, call: Call) -> Result<Reply> {
-        let reply = self.http.send(call).await?;
+        let again = call.is_repeatable().then(|| call.clone());
+        let mut reply = self.http.send(call).await?;
+        if let Some(call) = again.filter(|_| error::is_stale_schema(&reply)) {
+            self.http.pause(SCHEMA_RELOAD).await;
+            reply = self.http.send(call).await?;
+        }
         if !reply.is_success() {
             return Err(error::classify(&reply));
         }
@@ -107,6 +124,20 @@ fn table(name: &str) -> String {
 
 fn read(name: &str) -> Call {
     Call::read(table(name))
+}
+
+/// That the database was held to one row. PostgREST ignores `max-affected` in silence where `handling=strict` does not come
+/// with it, or something on the way takes the header out; what it kept to it says in `Preference-Applied` (PostgREST, prefer
+/// header). An answer that does not say so may have changed other rows as well, so it is read again and not believed.
+fn check_applied(reply: &Reply) -> Result<()> {
+    let applied = reply.header("preference-applied").unwrap_or_default();
+    let says = |wanted: &str| applied.split(',').any(|one| one.trim() == wanted);
+    if says("handling=strict") && says("max-affected=1") {
+        return Ok(());
+    }
+    let detail =
+        format!("it does not say that it kept to handling=strict and max-affected=1, but `{applied}`");
+    Err(reply.unusable(&detail))
 }
 
 /// The total in `Content-Range: 0-24/3573`.

@@ -118,6 +118,7 @@ impl AuditLog for Supabase {
         });
         let call = Call::write(Method::POST, table("audit_log"), body)
             .query("on_conflict", "id")
+            .keyed()
             .header("prefer", "resolution=ignore-duplicates, return=minimal");
         match self.checked(call).await {
             Ok(_) | Err(PortError::AlreadyDone { .. }) => Ok(()),

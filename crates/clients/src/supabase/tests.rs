@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use allclear_core::ports::{AuditLog as _, AuditRow, Campaigns, SendLog as _, SendQueue as _, Targets as _};
+use allclear_core::ports::{AuditLog, AuditRow, Campaigns, SendLog as _, SendQueue as _, Targets as _};
 use allclear_core::{CampaignId, Class, PortError, Service};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -216,5 +216,67 @@ fn a_tally_never_has_a_phone_number_or_a_stray_number_for_a_code() {
         ("throttled", "throttled"),
     ] {
         assert_eq!(ErrorText::parse(text).code, code, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_say_it_was_held_to_one_row_is_not_believed() {
+    let cases = [
+        ("preference-applied: return=minimal, count=exact, handling=strict, max-affected=1\r\n", true),
+        ("preference-applied: handling=strict,max-affected=1\r\n", true),
+        ("preference-applied: return=minimal, count=exact\r\n", false),
+        ("preference-applied: handling=strict\r\n", false),
+        ("preference-applied: handling=strict, max-affected=10\r\n", false),
+        ("", false),
+    ];
+    for (header, believed) in cases {
+        let base = fake::serve(move |asked| {
+            assert!(asked.head.contains("handling=strict, max-affected=1"), "{}", asked.head);
+            fake::json(200, &format!("content-range: */1\r\n{header}"), "[]")
+        })
+        .await;
+        let answer = supabase(&base, DOWN).change_one("/rest/v1/vouchers", &[], json!({})).await;
+        match answer {
+            Ok(changed) => assert!(believed && changed == 1, "{header}"),
+            Err(error) => assert!(!believed && error.class() == Class::OutcomeUnknown, "{header}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_known_yet_is_asked_for_once_more_and_only_where_that_is_harmless() {
+    for code in ["PGRST202", "PGRST205"] {
+        for known_after in [1, 9] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&asked);
+            let base = fake::serve(move |_| {
+                let n = count.fetch_add(1, Ordering::SeqCst);
+                match n {
+                    n if n < known_after => fake::json(404, "", &json!({ "code": code }).to_string()),
+                    _ => fake::json(200, "content-range: */0\r\n", "[]"),
+                }
+            })
+            .await;
+            let supabase = supabase(&base, DOWN);
+            let began = supabase.http.now();
+            let read = AuditLog::find(&supabase, id(1)).await;
+            assert_eq!(read.is_ok(), known_after == 1, "{code} {read:?}");
+            assert_eq!(asked.load(Ordering::SeqCst), 2, "{code}: asked once more, and once only");
+            assert_eq!(supabase.http.now().duration_since(began), jiff::SignedDuration::from_secs(1));
+            asked.store(0, Ordering::SeqCst);
+            let counted = supabase.skipped(CampaignId(id(1))).await;
+            assert_eq!(
+                (counted.is_ok(), asked.load(Ordering::SeqCst)),
+                (known_after == 1, 2),
+                "{code} {counted:?}"
+            );
+            asked.store(0, Ordering::SeqCst);
+            let inserted = supabase.insert_once("voucher_events", json!({ "id": id(1) })).await;
+            assert_eq!((inserted.is_ok(), asked.load(Ordering::SeqCst)), (known_after == 1, 2), "{code}");
+            asked.store(0, Ordering::SeqCst);
+            let changed = supabase.change("/rest/v1/vouchers", &[], json!({})).await;
+            assert_eq!(changed.unwrap_err().class(), Class::Permanent);
+            assert_eq!(asked.load(Ordering::SeqCst), 1, "{code}: a change is not made again");
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod deno;
 mod front;
+mod management;
 mod meaning;
 mod npm;
 mod pagerduty;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_clients::Endpoints;
+use allclear_clients::{Endpoints, Settings};
 use allclear_core::{Clock, Platform, VirtualClock};
 use libtest_mimic::{Arguments, Trial};
 
@@ -51,6 +52,15 @@ fn main() -> ExitCode {
         trial("supabase_recorded", folder.as_ref(), |folder| {
             run(supabase::every_recorded_reply_has_a_meaning(folder))
         }),
+        trial("supabase_project", folder.as_ref(), |folder| {
+            run(management::reads_are_legal_and_every_answer_has_a_meaning(folder))
+        }),
+        trial("supabase_project_recorded", folder.as_ref(), |folder| {
+            run(management::recorded_replies_are_read(folder))
+        }),
+        trial("supabase_sandbox", folder.as_ref(), |folder| {
+            run(management::the_sandbox_keeps_the_contract(folder))
+        }),
         // It compares with no description, so it is never ignored.
         Trial::test("deno", || {
             run(deno::a_function_on_deno_is_taken_for_what_it_answers()).map_err(Into::into)
@@ -73,6 +83,13 @@ fn run(check: impl Future<Output = Check>) -> Check {
 
 /// All clients, at nobody's but for what `point` says.
 fn platform(point: impl FnOnce(&mut Endpoints)) -> Platform {
+    let start = "2026-11-23T09:00:00Z".parse().expect("a valid time");
+    let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at(start));
+    allclear_clients::connect(settings(point), &clock).expect("the settings are valid")
+}
+
+/// What [`platform`] is made of.
+fn settings(point: impl FnOnce(&mut Endpoints)) -> Settings {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let mut settings =
         allclear_clients::sandbox::settings(NOBODY, folder).expect("the sandbox's settings are valid");
@@ -80,7 +97,5 @@ fn platform(point: impl FnOnce(&mut Endpoints)) -> Platform {
     // A project's ref as the vendor's description has it.
     "abcdefghijklmnopqrst".clone_into(&mut settings.supabase_project);
     point(&mut settings.endpoints);
-    let start = "2026-11-23T09:00:00Z".parse().expect("a valid time");
-    let clock: Arc<dyn Clock> = Arc::new(VirtualClock::at(start));
-    allclear_clients::connect(settings, &clock).expect("the settings are valid")
+    settings
 }

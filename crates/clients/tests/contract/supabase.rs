@@ -11,12 +11,12 @@ use crate::meaning::{self, Meaning};
 use crate::prism::Prism;
 use crate::{Check, platform, specs};
 
-const FUNCTION: &str = "/v1/projects/{ref}/functions/{function_slug}";
-const DEPLOY: &str = "/v1/projects/{ref}/functions/deploy";
-const LOGS: &str = "/v1/projects/{ref}/analytics/endpoints/logs";
-const OLDER_LOGS: &str = "/v1/projects/{ref}/analytics/endpoints/logs.all";
+pub(crate) const FUNCTION: &str = "/v1/projects/{ref}/functions/{function_slug}";
+pub(crate) const DEPLOY: &str = "/v1/projects/{ref}/functions/deploy";
+pub(crate) const LOGS: &str = "/v1/projects/{ref}/analytics/endpoints/logs";
+pub(crate) const OLDER_LOGS: &str = "/v1/projects/{ref}/analytics/endpoints/logs.all";
 
-fn bundle() -> Bundle {
+pub(crate) fn bundle() -> Bundle {
     let files = vec![("index.ts".to_owned(), b"Deno.serve(() => new Response());".to_vec())];
     Bundle { entrypoint: "index.ts".to_owned(), files, sha256: "0".repeat(64) }
 }
@@ -137,7 +137,8 @@ pub(crate) async fn every_recorded_reply_has_a_meaning(folder: &Path) -> Check {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-type Recorded = (String, u16, Vec<(String, String)>, String);
+/// Name, status, headers and body.
+pub(crate) type Recorded = (String, u16, Vec<(String, String)>, String);
 
 fn recorded(folder: &Path) -> Result<Vec<Recorded>, String> {
     let mut replies = Vec::new();
@@ -164,6 +165,29 @@ fn recorded(folder: &Path) -> Result<Vec<Recorded>, String> {
         }
     }
     Ok(replies)
+}
+
+/// The recorded replies to reads of a project and of its backups, each with the path that was asked.
+pub(crate) fn recorded_reads(folder: &Path) -> Result<Vec<(String, Recorded)>, String> {
+    let mut found = Vec::new();
+    for case in std::fs::read_dir(folder.join("scenarios")).map_err(|error| error.to_string())? {
+        let path = case.map_err(|error| error.to_string())?.path().join("interactions.json");
+        if !path.is_file() {
+            continue;
+        }
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        for one in specs::read(&path).as_array().into_iter().flatten() {
+            let asked = one["request"]["path"].as_str().unwrap_or_default();
+            let is_ours = matches!(
+                asked,
+                "/v1/projects/__PROJECT_REF__" | "/v1/projects/__PROJECT_REF__/database/backups"
+            );
+            if is_ours && one["request"]["method"] == "GET" {
+                found.extend(reply(&name, &one["response"]).map(|reply| (asked.to_owned(), reply)));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn reply(name: &str, content: &serde_json::Value) -> Option<Recorded> {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::fault::Fault;
+use crate::keys::{Caller, caller};
 use crate::server::Shared;
 use crate::services::project;
 use crate::world::World;
@@ -36,8 +37,13 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if !is_authorized(&headers) {
-        return error(&RestError::new(401, "PGRST301", "JWSError JWSInvalidSignature"));
+    match caller(&headers) {
+        Caller::Refused => return error(&RestError::new(401, "PGRST301", "JWSError JWSInvalidSignature")),
+        Caller::Anon => {
+            let message = format!("permission denied for table {table}");
+            return error(&RestError::new(401, "42501", message));
+        }
+        Caller::Service => {}
     }
     let prefer = Prefer::parse(&headers);
     let mut world = shared.world();
@@ -51,11 +57,6 @@ async fn handle(
         _ => Err(RestError::new(405, "PGRST117", "method not allowed here")),
     });
     answer.unwrap_or_else(|failure| error(&failure))
-}
-
-fn is_authorized(headers: &HeaderMap) -> bool {
-    let key = headers.get("apikey").and_then(|value| value.to_str().ok());
-    key == Some(crate::SERVICE_KEY)
 }
 
 /// What the `Prefer` header asks for.

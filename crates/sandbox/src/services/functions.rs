@@ -9,8 +9,9 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{answer, has_bearer, project};
+use super::{answer, project};
 use crate::fault::Fault;
+use crate::keys::{Caller, caller_of_function};
 use crate::server::Shared;
 use crate::world::rows::wamid;
 use crate::world::{SendError, World};
@@ -21,16 +22,27 @@ pub(crate) fn routes() -> Router<Shared> {
     Router::new().route("/supabase/functions/v1/{slug}", post(call))
 }
 
+/// The region that runs functions where none is pinned.
+const REGION: &str = "eu-west-3";
+
 async fn call(
     State(shared): State<Shared>,
     Path(slug): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let region = headers.get("x-region").cloned();
+    let mut response = run(&shared, &slug, &headers, &body);
+    let region = region.unwrap_or(HeaderValue::from_static(REGION));
+    response.headers_mut().insert("x-sb-edge-region", region);
+    response
+}
+
+fn run(shared: &Shared, slug: &str, headers: &HeaderMap, body: &[u8]) -> Response {
     if let Some(paused) = project::unreachable(&shared.world()) {
         return paused;
     }
-    if !has_bearer(&headers, crate::SERVICE_KEY) {
+    if caller_of_function(headers) != Caller::Service {
         return with_code(
             answer(401, json!({ "code": "UNAUTHORIZED_INVALID_JWT", "message": "Invalid JWT" })),
             "UNAUTHORIZED_INVALID_JWT",
@@ -43,7 +55,7 @@ async fn call(
         let body = json!({ "code": "NOT_FOUND", "message": "Requested function was not found" });
         return with_code(answer(404, body), "NOT_FOUND");
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let digits =
         body["msisdn"].as_str().and_then(|number| number.trim_start_matches('+').parse::<u64>().ok());
     let Some(msisdn) = digits else {

@@ -27,12 +27,16 @@ pub(crate) fn routes() -> Router<Shared> {
 /// The guard that all routes share: the token, then the project.
 pub(super) fn refusal(headers: &HeaderMap, project: &str) -> Option<Response> {
     if !has_bearer(headers, crate::MANAGEMENT_TOKEN) {
-        return Some(answer(401, json!({ "message": "Unauthorized" })));
+        return Some(unauthorized());
     }
-    (project != crate::PROJECT).then(|| answer(404, json!({ "message": "Project not found" })))
+    (project != crate::PROJECT).then(|| with_limits(answer(404, json!({ "message": "Project not found" }))))
 }
 
-/// Every reply tells how much of the minute's budget is left.
+fn unauthorized() -> Response {
+    with_limits(answer(401, json!({ "message": "Unauthorized" })))
+}
+
+/// Every reply, a refusal too, tells how much of the minute's budget is left.
 pub(super) fn with_limits(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in
@@ -59,7 +63,7 @@ async fn backups(State(shared): State<Shared>, Path(project): Path<String>, head
     }
     let world = shared.world();
     if world.token_expired() {
-        return answer(401, json!({ "message": "Unauthorized" }));
+        return unauthorized();
     }
     let day = |n: i64| {
         json!({

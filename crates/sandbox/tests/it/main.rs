@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::VirtualClock;
-use allclear_sandbox::{ADMIN_TOKEN, Fault, FaultSet, Profile, SERVICE_KEY, Sandbox, Scenario, WorldSpec};
+use allclear_sandbox::{
+    ADMIN_TOKEN, ANON_KEY, Fault, FaultSet, MANAGEMENT_TOKEN, PROJECT, PUBLISHABLE_KEY, Profile, SECRET_KEY,
+    SERVICE_KEY, Sandbox, Scenario, WorldSpec,
+};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
@@ -44,8 +47,12 @@ impl InBox {
 
     async fn rest(&self, method: Method, path: &str, prefer: &str, body: Option<Value>) -> Response {
         let url = format!("{}/supabase/rest/v1/{path}", self.sandbox.base_url());
-        let mut request =
-            self.client.request(method, url).header("apikey", SERVICE_KEY).header("prefer", prefer);
+        let mut request = self
+            .client
+            .request(method, url)
+            .header("apikey", SERVICE_KEY)
+            .bearer_auth(SERVICE_KEY)
+            .header("prefer", prefer);
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -102,6 +109,60 @@ async fn postgrest_filters_orders_pages_and_counts() {
     assert_eq!(world.rest(Method::GET, "no_such_table", "", None).await.status(), 404);
     let url = format!("{}/supabase/rest/v1/campaigns", world.sandbox.base_url());
     assert_eq!(world.client.get(url).header("apikey", "wrong").send().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn keys_are_taken_as_each_kind_is_meant_and_no_other_way() {
+    let world = InBox::healthy().await;
+    let ask = async |apikey: &str, bearer: &str, agent: &str| {
+        let at = |path: &str| format!("{}/supabase/{path}", world.sandbox.base_url());
+        let with = |mut request: reqwest::RequestBuilder| {
+            request = request.header("user-agent", agent);
+            request = if apikey.is_empty() { request } else { request.header("apikey", apikey) };
+            if bearer.is_empty() { request } else { request.bearer_auth(bearer) }
+        };
+        let table = with(world.client.get(at("rest/v1/campaigns?limit=1"))).send().await.unwrap();
+        let function = with(world.client.post(at("functions/v1/wa-send-media")).json(&json!({})));
+        // A body that is none is refused by the function itself: the key was taken.
+        (table.status().as_u16(), function.send().await.unwrap().status().as_u16())
+    };
+    let (tool, browser) = ("allclear/0", "Mozilla/5.0");
+    let cases = [
+        (SERVICE_KEY, SERVICE_KEY, tool, (200, 400)),
+        (SERVICE_KEY, "", tool, (401, 401)),
+        (SERVICE_KEY, ANON_KEY, tool, (401, 401)),
+        (ANON_KEY, ANON_KEY, tool, (401, 401)),
+        (SECRET_KEY, "", tool, (200, 400)),
+        (SECRET_KEY, SECRET_KEY, tool, (200, 400)),
+        (SECRET_KEY, "", browser, (401, 401)),
+        (SECRET_KEY, PUBLISHABLE_KEY, tool, (401, 401)),
+        (PUBLISHABLE_KEY, "", tool, (401, 401)),
+        (PUBLISHABLE_KEY, SECRET_KEY, tool, (401, 401)),
+        ("", SECRET_KEY, tool, (401, 401)),
+        ("", "", tool, (401, 401)),
+        ("wrong", "wrong", tool, (401, 401)),
+    ];
+    for (apikey, bearer, agent, expected) in cases {
+        assert_eq!(ask(apikey, bearer, agent).await, expected, "{apikey} {bearer} {agent}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_management_api_tells_the_limits_too() {
+    let world = InBox::healthy().await;
+    let base = format!("{}/supabase-management/v1/projects", world.sandbox.base_url());
+    for (project, token, status) in [
+        (PROJECT, "wrong", 401),
+        ("abcdefghijklmnopqrst", MANAGEMENT_TOKEN, 404),
+        (PROJECT, MANAGEMENT_TOKEN, 400),
+    ] {
+        let answer =
+            world.client.get(format!("{base}/{project}/health")).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
+            assert!(answer.headers().contains_key(name), "{status} has no {name}");
+        }
+    }
 }
 
 #[tokio::test]
