@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::execute::store;
+use super::here::store;
 use crate::args::Global;
 use crate::config::{Config, state_dir};
 use crate::environment::Wired;

@@ -5,7 +5,8 @@ use allclear_sandbox::{FaultSet, Profile, Scenario, WorldSpec};
 use serde_json::{Value, json};
 
 use super::catalogue::runbook;
-use super::execute::{Start, folder, make_plan, new_id, start};
+use super::execute::{Start, make_plan, new_id, start};
+use super::here::folder;
 use crate::Hooks;
 use crate::args::{Contract, DrillArgs, GatePolicy, Global};
 use crate::environment::Wired;
@@ -61,7 +62,7 @@ async fn on_sandbox(
         }
     }
     let approved_by =
-        if args.auto_approve { "drill-approver".to_owned() } else { super::execute::operator(global) };
+        if args.auto_approve { "drill-approver".to_owned() } else { super::here::operator(global) };
     let gates = GatePolicy { auto_approve: args.auto_approve, ..GatePolicy::default() };
     let run = Start { entry, id: id.clone(), input, plan, approved_by, gates };
     let (exit, _) = start(global, run, on, hooks).await?;
@@ -83,7 +84,7 @@ fn tell_ledger(ledger: &[Value]) {
 }
 
 fn tell_time(global: &Global, id: &str) -> Result<(), CliError> {
-    let entries = super::execute::store(global)?.entries(id)?;
+    let entries = super::here::store(global)?.entries(id)?;
     let spent = allclear_engine::report::time_spent(&entries);
     let text = |took: jiff::SignedDuration| format!("{:.0} s", took.as_secs_f64());
     say(&format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::execute::{folder, store};
+use super::here::{folder, store};
 use crate::args::Global;
 use crate::environment::Wired;
 use crate::exit::{CliError, Exit};

@@ -14,6 +14,7 @@ use allclear_runbooks::Entry;
 use serde_json::{Value, json};
 
 use super::catalogue::runbook;
+use super::here::{folder, operator, store};
 use crate::Hooks;
 use crate::args::{GatePolicy, Global, InputArgs, PlanArgs, RunArgs};
 use crate::config::state_dir;
@@ -23,26 +24,6 @@ use crate::humans::{Terminal, gate_text, read_line};
 use crate::interrupt::{Interruptible, LetGo};
 use crate::output::{self, say};
 use crate::view::View;
-
-/// Opens the store of runs.
-pub(super) fn store(global: &Global) -> Result<Store, CliError> {
-    Ok(Store::open(&state_dir(global).join("runs.db"))?)
-}
-
-/// Who is at the keyboard.
-pub(super) fn operator(global: &Global) -> String {
-    global
-        .operator
-        .clone()
-        .or_else(|| std::env::var("USER").ok())
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "operator".to_owned())
-}
-
-/// The folder of one run: its plan, its files, its postmortem.
-pub(super) fn folder(global: &Global, run: &str) -> PathBuf {
-    state_dir(global).join("runs").join(run)
-}
 
 /// What was typed, as the runbook's input; `null` where nothing was. A file is where it is from here: the run may be taken up
 /// in another folder.

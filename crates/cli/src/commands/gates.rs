@@ -8,7 +8,7 @@ use allclear_engine::sqlite::{NotTaken, Store};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::execute::{operator, store};
+use super::here::{operator, store};
 use crate::args::{AnswerArgs, Global};
 use crate::environment::Wired;
 use crate::exit::{CliError, Exit};

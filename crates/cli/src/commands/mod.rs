@@ -6,6 +6,7 @@ mod drill;
 mod evidence;
 mod execute;
 mod gates;
+mod here;
 mod runs;
 mod stop;
 

@@ -9,8 +9,9 @@ use allclear_engine::sqlite::{RunSummary, Store};
 use serde_json::{Value, json};
 
 use super::catalogue::runbook;
-use super::execute::{folder, operator, save, store, take_up};
+use super::execute::{save, take_up};
 use super::gates::open_question;
+use super::here::{folder, operator, store};
 use crate::Hooks;
 use crate::args::{Format, GatePolicy, Global};
 use crate::environment::Wired;

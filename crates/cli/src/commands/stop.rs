@@ -3,7 +3,7 @@
 use allclear_core::Clock as _;
 use serde_json::json;
 
-use super::execute::{operator, store};
+use super::here::{operator, store};
 use crate::args::Global;
 use crate::clock::SystemClock;
 use crate::exit::{CliError, Exit};
