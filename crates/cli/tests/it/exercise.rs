@@ -15,14 +15,14 @@ fn exercise() -> Value {
 }
 
 /// A desk whose stage is taken down properly: the sandbox is asked to end and not killed.
-struct Stage(Desk);
+pub(crate) struct Stage(pub(crate) Desk);
 
 impl Stage {
-    fn set() -> Self {
+    pub(crate) fn set() -> Self {
         Self(Desk::with(&exercise()))
     }
 
-    fn map(&self) -> Value {
+    pub(crate) fn map(&self) -> Value {
         self.0.with_control(async |control| control.stage().await.unwrap())
     }
 
@@ -54,7 +54,7 @@ impl Drop for Stage {
     }
 }
 
-fn args(backup: &str) -> Vec<String> {
+pub(crate) fn args(backup: &str) -> Vec<String> {
     ["run", "dr-tabletop", "--yes", "--auto-approve", "--set"]
         .into_iter()
         .map(str::to_owned)

@@ -7,6 +7,7 @@ mod bad_input;
 mod configured;
 mod desk;
 mod drills;
+mod evidence;
 mod exercise;
 mod exported_file;
 mod gates;

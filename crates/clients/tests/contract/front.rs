@@ -14,6 +14,8 @@ pub(crate) enum Then {
     ForwardWanting { to: String, method: &'static str, status: u16 },
     /// They are answered with these bytes.
     Answer(String),
+    /// They are answered by the first part of a path that is in theirs.
+    Routes(Vec<(&'static str, String)>),
 }
 
 /// Head and body.
@@ -80,6 +82,12 @@ async fn serve(mut socket: TcpStream, then: Then, seen: Arc<Mutex<Vec<Request>>>
     let (head, body) = request(&mut socket).await?;
     seen.lock().unwrap_or_else(PoisonError::into_inner).push((head.clone(), body.clone()));
     let (to, wanting) = match then {
+        Then::Routes(routes) => {
+            let line = head.lines().next().unwrap_or_default();
+            let (_, answer) = routes.iter().find(|(part, _)| line.contains(part))?;
+            socket.write_all(answer.as_bytes()).await.ok()?;
+            return socket.shutdown().await.ok();
+        }
         Then::Answer(answer) => {
             socket.write_all(answer.as_bytes()).await.ok()?;
             return socket.shutdown().await.ok();

@@ -13,6 +13,7 @@ mod pagerduty;
 mod prism;
 mod slack;
 mod specs;
+mod storage;
 mod supabase;
 
 use std::future::Future;
@@ -60,6 +61,12 @@ fn main() -> ExitCode {
         }),
         trial("supabase_sandbox", folder.as_ref(), |folder| {
             run(management::the_sandbox_keeps_the_contract(folder))
+        }),
+        trial("storage_sandbox", folder.as_ref(), |folder| {
+            run(storage::the_sandbox_keeps_the_contract(folder))
+        }),
+        trial("storage_recorded", folder.as_ref(), |folder| {
+            run(storage::every_recorded_reply_has_a_meaning(folder))
         }),
         // It compares with no description, so it is never ignored.
         Trial::test("deno", || {
