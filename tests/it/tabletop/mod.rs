@@ -4,6 +4,7 @@
 //! In memory, because an exercise over real Postgres takes seconds, and a matrix has hundreds. What the real ones do under
 //! faults is in [`real`], in a smaller number, and in the tests of `allclear-dr`.
 
+mod plans;
 mod real;
 mod store_faults;
 mod stores;
