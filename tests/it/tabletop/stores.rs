@@ -7,8 +7,8 @@ use std::time::Duration;
 use allclear::core::error::{StopReason, WaitSource};
 use allclear::core::ports::{Artifact, DatabaseBackups, ObjectCopies, StagingDatabase};
 use allclear::core::recovery::{
-    Backup, BackupId, DatabaseIdentity, ObjectCopy, Parity, Restored, TableContent, TableParity, TargetCheck,
-    Took,
+    Backup, BackupId, CopiedObjects, DatabaseIdentity, ObjectCopy, Parity, Restored, TableContent,
+    TableParity, TargetCheck, Took,
 };
 use allclear::core::{Clock, PortError, Service};
 use allclear::engine::journal::digest;
@@ -329,6 +329,11 @@ impl ObjectCopies for Stores {
 
     async fn find(&self, id: &BackupId) -> Result<Option<ObjectCopy>, PortError> {
         self.call(StoreCall::FindCopy, |kept| kept.copy.clone().filter(|one| one.id == *id))
+    }
+
+    /// Nobody asks: the copy is not compared with the platform's own list here.
+    async fn objects(&self, _id: &BackupId) -> Result<Option<CopiedObjects>, PortError> {
+        Ok(None)
     }
 }
 
