@@ -8,7 +8,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 const USAGE: &str = "\
 cargo xtask test          everything that CI checks
-cargo xtask walk          every mutating system call, about half an hour
+cargo xtask walk          kill -9 at every mutating system call of a run, about half an hour
+cargo xtask walk-exercise the same of the disaster recovery exercise, about four hours
 cargo xtask bench         durable steps a second, beside the disk's own rate
 cargo xtask dr-bench      backup, restore and parity of 5.5 million rows, beside the script's way
 cargo xtask sync-bench    small and large objects to S3, beside rclone, s5cmd and aws
@@ -19,7 +20,10 @@ cargo xtask export-bench  a million failed targets from paged HTTP, beside a scr
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
         Some("test") => test(),
-        Some("walk") => walk_everything(),
+        Some("walk") => walk_everything("strace_walk::killed_at_mutating_system_calls_nothing"),
+        Some("walk-exercise") => {
+            need_postgres() && walk_everything("strace_walk::killed_at_mutating_system_calls_an_exercise")
+        }
         Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]),
         Some("dr-bench") => dr_bench::run(),
         Some("scan-bench") => scan_bench::run(),
@@ -54,10 +58,9 @@ fn stream_bench() -> bool {
     cargo(&only, &[("ALLCLEAR_STREAM_ROWS", "5000000")])
 }
 
-/// The strace walk without a stride.
-fn walk_everything() -> bool {
-    let only =
-        ["test", "-p", "allclear-cli", "--release", "--test", "it", "--", "strace_walk", "--nocapture"];
+/// A strace walk without a stride.
+fn walk_everything(walk: &str) -> bool {
+    let only = ["test", "-p", "allclear-cli", "--release", "--test", "it", "--", walk, "--nocapture"];
     need_strace() && cargo(&only, &[("ALLCLEAR_WALK", "all")])
 }
 

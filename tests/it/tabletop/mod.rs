@@ -4,6 +4,7 @@
 //! In memory, because an exercise over real Postgres takes seconds, and a matrix has hundreds. What the real ones do under
 //! faults is in [`real`], in a smaller number, and in the tests of `allclear-dr`.
 
+mod plans;
 mod real;
 mod store_faults;
 mod stores;
@@ -85,6 +86,9 @@ fn recovery_at(
         paging: Arc::clone(&pagerduty) as _,
         acknowledgements: pagerduty,
         documents: Arc::new(DocumentFolder::at(documents.to_owned())),
+        // Supabase Storage is another server than the sandbox; its client is in the faults of `allclear-clients`.
+        stored: None,
+        evidence: None,
         exercise: exercise(),
     }
 }

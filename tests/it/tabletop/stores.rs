@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 /// What production and its buckets hold, and what is odd about staging.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that may be so or not")]
 pub(crate) struct Content {
     pub(crate) tables: u32,
     pub(crate) objects: u32,

@@ -10,7 +10,7 @@ use crate::desk::{ALLCLEAR, Desk, stderr, stdout, walker, world};
 /// How many journal boundaries are walked, evenly spread; `ALLCLEAR_WALK=all` walks them all.
 const WALKED: u64 = 9;
 
-fn exercise() -> Value {
+pub(crate) fn exercise() -> Value {
     world(&json!({ "scenario": "exercise", "twist": "none" }), "target")
 }
 
@@ -66,8 +66,27 @@ fn command(desk: &Desk, program: &Path, args: &[String]) -> std::process::Comman
     desk.command(program, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
+/// Takes a run up that was killed: its exit code, and what was said.
+pub(crate) fn take_up(desk: &Desk, backup: &str) -> (Option<i32>, String) {
+    let resumed = desk.call(&["resume", "@last", "--auto-approve"]);
+    let said = stderr(&resumed);
+    let ended = match resumed.status.code() {
+        // Nothing was begun before the process was killed, or the run had ended just before.
+        Some(2) if said.contains("no runs yet") => {
+            command(desk, Path::new(ALLCLEAR), &args(backup)).output().unwrap().status.code()
+        }
+        Some(16) if said.contains("has ended verified") => Some(0),
+        code => code,
+    };
+    (ended, said)
+}
+
 /// What must be so after an exercise, however often it was killed.
-fn wrong(stage: &Stage, backup: &str, effects: &std::collections::BTreeMap<String, usize>) -> Vec<String> {
+pub(crate) fn wrong(
+    stage: &Stage,
+    backup: &str,
+    effects: &std::collections::BTreeMap<String, usize>,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |what: &str, is: i64, should: i64| {
         if is != should {
@@ -112,16 +131,8 @@ fn killed_at_journal_boundaries_an_exercise_restores_and_tells_once() {
             .output()
             .unwrap();
         assert_eq!(killed.status.signal(), Some(9), "boundary {boundary}: {}", stderr(&killed));
-        let resumed = desk.call(&["resume", "@last", "--auto-approve"]);
-        let ended = match resumed.status.code() {
-            // Nothing was begun before the process was killed, or the run had ended just before.
-            Some(2) if stderr(&resumed).contains("no runs yet") => {
-                command(desk, Path::new(ALLCLEAR), &args(&backup)).output().unwrap().status.code()
-            }
-            Some(16) if stderr(&resumed).contains("has ended verified") => Some(0),
-            code => code,
-        };
-        assert_eq!(ended, Some(0), "boundary {boundary}: {}", stderr(&resumed));
+        let (ended, said) = take_up(desk, &backup);
+        assert_eq!(ended, Some(0), "boundary {boundary}: {said}");
         assert_eq!(wrong(&stage, &backup, &effects), Vec::<String>::new(), "boundary {boundary}");
         walked += 1;
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::desk::{ALLCLEAR, Desk, stderr, walker, world};
 
-const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 
 /// What is walked: a runbook in a world.
 #[derive(Clone)]

@@ -240,6 +240,8 @@ pub enum BucketFailure {
     Permission,
     /// There is no such bucket or object.
     NotFound,
+    /// Refused for another reason, such as a full bucket; the same request is refused again.
+    Refused,
     /// Anything else; trying again may help.
     Unavailable,
 }
@@ -247,7 +249,10 @@ pub enum BucketFailure {
 impl DatabaseError {
     pub(crate) fn store(doing: impl Into<String>, error: &object_store::Error) -> Self {
         use object_store::Error as E;
+        // What the server said decides; `object_store` hands on our transport's failures as something of no known kind.
+        let said = crate::storage::bucket_failure(error);
         let kind = match error {
+            _ if said.is_some() => said.unwrap_or(BucketFailure::Unavailable),
             E::Unauthenticated { .. } => BucketFailure::Credential,
             E::PermissionDenied { .. } => BucketFailure::Permission,
             E::NotFound { .. } => BucketFailure::NotFound,

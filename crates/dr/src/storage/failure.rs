@@ -9,6 +9,8 @@ use std::time::Duration;
 use allclear_core::error::{StopReason, WaitSource};
 use allclear_core::{PortError, Service};
 
+use crate::database::BucketFailure;
+
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -181,6 +183,17 @@ pub fn port_error(call: &str, writes: bool, error: &object_store::Error) -> Port
         }
         other => PortError::Malformed { service, call, detail: plain(&other.to_string()) },
     }
+}
+
+/// What a server's refusal means for a file of a backup; `None` where the error is none of our transport's.
+pub(crate) fn bucket_failure(error: &object_store::Error) -> Option<BucketFailure> {
+    Some(match failure_in(error)?.kind {
+        Kind::Credential => BucketFailure::Credential,
+        Kind::Permission => BucketFailure::Permission,
+        Kind::NoBucket => BucketFailure::NotFound,
+        Kind::Full | Kind::Refused => BucketFailure::Refused,
+        Kind::Limited | Kind::Checksum | Kind::NotReached | Kind::NoAnswer => BucketFailure::Unavailable,
+    })
 }
 
 /// Our transport's own failure, which `object_store` wraps a few times.

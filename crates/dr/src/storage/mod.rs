@@ -68,6 +68,7 @@ mod transport;
 use std::fmt::Write as _;
 
 pub use copies::{CopyNotes, S3Copies, Verified};
+pub(crate) use failure::bucket_failure;
 pub use failure::port_error;
 pub use settings::{Bucket, S3Access, S3Settings, connect};
 pub use source::Source;

@@ -170,6 +170,9 @@ impl Record {
 
     /// What the exercise proved, or what it did not.
     ///
+    /// A smoke test for which staging has no door is a finding and does not stand in the way of the others; that there is a door
+    /// for none of them does.
+    ///
     /// A late or missing acknowledgement does not stand in the way: finding that out is what the call is for, and it was
     /// measured. Acknowledgements that could not be read do: then nobody knows.
     pub(super) fn resolution(&self) -> Result<Resolution, Halt> {
@@ -186,6 +189,11 @@ impl Record {
         let unknown = self.tested(|tried| matches!(tried, Tried::Unknown { .. }));
         if !unknown.is_empty() {
             let says = format!("whether these work on staging is not known: {}", unknown.join(", "));
+            return unverified(DR_R1.id, says);
+        }
+        let passed = self.tested(|tried| matches!(tried, Tried::Result(SmokeResult::Passed { .. })));
+        if passed.is_empty() && !self.smoke.is_empty() {
+            let says = "no smoke test could be made on staging, so nobody knows whether it works".to_owned();
             return unverified(DR_R1.id, says);
         }
         if let Some(Roll::Unread { says }) = &self.roll {

@@ -1015,6 +1015,15 @@ async fn a_failed_smoke_test_refutes_and_one_that_is_not_possible_is_a_finding()
 }
 
 #[tokio::test]
+async fn where_no_smoke_test_is_possible_nobody_knows_whether_staging_works() {
+    let not_possible = || SmokeResult::NotPossible { says: "404, a page".to_owned() };
+    let all = || SmokeTest::ALL.into_iter().map(|test| (test, not_possible()));
+    let finished = world().with(|outside| outside.smoke.extend(all())).run().await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(finished.says.contains("no smoke test could be made"), "{}", finished.says);
+}
+
+#[tokio::test]
 async fn a_smoke_test_that_could_not_be_made_proves_nothing() {
     let world = world().with(|outside| drop(outside.smoke.remove(&SmokeTest::CampaignSend)));
     let finished = world.run().await;
