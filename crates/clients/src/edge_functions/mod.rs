@@ -3,7 +3,7 @@
 //! * 202 with a `message_id` is acceptance. 202 `skipped` means that nothing was sent.
 //! * It is not keyed, so an answer that is lost leaves the outcome unknown.
 //! * `x-region` pins the region that runs it, and then no other steps in (Supabase, regional invocations). The one that answered
-//!   is in `x-sb-edge-region`, and in what is said of a failure.
+//!   is in `x-sb-edge-region`, and in what is said of a failure where one was pinned.
 //! * What the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546.
 //! * A body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing.
 
@@ -55,7 +55,8 @@ impl Sender for SendFunction {
             call = call.header("x-region", region);
         }
         let reply = self.http.send(call).await?;
-        accepted(&reply).map_err(|error| with_region(error, &reply))
+        let answer = accepted(&reply);
+        if self.region.is_some() { answer.map_err(|error| with_region(error, &reply)) } else { answer }
     }
 
     fn canary_number(&self) -> Msisdn {
@@ -63,7 +64,7 @@ impl Sender for SendFunction {
     }
 }
 
-/// Names the region that failed: with one that is pinned, another may be well.
+/// Names the region that failed. With one that is pinned no other steps in, and another may be well.
 fn with_region(mut error: PortError, reply: &Reply) -> PortError {
     let Some(region) = reply.header("x-sb-edge-region") else { return error };
     let region = format!(" (in the region {})", reply.clean(region));
