@@ -49,7 +49,7 @@ fn run(shared: &Shared, slug: &str, headers: &HeaderMap, body: &[u8]) -> Respons
         );
     }
     if slug == REDEEM_FUNCTION {
-        return redeem(&mut shared.world(), &serde_json::from_slice(&body).unwrap_or_default());
+        return redeem(&mut shared.world(), &serde_json::from_slice(body).unwrap_or_default());
     }
     if slug != "wa-send-media" {
         let body = json!({ "code": "NOT_FOUND", "message": "Requested function was not found" });
