@@ -1,11 +1,13 @@
 //! The edge function that sends through WhatsApp: `POST /functions/v1/<slug> {msisdn, template_id, context}`.
 //!
-//! * 202 with a `message_id` is acceptance. 202 `skipped` means that nothing was sent.
-//! * It is not keyed, so an answer that is lost leaves the outcome unknown.
-//! * `x-region` pins the region that runs it, and then no other steps in (Supabase, regional invocations). The one that answered
-//!   is in `x-sb-edge-region`, and in what is said of a failure where one was pinned.
-//! * What the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546.
-//! * A body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing.
+//! | fact | from |
+//! |---|---|
+//! | 202 with a `message_id` is acceptance, and no delivery; 202 `skipped` means that nothing was sent | the platform's function |
+//! | it is not keyed, so an answer that is lost leaves the outcome unknown | same |
+//! | a body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing | same |
+//! | what the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546; a table in `gateway` | Supabase, edge function error codes; platform status codes |
+//! | `x-region` pins the region that runs it, and then no other steps in; the one that answered is in `x-sb-edge-region`, and in what is said of a failure where one was pinned | Supabase, regional invocations |
+//! | functions verify JWTs: one that is called with a key of the new kind must be deployed without that check | Supabase, API keys |
 
 pub(crate) mod gateway;
 #[cfg(test)]
