@@ -120,6 +120,72 @@ fn a_wrong_token_and_an_unreachable_host_are_told_apart_and_secrets_are_not_told
     assert!(desk.effects().is_empty());
 }
 
+/// Plans in an environment that is `text`, with a key that Supabase does not know: what is wrong with the settings is said
+/// before that, and nobody else is called.
+fn plan_with(desk: &Desk, text: &str, webhook: &str) -> Output {
+    std::fs::write(desk.folder().join("s.toml"), text).unwrap();
+    desk.command(
+        ALLCLEAR.as_ref(),
+        &["--config", "s.toml", "--env", "staging", "plan", "whatsapp-send-failures"],
+    )
+    .env("T_ADMIN", "sandbox-admin-token")
+    .env("T_SERVICE", "wrong-secret-canary")
+    .env("T_OTHER", "another-secret-canary")
+    .env("T_WEBHOOK", webhook)
+    .output()
+    .unwrap()
+}
+
+#[test]
+fn the_region_of_pagerduty_is_said_once_and_is_one() {
+    let desk = Desk::with(&outage());
+    let with_addresses = staging(&desk.url);
+    let is_address =
+        |line: &&str| line.starts_with("pagerduty_events") || line.starts_with("pagerduty_rest =");
+    let lines: Vec<&str> = with_addresses.lines().filter(|line| !is_address(line)).collect();
+    let without = lines.join("\n") + "\n";
+    assert_ne!(without, with_addresses, "the addresses are taken out");
+    let region = |text: &str, region: &str| {
+        text.replace(
+            "kind = \"staging\"\n",
+            &format!("kind = \"staging\"\npagerduty_region = \"{region}\"\n"),
+        )
+    };
+    let one_or_the_other = ["environment.staging", "give pagerduty_region", "not the one and the other"];
+    assert_says(&plan_with(&desk, &without, ""), 2, &one_or_the_other);
+    assert_says(&plan_with(&desk, &region(&with_addresses, "us"), ""), 2, &one_or_the_other);
+    let mars = plan_with(&desk, &region(&without, "mars"), "");
+    assert_says(&mars, 2, &["environment.staging", "pagerduty_region `mars`", "\"us\" or \"eu\""]);
+    for known in ["us", "eu"] {
+        let taken = plan_with(&desk, &region(&without, known), "");
+        assert_says(&taken, 10, &["Supabase", "replace the credential"]);
+    }
+    assert!(desk.effects().is_empty());
+}
+
+#[test]
+fn slacks_webhook_may_be_left_out_and_must_be_an_address_and_is_not_shown() {
+    let desk = Desk::with(&outage());
+    let text = staging(&desk.url);
+    let with =
+        text.replace("provider_token = {", "slack_webhook = { env = \"T_WEBHOOK\" }\nprovider_token = {");
+    assert_ne!(with, text);
+    for wrong in ["secret-canary", "http://hooks.slack.example/secret-canary"] {
+        let output = plan_with(&desk, &with, wrong);
+        assert_says(&output, 2, &["credentials.slack_webhook is no https address"]);
+        assert!(!stderr(&output).contains("secret-canary"), "{}", stderr(&output));
+    }
+    let missing = plan_with(&desk, &with.replace("T_WEBHOOK", "T_NO_SUCH_WEBHOOK"), "");
+    assert_says(&missing, 2, &["credentials.slack_webhook", "T_NO_SUCH_WEBHOOK"]);
+    let address = "https://hooks.slack.example/services/secret-canary";
+    for (text, webhook) in [(&text, ""), (&with, address)] {
+        let taken = plan_with(&desk, text, webhook);
+        assert_says(&taken, 10, &["Supabase", "replace the credential"]);
+        assert!(!stderr(&taken).contains("secret-canary"), "{}", stderr(&taken));
+    }
+    assert!(desk.effects().is_empty());
+}
+
 #[test]
 fn a_missing_secret_is_named_by_its_variable() {
     let desk = Desk::with(&outage());

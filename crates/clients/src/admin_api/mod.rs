@@ -1,10 +1,12 @@
 //! The admin API: a Next.js app with cookie sessions. Used for its writes only, since most of its reads may be frozen.
 //!
-//! * Signing in: `POST /api/auth/login {token}` gives the cookie `admin_session` for twelve hours. It is done by the first
-//!   call that needs it, and once more when the session has ended meanwhile.
-//! * Campaign actions write the row and *then* call the dispatcher, so any answer but a clean one means that it may have
-//!   happened.
-//! * A degraded integration comes inside a 200.
+//! | fact | from |
+//! |---|---|
+//! | `POST /api/auth/login {token}` gives the cookie `admin_session` for twelve hours. It is done by the first call that needs it, and once more when the session has ended meanwhile | the platform's login route |
+//! | campaign actions write the row and *then* call the dispatcher, so any answer but a clean one means that it may have happened | the platform's campaign routes |
+//! | a degraded integration comes inside a 200 | the platform's preview route |
+//! | a route that has only a GET may keep its first answer for ever, so what was written is read from the database | Next.js, caching |
+//! | a route that is not deployed answers 404 with a page | the platform's routes |
 
 mod preview;
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The edge function that sends through WhatsApp: `POST /functions/v1/<slug> {msisdn, template_id, context}`.
 //!
-//! * 202 with a `message_id` is acceptance. 202 `skipped` means that nothing was sent.
-//! * It is not keyed, so an answer that is lost leaves the outcome unknown.
-//! * `x-region` pins the region that runs it, and then no other steps in (Supabase, regional invocations). The one that answered
-//!   is in `x-sb-edge-region`, and in what is said of a failure.
-//! * What the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546.
-//! * A body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing.
+//! | fact | from |
+//! |---|---|
+//! | 202 with a `message_id` is acceptance, and no delivery; 202 `skipped` means that nothing was sent | the platform's function |
+//! | it is not keyed, so an answer that is lost leaves the outcome unknown | same |
+//! | a body with WhatsApp's error code says that WhatsApp refused, so nothing was sent; a bare 5xx says nothing | same |
+//! | what the gateway says in the function's place: `sb-error-code`, and statuses such as 540 and 546; a table in `gateway` | Supabase, edge function error codes; platform status codes |
+//! | `x-region` pins the region that runs it, and then no other steps in; the one that answered is in `x-sb-edge-region`, and in what is said of a failure where one was pinned | Supabase, regional invocations |
+//! | functions verify JWTs: one that is called with a key of the new kind must be deployed without that check | Supabase, API keys |
 
 pub(crate) mod gateway;
 #[cfg(test)]
@@ -55,7 +57,8 @@ impl Sender for SendFunction {
             call = call.header("x-region", region);
         }
         let reply = self.http.send(call).await?;
-        accepted(&reply).map_err(|error| with_region(error, &reply))
+        let answer = accepted(&reply);
+        if self.region.is_some() { answer.map_err(|error| with_region(error, &reply)) } else { answer }
     }
 
     fn canary_number(&self) -> Msisdn {
@@ -63,7 +66,7 @@ impl Sender for SendFunction {
     }
 }
 
-/// Names the region that failed: with one that is pinned, another may be well.
+/// Names the region that failed. With one that is pinned no other steps in, and another may be well.
 fn with_region(mut error: PortError, reply: &Reply) -> PortError {
     let Some(region) = reply.header("x-sb-edge-region") else { return error };
     let region = format!(" (in the region {})", reply.clean(region));

@@ -1,11 +1,19 @@
-//! Supabase's Management API: which functions a project has, their deployment, and the log of their calls.
+//! Supabase's Management API: whether the project is up, which functions it has, their deployment, the log of their calls, and
+//! the backups that the host keeps.
 //!
-//! * Personal access tokens expire. A 401 says that the token is expired or revoked and a 403 that it lacks the scope; no
-//!   API makes a new one, so both stop the call until a person acted.
-//! * A deployment answers 201 before it is sure: under load, functions whose deployment "succeeded" were found not to
-//!   exist. They are deployed one at a time and read back.
-//! * Logs come in two dialects: `logs` (one table, newer) and `logs.all` (one table a service, older). An error can sit
-//!   in a 200.
+//! | fact | from |
+//! |---|---|
+//! | personal access tokens expire and can be scoped: a 401 says that the token is expired or revoked, a 403 that it does not cover the call. No API makes a new one, so both stop the call until a person acted | Management API, authentication |
+//! | every error is `{"message": "…"}` without a code; what is known of them is a table in `error` | recorded replies |
+//! | every answer says how much of the minute's budget is left: `x-ratelimit-limit`, `-remaining`, `-reset` in seconds. The limit is read and never assumed; one user's tokens share it | recorded replies |
+//! | a deployment answers 201 before it is sure: under load, functions whose deployment "succeeded" were found not to exist. They are deployed one at a time and read back | supabase/cli, issue 6247 |
+//! | each deployment makes another version, also of the same source | Management API, deploy a function |
+//! | a function may be `THROTTLED`: it is there, and calls are held back | Management API, retrieve a function |
+//! | logs come in two dialects: `logs` (one table, newer) and `logs.all` (one table a service, older; 24 hours at most) | Management API, logs; supabase/cli 3.1.0 |
+//! | an error of the log can sit in a 200 | same |
+//! | the health endpoint needs `services`; edge functions are not among them | Management API, services health |
+//! | a project that is paused is `INACTIVE`; its own addresses then answer 540 | Management API, get a project; platform status codes |
+//! | a backup cannot be downloaded; the list only says that there is one | Management API, list all backups |
 
 mod backups;
 mod bundle;

@@ -1,5 +1,10 @@
-//! The WhatsApp provider's ticket intake: `POST /tickets {subject, body}` gives a number. It is neither keyed nor
-//! readable, so after a lost answer only a person can tell whether there is a ticket.
+//! The WhatsApp provider's ticket intake.
+//!
+//! | fact | from |
+//! |---|---|
+//! | `POST /tickets {subject, body}` gives a number | the provider's intake |
+//! | it is neither keyed nor readable, so after a lost answer only a person can tell whether there is a ticket | same |
+//! | WhatsApp's own support has no API: its tickets are opened by hand | Meta, Direct Support |
 
 use allclear_core::PortError;
 use allclear_core::ports::{Provider, Ticket};

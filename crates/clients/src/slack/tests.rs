@@ -171,3 +171,33 @@ async fn a_word_that_nobody_knows_is_refused_and_told() {
     assert_eq!(error.class(), Class::Permanent);
     assert!(error.to_string().contains("a word that we do not know"), "{error}");
 }
+
+/// A token that somebody revoked in the middle of an incident: every call says so, whatever the status, and the webhook
+/// still works.
+#[tokio::test]
+async fn a_revoked_token_stops_every_call_and_leaves_the_webhook() {
+    let base = fake::serve(|asked| {
+        if asked.line.starts_with("POST / ") {
+            return plain(200, "", "ok");
+        }
+        fake::json(200, "", r#"{"ok":false,"error":"token_revoked"}"#)
+    })
+    .await;
+    let slack = with_webhook(&base);
+    let posted = Posted { ts: "1.2".to_owned() };
+    let errors = [
+        slack.post(&message()).await.unwrap_err(),
+        slack.reply(&posted, &message()).await.unwrap_err(),
+        slack.find("#ops", "run-1/x").await.unwrap_err(),
+        slack.find_reply("C0123456789", &posted, "run-1/x").await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.class(), Class::Stop(StopReason::Credential), "{error}");
+        let said = error.to_string();
+        assert!(
+            said.contains("token_revoked") && said.contains("replace the credential for Slack"),
+            "{said}"
+        );
+    }
+    slack.post_by_webhook(&message()).await.unwrap();
+}

@@ -1,14 +1,17 @@
 //! Supabase: PostgREST over the platform's tables, with the service key.
 //!
-//! * It is never cached, so every read of a written state goes here.
-//! * A change of state is a PATCH with the expected state in its filter: `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING`.
-//!   `count=exact` tells how many rows it changed.
-//! * A change of one row says `handling=strict, max-affected=1`, and the answer must say in `Preference-Applied` that it was kept
-//!   to: without `handling=strict` PostgREST ignores the other in silence (PostgREST, prefer header).
-//! * A table that PostgREST does not know yet (`PGRST202`, `PGRST205`: its schema cache is older than a migration) is asked for
-//!   once more after a second, by reads and by inserts with an id of our own only. It is the only repetition in these clients.
-//! * Lists are read by key and not by offset, so rows that change in between are neither skipped nor repeated.
-//! * An insert with an id of our own, `on_conflict=id` and `resolution=ignore-duplicates` happens once.
+//! | fact | from |
+//! |---|---|
+//! | it is never cached, so every read of a written state goes here | PostgREST, API |
+//! | a change of state is a PATCH with the expected state in its filter: `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING`. `count=exact` tells how many rows it changed. One without a filter would change the whole table and is never sent | PostgREST, tables and views |
+//! | `max-affected` is ignored in silence without `handling=strict`; what was kept to stands in `Preference-Applied`. A change of one row that does not say so there may have happened otherwise: it is read again | PostgREST, prefer header |
+//! | `Content-Range` has the count after its slash, `*` where none was asked for | PostgREST, pagination and count |
+//! | a server gives as many rows as it is set to, often 1,000. Lists are read by key and not by offset, so rows that change in between are neither skipped nor repeated | PostgREST, configuration, `db-max-rows` |
+//! | an insert with an id of our own, `on_conflict=id` and `resolution=ignore-duplicates` happens once | PostgREST, upsert |
+//! | right after a migration a table may not be known yet (`PGRST202`, `PGRST205`). Reads and inserts with an id of our own are made once more, after a second: the only repetition in these clients | PostgREST, schema cache |
+//! | errors are told apart by `code`, in a table in `error`; 42501 is a 401 without a key and a 403 with one | PostgREST, errors |
+//! | before PostgREST stands the gateway: 540 is a project that is paused, 544 a time limit, 402 a restricted organisation | Supabase, platform status codes |
+//! | how a key is sent depends on its kind: see [`KeyKind`](crate::KeyKind) | Supabase, API keys |
 //!
 //! The writes of the admin API that belong to the same ports (pause, retry, settings) are delegated to [`AdminApi`].
 
