@@ -87,8 +87,6 @@ fn recovery_at(
         acknowledgements: pagerduty,
         documents: Arc::new(DocumentFolder::at(documents.to_owned())),
         // Supabase Storage is another server than the sandbox; its client is in the faults of `allclear-clients`.
-        stored: None,
-        evidence: None,
         exercise: exercise(),
     }
 }
