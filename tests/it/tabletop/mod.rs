@@ -81,12 +81,12 @@ fn recovery_at(
         copies: Arc::clone(stores) as _,
         staging: Arc::clone(stores) as _,
         smoke: Arc::new(StagingSmokeTests::new(settings, station, clock).unwrap()),
+        // Supabase Storage is another server than the sandbox; its client is in the faults of `allclear-clients`.
         stored: None,
         evidence: None,
         paging: Arc::clone(&pagerduty) as _,
         acknowledgements: pagerduty,
         documents: Arc::new(DocumentFolder::at(documents.to_owned())),
-        // Supabase Storage is another server than the sandbox; its client is in the faults of `allclear-clients`.
         exercise: exercise(),
     }
 }
