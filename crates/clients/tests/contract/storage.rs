@@ -87,7 +87,7 @@ pub(crate) async fn the_sandbox_keeps_the_contract(folder: &Path) -> Check {
         return Err(format!("{listed:?}"));
     }
     // By itself: that a route is missing is nothing that a description knows.
-    let key = "authorization: Bearer sandbox-service-key\r\n";
+    let key = &format!("authorization: Bearer {}\r\n", allclear_sandbox::SERVICE_KEY);
     let page = r#"{"prefix":"","limit":1000,"offset":0,"sortBy":{"column":"name","order":"asc"}}"#;
     let status = prism.raw("POST", "/object/list/vouchers", key, page);
     if status != 200 {
