@@ -253,7 +253,7 @@ fn begin_and_die(given: &Given) {
     said_yes(&given.call("lea", &["approve", "@last"]));
     run.until_asked("restore");
     // An address of no Supabase project has no ref, so its own name is what must be typed.
-    for wrong in ["sandboxprojectref000", DATABASE] {
+    for wrong in ["sandboxprojectrefabc", DATABASE] {
         let refused = given.typing("ren", wrong);
         assert_eq!(refused.status.code(), Some(16), "{wrong}: {}", stderr(&refused));
     }
