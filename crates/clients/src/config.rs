@@ -1,28 +1,17 @@
-//! What the clients must be told, and how they are wired into a platform.
+//! What the clients must be told, and what of it cannot be used.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::Msisdn;
 use allclear_core::ports::Limits;
-use allclear_core::{Clock, Msisdn, Platform, Service};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::admin_api::{AdminApi, Previews};
-use crate::artifacts::ArtifactFolder;
-use crate::edge_functions::SendFunction;
-use crate::http::{Http, Redactor, Rules};
 use crate::keys::KeyKind;
-use crate::management::{BundleSource, Management};
-use crate::pagerduty::{PagerDuty, Region};
-use crate::provider::TicketIntake;
-use crate::redemption_export::ExportedFiles;
-use crate::slack::Slack;
-use crate::storage::StorageAccess;
-use crate::supabase::Supabase;
-use crate::whatsapp::GraphApi;
+use crate::management::BundleSource;
+use crate::pagerduty::Region;
 
 /// Base URLs of all services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +136,16 @@ pub enum ConfigError {
         /// What to give.
         fix: &'static str,
     },
+    /// A Storage's key that cannot be used. It is not shown.
+    #[error("the key of the Storage at {endpoint} {problem}; {fix}")]
+    StorageKey {
+        /// Whose.
+        endpoint: String,
+        /// What it holds instead.
+        problem: &'static str,
+        /// What to give.
+        fix: &'static str,
+    },
     /// A region that is none.
     #[error("send_region `{value}` is no region; give one such as eu-west-3, or leave it out")]
     NotARegion {
@@ -164,140 +163,7 @@ pub enum ConfigError {
     },
 }
 
-/// One way to reach all services of an environment: the same bounds, and one knowledge of secrets.
-pub(crate) struct Wiring<'a> {
-    settings: &'a Settings,
-    clock: &'a Arc<dyn Clock>,
-    client: reqwest::Client,
-    redactor: Redactor,
-}
-
-impl<'a> Wiring<'a> {
-    pub(crate) fn of(settings: &'a Settings, clock: &'a Arc<dyn Clock>) -> Result<Self, ConfigError> {
-        check_credentials(&settings.credentials)?;
-        check_region(settings.send_region.as_deref())?;
-        let client = crate::http::client(settings.timeout)?;
-        Ok(Self { settings, clock, client, redactor: Redactor::default() })
-    }
-
-    /// A service at a base URL that stands in the endpoints' `field`.
-    pub(crate) fn http(
-        &self,
-        service: Service,
-        field: &'static str,
-        base: &str,
-    ) -> Result<Http, ConfigError> {
-        check_url(field, base)?;
-        let Settings { timeout, max_body, pace, .. } = *self.settings;
-        let rules = Rules { timeout, max_body, pace };
-        let http = Http::new(self.client.clone(), service, base, rules, Arc::clone(self.clock));
-        Ok(http.redacting(&self.redactor))
-    }
-
-    /// An incoming webhook: the address itself is the secret, so nothing that is said of it may hold it.
-    fn webhook(&self, address: &SecretString) -> Result<Http, ConfigError> {
-        let address = address.expose_secret();
-        let http =
-            self.http(Service::Slack, "slack_webhook", address).map_err(|_| ConfigError::NotAWebhook)?;
-        // What stands behind the host: an error of the transport may hold either.
-        let path = reqwest::Url::parse(address).map(|url| url.path().to_owned()).unwrap_or_default();
-        http.keep_secret(&address.into());
-        http.keep_secret(&path.into());
-        Ok(http)
-    }
-
-    /// PostgREST, with the service key.
-    pub(crate) fn tables(&self) -> Result<Http, ConfigError> {
-        let http = self.http(Service::Supabase, "supabase", &self.settings.endpoints.supabase)?;
-        Ok(Self::with_key(http, &self.settings.credentials.service_key))
-    }
-
-    /// Edge functions, with the service key.
-    pub(crate) fn functions(&self) -> Result<Http, ConfigError> {
-        let http = self.http(Service::EdgeFunctions, "supabase", &self.settings.endpoints.supabase)?;
-        Ok(Self::with_key(http, &self.settings.credentials.service_key))
-    }
-
-    /// One project's Storage, with its own key.
-    pub(crate) fn storage(&self, access: &StorageAccess) -> Result<Http, ConfigError> {
-        if HeaderValue::from_str(access.key.expose_secret()).is_err() || access.key.expose_secret().is_empty()
-        {
-            return Err(ConfigError::BadCredential { field: "storage" });
-        }
-        Ok(Self::with_key(self.http(Service::Storage, "storage", &access.endpoint)?, &access.key))
-    }
-
-    /// A legacy key is a JWT and goes into both headers. A new one (`sb_secret_…`) is none: it goes into `apikey` only, and in
-    /// `Authorization` the gateway would take it for a broken JWT (Supabase, API keys).
-    fn with_key(http: Http, key: &SecretString) -> Http {
-        let http = http.header("apikey", key);
-        if KeyKind::of(key).is_sent_as_bearer() { http.bearer(key) } else { http }
-    }
-
-    /// The admin API, before anybody has signed in.
-    pub(crate) fn admin(&self) -> Result<Http, ConfigError> {
-        self.http(Service::AdminApi, "admin", &self.settings.endpoints.admin)
-    }
-}
-
-/// Wires all clients into a platform. Talks to nobody yet: the admin API is signed in to by the first call that needs it.
-pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, ConfigError> {
-    let wiring = Wiring::of(&settings, clock)?;
-    let http = |service: Service, field: &'static str, base: &str| wiring.http(service, field, base);
-    let Settings { endpoints, credentials, whatsapp, .. } = &settings;
-
-    let admin = Arc::new(AdminApi::new(wiring.admin()?, credentials.admin_token.clone()));
-    let supabase = Arc::new(Supabase::new(wiring.tables()?, Arc::clone(&admin)));
-    let storage = http(Service::Storage, "supabase", &endpoints.supabase)?;
-    let management =
-        http(Service::SupabaseManagement, "supabase_management", &endpoints.supabase_management)?
-            .bearer(&credentials.management_token);
-    let management =
-        Arc::new(Management::new(management, settings.supabase_project.clone(), settings.bundles.clone()));
-    let functions = wiring.functions()?;
-    let graph = http(Service::WhatsApp, "graph", &endpoints.graph)?.bearer(&credentials.graph_token);
-    let mut slack =
-        Slack::new(http(Service::Slack, "slack", &endpoints.slack)?.bearer(&credentials.slack_token));
-    if let Some(address) = &credentials.slack_webhook {
-        slack = slack.with_webhook(wiring.webhook(address)?, &settings.limits.ops_channel);
-    }
-    let intake =
-        http(Service::Provider, "provider", &endpoints.provider)?.bearer(&credentials.provider_token);
-    let pagerduty = PagerDuty::wired(&wiring, &settings, &credentials.pagerduty_routing_key)?;
-
-    Ok(Platform {
-        campaigns: supabase.clone(),
-        targets: supabase.clone(),
-        send_queue: supabase.clone(),
-        send_log: supabase.clone(),
-        notifications: supabase.clone(),
-        policy: supabase.clone(),
-        vouchers: supabase.clone(),
-        replacements: supabase.clone(),
-        redemptions: supabase.clone(),
-        redemption_exports: Arc::new(ExportedFiles),
-        stations: supabase.clone(),
-        audit: supabase,
-        previews: Arc::new(Previews::new(Arc::clone(&admin), storage)),
-        functions: management.clone(),
-        project: management,
-        status_page: admin,
-        sender: Arc::new(
-            SendFunction::new(functions, &settings.send_function, whatsapp.clone())
-                .in_region(settings.send_region.clone()),
-        ),
-        whatsapp: Arc::new(GraphApi::new(graph, whatsapp.clone())),
-        provider: Arc::new(TicketIntake::new(intake)),
-        chat: Arc::new(slack),
-        paging: Arc::new(pagerduty),
-        artifacts: Arc::new(ArtifactFolder::at(settings.artifacts.clone())),
-        limits: settings.limits,
-        // Databases and buckets are no HTTP services of the platform; whoever has them fills this in.
-        recovery: None,
-    })
-}
-
-fn check_url(field: &'static str, value: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_url(field: &'static str, value: &str) -> Result<(), ConfigError> {
     // What stands before an `@` may be a password; credentials have settings of their own.
     let shown = value.rsplit_once('@').map_or_else(|| value.to_owned(), |(_, rest)| format!("…@{rest}"));
     let not_a_url = || ConfigError::NotAUrl { field, value: shown.clone() };
@@ -316,7 +182,7 @@ fn check_url(field: &'static str, value: &str) -> Result<(), ConfigError> {
 }
 
 /// It becomes a header, so nothing else than a region may.
-fn check_region(region: Option<&str>) -> Result<(), ConfigError> {
+pub(crate) fn check_region(region: Option<&str>) -> Result<(), ConfigError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     match region {
         Some(value) if value.is_empty() || !value.chars().all(plain) => {
@@ -326,7 +192,7 @@ fn check_region(region: Option<&str>) -> Result<(), ConfigError> {
     }
 }
 
-fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
+pub(crate) fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
     let all = [
         ("admin_token", &credentials.admin_token),
         ("service_key", &credentials.service_key),
@@ -346,12 +212,14 @@ fn check_credentials(credentials: &Credentials) -> Result<(), ConfigError> {
     check_keys(credentials)
 }
 
+/// Where a key that may read and write everything is found.
+const SERVICE_KEY: &str = "give the secret key (sb_secret_…) or the legacy service_role key of the project: Supabase's \
+                           dashboard, project settings, API keys";
+
 /// With a key for browsers every read would find nothing and every change would be refused, in the middle of a run.
 fn check_keys(credentials: &Credentials) -> Result<(), ConfigError> {
     if let Some(problem) = KeyKind::of(&credentials.service_key).unfit_as_service_key() {
-        let fix = "give the secret key (sb_secret_…) or the legacy service_role key of the project: Supabase's dashboard, \
-                   project settings, API keys";
-        return Err(ConfigError::WrongKey { field: "service_key", problem, fix });
+        return Err(ConfigError::WrongKey { field: "service_key", problem, fix: SERVICE_KEY });
     }
     if matches!(
         KeyKind::of(&credentials.management_token),
@@ -362,6 +230,23 @@ fn check_keys(credentials: &Credentials) -> Result<(), ConfigError> {
         return Err(ConfigError::WrongKey { field: "management_token", problem, fix });
     }
     Ok(())
+}
+
+/// A Storage has a key of its own: another project's may be meant.
+pub(crate) fn check_storage_key(endpoint: &str, key: &SecretString) -> Result<(), ConfigError> {
+    let text = key.expose_secret();
+    let cannot_be_sent = text.trim().is_empty() || HeaderValue::from_str(text).is_err();
+    let problem = if cannot_be_sent {
+        Some("is empty or holds characters that no header may hold")
+    } else {
+        KeyKind::of(key).unfit_as_service_key()
+    };
+    match problem {
+        Some(problem) => {
+            Err(ConfigError::StorageKey { endpoint: endpoint.to_owned(), problem, fix: SERVICE_KEY })
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -380,19 +265,6 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_that_cannot_be_used_is_not_repeated() {
-        let clock: Arc<dyn Clock> = Arc::new(allclear_core::VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
-        for wrong in ["hooks.slack.example/hunter2", "http://hooks.slack.example/hunter2", "hunter2"] {
-            let mut settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
-            settings.credentials.slack_webhook = Some(wrong.into());
-            assert!(!format!("{settings:?}").contains("hunter2"));
-            let error = connect(settings, &clock).err().unwrap();
-            assert_eq!(error, ConfigError::NotAWebhook);
-            assert!(!error.to_string().contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
     fn a_region_is_one_or_left_out() {
         assert!(check_region(None).is_ok() && check_region(Some("eu-west-3")).is_ok());
         for wrong in ["", "EU", "eu-west-3\r\nx: y"] {
@@ -408,51 +280,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_for_browsers_is_refused_before_anything_and_not_shown() {
-        let clock: Arc<dyn Clock> = Arc::new(allclear_core::VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
-        let refused = |change: &dyn Fn(&mut Credentials)| {
-            let mut settings = crate::sandbox::settings("http://127.0.0.1:1", PathBuf::new()).unwrap();
-            change(&mut settings.credentials);
-            connect(settings, &clock).err().unwrap().to_string()
-        };
-        let anon = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.hunter2";
-        for (key, kind) in [
-            ("sb_publishable_hunter2", "publishable key"),
-            (anon, "anon key"),
-            ("sbp_hunter2", "personal access token"),
-        ] {
-            let error = refused(&|credentials| credentials.service_key = key.into());
-            assert!(error.starts_with("credentials.service_key is") && error.contains(kind), "{error}");
-            assert!(error.contains("sb_secret_…") && error.contains("service_role"), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-        for key in [anon, "sb_secret_hunter2"] {
-            let error = refused(&|credentials| credentials.management_token = key.into());
-            assert!(error.starts_with("credentials.management_token") && error.contains("sbp_…"), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_legacy_key_goes_into_both_headers_and_a_new_one_is_no_jwt() {
-        for (key, both) in [("eyJhbGciOi.legacy.key", true), ("sb_secret_0123456789", false)] {
-            let base = crate::fake::serve(move |asked| {
-                let head = asked.head.to_ascii_lowercase();
-                let key = key.to_ascii_lowercase();
-                let right = head.contains(&format!("apikey: {key}"))
-                    && head.contains(&format!("authorization: bearer {key}")) == both;
-                crate::fake::json(if right { 200 } else { 400 }, "", "[]")
-            })
-            .await;
-            let mut settings = crate::sandbox::settings(&base, PathBuf::new()).unwrap();
-            settings.credentials.service_key = key.into();
-            let clock: Arc<dyn Clock> =
-                Arc::new(allclear_core::VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
-            let wiring = Wiring::of(&settings, &clock).unwrap();
-            for http in [wiring.tables().unwrap(), wiring.functions().unwrap()] {
-                let reply = http.send(crate::http::Call::read("/rest/v1/x")).await.unwrap();
-                assert_eq!(reply.status, 200, "{key}");
-            }
+    fn a_storages_key_is_one_that_may_read_everything() {
+        let endpoint = "https://ref.supabase.co/storage/v1";
+        assert_eq!(check_storage_key(endpoint, &"sb_secret_0123".into()), Ok(()));
+        for wrong in ["", "sb_publishable_hunter2", "hunter2\n"] {
+            let error = check_storage_key(endpoint, &wrong.into()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("the key of the Storage at {endpoint} ")), "{error}");
+            assert!(error.contains("sb_secret_…") && !error.contains("hunter2"), "{error}");
         }
     }
 }

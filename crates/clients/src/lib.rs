@@ -35,6 +35,7 @@
 pub mod admin_api;
 pub mod artifacts;
 mod config;
+mod connect;
 pub mod documents;
 pub mod edge_functions;
 #[cfg(test)]
@@ -53,6 +54,8 @@ pub mod storage;
 pub mod supabase;
 pub mod webhooks;
 pub mod whatsapp;
+mod wiring;
 
-pub use config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber, connect};
+pub use config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber};
+pub use connect::connect;
 pub use keys::KeyKind;

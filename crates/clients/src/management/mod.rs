@@ -35,8 +35,9 @@ use serde_json::json;
 
 pub use bundle::BundleSource;
 
-use crate::config::{ConfigError, Settings, Wiring};
+use crate::config::{ConfigError, Settings};
 use crate::http::{Call, Http, Part, Reply};
+use crate::wiring::Wiring;
 
 type Result<T> = std::result::Result<T, PortError>;
 

@@ -40,8 +40,9 @@ use serde_json::{Value, json};
 
 pub use region::Region;
 
-use crate::config::{ConfigError, Settings, Wiring};
+use crate::config::{ConfigError, Settings};
 use crate::http::{Call, Http};
+use crate::wiring::Wiring;
 
 /// PagerDuty cuts summaries here.
 const SUMMARY: usize = 1_024;

@@ -19,8 +19,9 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::admin_api::AdminApi;
-use crate::config::{ConfigError, Settings, Wiring};
+use crate::config::{ConfigError, Settings};
 use crate::http::Http;
+use crate::wiring::Wiring;
 
 /// How a station signs in, for the smoke test at a station.
 #[derive(Debug, Clone)]

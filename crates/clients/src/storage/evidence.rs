@@ -12,9 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::tus::{TYPE, Upload, Uploads};
 use super::{Result, StorageAccess, checked, error, in_path, wire};
-use crate::config::{ConfigError, Settings, Wiring};
+use crate::config::{ConfigError, Settings};
 use crate::hex::hex;
 use crate::http::{Call, Http};
+use crate::wiring::Wiring;
 
 /// Longer files are no logs and no reports.
 const LONGEST: u64 = 64 << 20;
@@ -37,7 +38,7 @@ impl EvidenceBucket {
         folder: &str,
         clock: &Arc<dyn Clock>,
     ) -> std::result::Result<Self, ConfigError> {
-        let http = Wiring::of(settings, clock)?.storage(access)?;
+        let http = Wiring::of(settings, clock)?.storage(&access.endpoint, &access.key)?;
         let (bucket, folder) = (bucket.to_owned(), folder.to_owned());
         Ok(Self { http, bucket, folder, uploads: Uploads::default() })
     }

@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::{Result, StorageAccess, checked, error, in_path, wire};
-use crate::config::{ConfigError, Settings, Wiring};
+use crate::config::{ConfigError, Settings};
 use crate::http::{Call, Http};
+use crate::wiring::Wiring;
 
 /// Rows asked for at a time.
 const PAGE: usize = 1_000;
@@ -28,7 +29,7 @@ impl BucketLists {
         access: &StorageAccess,
         clock: &Arc<dyn Clock>,
     ) -> std::result::Result<Self, ConfigError> {
-        Ok(Self { http: Wiring::of(settings, clock)?.storage(access)? })
+        Ok(Self { http: Wiring::of(settings, clock)?.storage(&access.endpoint, &access.key)? })
     }
 
     /// The list of a bucket that is not there is empty, and would be taken for an empty bucket.
