@@ -6,6 +6,7 @@
 
 mod plans;
 mod real;
+mod storage_faults;
 mod store_faults;
 mod stores;
 
@@ -81,7 +82,7 @@ fn recovery_at(
         copies: Arc::clone(stores) as _,
         staging: Arc::clone(stores) as _,
         smoke: Arc::new(StagingSmokeTests::new(settings, station, clock).unwrap()),
-        // Supabase Storage is another server than the sandbox; its client is in the faults of `allclear-clients`.
+        // Supabase Storage is another server than the sandbox: see `storage_faults`.
         stored: None,
         evidence: None,
         paging: Arc::clone(&pagerduty) as _,
