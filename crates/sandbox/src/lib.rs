@@ -33,6 +33,7 @@ mod control;
 pub mod fault;
 mod keys;
 pub mod ledger;
+mod loopback;
 mod rest;
 pub mod s3;
 pub mod scenario;

@@ -16,12 +16,13 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::loopback::{self, Cut};
 
 /// The id of the only access key.
 pub const ACCESS_KEY: &str = "AKIDSANDBOX";
@@ -119,7 +120,7 @@ pub struct S3Server {
     port: u16,
     folder: PathBuf,
     state: Arc<Mutex<State>>,
-    running: JoinHandle<()>,
+    running: JoinHandle<Infallible>,
 }
 
 impl S3Server {
@@ -133,7 +134,7 @@ impl S3Server {
         let port = listener.local_addr()?.port();
         let state = Arc::<Mutex<State>>::default();
         let front = Front { state: Arc::clone(&state), service: builder.build(), folder: folder.to_owned() };
-        let running = tokio::spawn(accept(listener, front));
+        let running = tokio::spawn(front.serve(listener));
         Ok(Self { port, folder: folder.to_owned(), state, running })
     }
 
@@ -200,36 +201,15 @@ struct Front {
     folder: PathBuf,
 }
 
-async fn accept(listener: TcpListener, front: Front) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(serve(stream, front.clone()));
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, front: Front) {
-    let _ = stream.set_nodelay(true);
-    let answer = hyper::service::service_fn(move |request| {
-        let front = front.clone();
-        // On a task of its own: a real server finishes what it has received, whoever has hung up.
-        let answering = tokio::spawn(async move { front.answer(request).await });
-        async move { answering.await.unwrap_or(Err(Cut)) }
-    });
-    // An error is a connection that was cut, by them or by a fault.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
-}
-
-/// Makes hyper cut the connection.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is cut on purpose")]
-struct Cut;
-
 impl Front {
+    async fn serve(self, listener: TcpListener) -> Infallible {
+        let answer = move |request| {
+            let front = self.clone();
+            async move { front.answer(request).await }
+        };
+        loopback::serve(listener, answer).await
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
         let (call, path) = (call_of(request.method(), request.uri()), request.uri().path().to_owned());
         let (latency, wrong) = {

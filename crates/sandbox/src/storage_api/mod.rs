@@ -8,6 +8,7 @@ mod objects;
 mod uploads;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,10 +19,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::loopback::{self, Cut};
 
 /// Where the API lies below the host, as at Supabase.
 const BASE: &str = "/storage/v1";
@@ -105,7 +107,7 @@ struct State {
 #[derive(Debug)]
 pub struct StorageServer {
     front: Front,
-    running: JoinHandle<()>,
+    running: JoinHandle<Infallible>,
 }
 
 impl StorageServer {
@@ -115,7 +117,7 @@ impl StorageServer {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let host = format!("http://{}", listener.local_addr()?);
         let front = Front { state: Arc::default(), folder: folder.to_owned(), host };
-        let running = tokio::spawn(accept(listener, front.clone()));
+        let running = tokio::spawn(front.clone().serve(listener));
         Ok(Self { front, running })
     }
 
@@ -180,34 +182,15 @@ struct Asked {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn accept(listener: TcpListener, front: Front) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                connections.spawn(serve(stream, front.clone()));
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, front: Front) {
-    let _ = stream.set_nodelay(true);
-    let answer = hyper::service::service_fn(move |request| {
-        let front = front.clone();
-        async move { front.answer(request).await }
-    });
-    // An error is a connection that was cut, by them or by a fault.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
-}
-
-/// Makes hyper cut the connection.
-#[derive(Debug, thiserror::Error)]
-#[error("the connection is cut on purpose")]
-struct Cut;
-
 impl Front {
+    async fn serve(self, listener: TcpListener) -> Infallible {
+        let answer = move |request| {
+            let front = self.clone();
+            async move { front.answer(request).await }
+        };
+        loopback::serve(listener, answer).await
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
