@@ -220,7 +220,7 @@ impl Front {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        let answer = self.answer_or_not(request, wrong).await;
+        let answer = self.answer_or_not(call, request, wrong).await;
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
         let mut state = lock(&self.state);
         state.under_way -= 1;
@@ -230,11 +230,12 @@ impl Front {
 
     async fn answer_or_not(
         &self,
+        call: Call,
         request: Request<Incoming>,
         wrong: Option<Wrong>,
     ) -> Result<Response<Body>, Cut> {
         match wrong {
-            None => Ok(self.ask(request.map(s3s::Body::from)).await),
+            None => Ok(self.ask_for(call, request).await),
             Some(Wrong::CutBefore) => Err(Cut),
             Some(Wrong::CutAfter) => {
                 let _ = self.ask(request.map(s3s::Body::from)).await;
@@ -249,6 +250,22 @@ impl Front {
                 Ok(refusal(status, code, retry_after))
             }
         }
+    }
+
+    /// `s3s-fs` says AccessDenied of an upload that it does not know; S3 says that there is none.
+    async fn ask_for(&self, call: Call, request: Request<Incoming>) -> Response<Body> {
+        let answer = self.ask(request.map(s3s::Body::from)).await;
+        let of_an_upload = matches!(call, Call::PutPart | Call::CompleteUpload | Call::AbortUpload);
+        if !of_an_upload || answer.status() != StatusCode::FORBIDDEN {
+            return answer;
+        }
+        let (headers, status, text) = taken_apart(answer).await;
+        if text.windows(12).any(|some| some == b"AccessDenied") {
+            return refusal(404, "NoSuchUpload", None);
+        }
+        let mut answer = Response::new(whole(text));
+        (*answer.headers_mut(), *answer.status_mut()) = (headers, status);
+        answer
     }
 
     async fn ask(&self, request: Request<s3s::Body>) -> Response<Body> {
