@@ -27,8 +27,9 @@
 //! | [`redemption_export`] | exported files of redemptions, and who redeemed twice |
 //! | [`sandbox`] | the sandbox's clock and controls |
 //!
-//! What it deliberately does not do: retry (but for a table that PostgREST does not know yet, see [`supabase`]). A retry must know whether the effect may be repeated, and that is known
-//! above, where it is also recorded. Every error says what it means instead ([`PortError::class`]).
+//! What it deliberately does not do: retry (but for a table that PostgREST does not know yet, see [`supabase`]). A retry must
+//! know whether the effect may be repeated, and that is known above, where it is also recorded. Every error says what it means
+//! instead ([`PortError::class`]).
 //!
 //! [`PortError::class`]: allclear_core::PortError::class
 

@@ -107,8 +107,7 @@ impl EvidenceShelf for EvidenceBucket {
         Ok(Some(Artifact { name: name.to_owned(), bytes, sha256: hex(&sum.finalize()) }))
     }
 
-    /// `POST /object/sign/{bucket}/{name}`. From then on no error of this client
-    /// repeats its token.
+    /// `POST /object/sign/{bucket}/{name}`. From then on no error of this client repeats its token.
     async fn link(&self, name: &str, valid: Duration) -> Result<Link> {
         let valid = Duration::from_secs(valid.as_secs().max(1));
         let body = json!({ "expiresIn": valid.as_secs() });
