@@ -7,7 +7,9 @@ use allclear_core::{Service, VirtualClock};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::http::{Http, Rules, client};
+use reqwest::header::{HeaderMap, HeaderValue};
+
+use crate::http::{Http, Redactor, Reply, Rules, client};
 
 /// A request, as far as tests look at it.
 #[derive(Debug)]
@@ -80,4 +82,27 @@ pub(crate) fn http(service: Service, base: &str) -> Http {
     let rules = Rules { timeout: Duration::from_secs(2), max_body: 1 << 20, pace: Duration::ZERO };
     let clock = Arc::new(VirtualClock::at("2026-11-23T09:00:00Z".parse().unwrap()));
     Http::new(client(rules.timeout).unwrap(), service, base, rules, clock)
+}
+
+/// An answer as it was taken down, to a read or to a write (`writes`), for tests of what it means.
+pub(crate) fn reply(
+    service: Service,
+    call: &str,
+    writes: bool,
+    status: u16,
+    kind: &str,
+    body: &str,
+) -> Reply {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_str(kind).unwrap());
+    Reply {
+        service,
+        call: call.to_owned(),
+        writes,
+        status,
+        headers,
+        body: body.as_bytes().to_vec(),
+        now: jiff::Timestamp::UNIX_EPOCH,
+        redactor: Redactor::default(),
+    }
 }

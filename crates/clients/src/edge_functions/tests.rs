@@ -1,21 +1,9 @@
 use allclear_core::{Class, Service};
-use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::*;
 
 pub(super) fn reply(status: u16, body: &str) -> Reply {
-    let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("application/json"));
-    Reply {
-        service: Service::EdgeFunctions,
-        call: "POST /functions/v1/x".to_owned(),
-        writes: true,
-        status,
-        headers,
-        body: body.as_bytes().to_vec(),
-        now: jiff::Timestamp::UNIX_EPOCH,
-        redactor: crate::http::Redactor::default(),
-    }
+    crate::fake::reply(Service::EdgeFunctions, "POST /functions/v1/x", true, status, "application/json", body)
 }
 
 #[test]

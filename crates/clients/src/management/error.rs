@@ -113,23 +113,15 @@ mod tests {
     use std::time::Duration;
 
     use allclear_core::{Class, Service};
-    use reqwest::header::{HeaderMap, HeaderValue};
+    use reqwest::header::HeaderValue;
 
     use super::*;
 
     fn reply(status: u16, message: &str, writes: bool) -> Reply {
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/json; charset=utf-8"));
-        Reply {
-            service: Service::SupabaseManagement,
-            call: "POST /v1/projects/ref/functions/deploy".to_owned(),
-            writes,
-            status,
-            headers,
-            body: serde_json::json!({ "message": message }).to_string().into_bytes(),
-            now: jiff::Timestamp::UNIX_EPOCH,
-            redactor: crate::http::Redactor::default(),
-        }
+        let body = serde_json::json!({ "message": message }).to_string();
+        let call = "POST /v1/projects/ref/functions/deploy";
+        let kind = "application/json; charset=utf-8";
+        crate::fake::reply(Service::SupabaseManagement, call, writes, status, kind, &body)
     }
 
     #[test]

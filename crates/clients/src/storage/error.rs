@@ -154,23 +154,11 @@ impl Means {
 #[cfg(test)]
 mod tests {
     use allclear_core::{Class, Service};
-    use reqwest::header::{HeaderMap, HeaderValue};
 
     use super::*;
 
-    fn reply(status: u16, kind: &'static str, body: &str) -> Reply {
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static(kind));
-        Reply {
-            service: Service::Storage,
-            call: "POST /upload/resumable".to_owned(),
-            writes: true,
-            status,
-            headers,
-            body: body.as_bytes().to_vec(),
-            now: jiff::Timestamp::UNIX_EPOCH,
-            redactor: crate::http::Redactor::default(),
-        }
+    fn reply(status: u16, kind: &str, body: &str) -> Reply {
+        crate::fake::reply(Service::Storage, "POST /upload/resumable", true, status, kind, body)
     }
 
     fn json(status: u16, body: &str) -> Reply {

@@ -129,23 +129,13 @@ impl Means {
 #[cfg(test)]
 mod tests {
     use allclear_core::{Class, Service};
-    use reqwest::header::{HeaderMap, HeaderValue};
 
     use super::*;
 
     fn reply(status: u16, code: &str, writes: bool) -> Reply {
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/json"));
-        Reply {
-            service: Service::Supabase,
-            call: "PATCH /rest/v1/vouchers".to_owned(),
-            writes,
-            status,
-            headers,
-            body: format!(r#"{{"code":"{code}","message":"m","details":null,"hint":null}}"#).into_bytes(),
-            now: jiff::Timestamp::UNIX_EPOCH,
-            redactor: crate::http::Redactor::default(),
-        }
+        let body = format!(r#"{{"code":"{code}","message":"m","details":null,"hint":null}}"#);
+        let call = "PATCH /rest/v1/vouchers";
+        crate::fake::reply(Service::Supabase, call, writes, status, "application/json", &body)
     }
 
     #[test]
