@@ -1,7 +1,7 @@
 //! WhatsApp's webhooks: what became of messages.
 //!
 //! * `X-Hub-Signature-256: sha256=<hex>` is the HMAC-SHA256 of the raw body with the app's secret. Meta signs characters
-//!   beyond ASCII as `\uXXXX` escapes, so only the bytes that came can be verified.
+//!   beyond ASCII as `\u` escapes, so only the bytes that came can be verified.
 //! * Statuses come out of order, twice, and with gaps: `read` may come without `delivered`. A [`MessageStatus`] therefore only
 //!   ever rises, and the order in which its reports come makes no difference.
 //! * Retries go on for 7 days.
