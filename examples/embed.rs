@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use allclear::core::{Clock, Platform, VirtualClock};
 use allclear::engine::sqlite::{NewRun, Store};
-use allclear::engine::{AutoApprove, Terms, execute, plan};
+use allclear::engine::{
+    Announcing, ApprovedPlan, AutoApprove, PlanApproval, PlanRules, Shown, Terms, execute, plan,
+};
 use allclear::sandbox::{Sandbox, WorldSpec};
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
@@ -38,22 +40,31 @@ async fn begin(State(service): State<Service>) -> Json<Value> {
 async fn run(service: Service, id: String) -> Result<String, Failure> {
     let entry = allclear::runbooks::find("whatsapp-send-failures")?;
     let runbook = (entry.build)(Value::Null, service.platform.clone())?;
-    let terms = Terms::new(id.clone(), "on-call", "sandbox");
-    // What would change, object by object. A real service shows it to a person and takes their word for `approved_by`.
+    let platform = Some(service.platform.identity.clone());
+    // Whoever else runs the same on this platform, from a terminal or another service: one goes on, the others end as refused.
+    let announcing = Announcing::on(service.platform.announcements.clone(), "the incident service");
+    let announcing = announcing.knowing_store(&service.store);
+    let seen = announcing.ended_before(entry.id).await;
+    let announcing = Some(announcing.seen(seen));
+    let terms = Terms { platform, announcing, ..Terms::new(id.clone(), "on-call", "sandbox") };
+    // What would change, object by object. A real service shows it to a person, who gives its hash back: that, and who it
+    // was, is the approval. This one is a rehearsal, and there alone a role may play the person.
     let plan = plan(&*runbook, terms.clone(), Arc::clone(&service.clock)).await?;
+    let yes = PlanApproval::of(&plan, &*id, "incident-commander", Shown::Role);
+    let rules = PlanRules::anyone("on-call", service.clock.now());
+    let approved = ApprovedPlan::by(plan, &*id, vec![yes], &rules)?;
     let new = NewRun {
         id,
         runbook: entry.id.to_owned(),
         environment: "sandbox".to_owned(),
+        platform: service.platform.identity.clone(),
         operator: "on-call".to_owned(),
         input: Value::Null,
         context: Value::Null,
     };
     let seam = service.store.begin(&new, Arc::clone(&service.clock))?;
     let humans = Arc::new(AutoApprove { role: "incident-commander".to_owned() });
-    let bound =
-        Terms { plan: Some(plan), approved_by: Some("incident-commander".to_owned()), humans, ..terms };
-    let finished = execute(&*runbook, Box::new(seam), bound).await?;
+    let finished = execute(&*runbook, Box::new(seam), approved, Terms { humans, ..terms }).await?;
     Ok(format!("{}: {}", finished.outcome, finished.says))
 }
 

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use allclear::core::VirtualClock;
+use allclear::core::{Clock as _, VirtualClock};
 use allclear::engine::report::{Postmortem, to_markdown};
-use allclear::engine::{Act, Approval, AutoApprove, Change, Gate, Halt, Look, MemoryJournal, Outcome, Phase};
-use allclear::engine::{Resolution, Run, Runbook, SeamError, Step, Terms, execute};
+use allclear::engine::{
+    Act, Answer, Approval, ApprovedPlan, Change, Gate, Halt, Look, MemoryJournal, Outcome,
+};
+use allclear::engine::{Phase, PlanApproval, PlanRules, Resolution, Run, Runbook, Shown, Standing, Step};
+use allclear::engine::{Terms, execute, plan};
 
 const D1: Step = Step { id: "DF-D1", phase: Phase::Detect, title: "A disk is more than 90 % full" };
 const R1: Step = Step { id: "DF-R1", phase: Phase::Resolve, title: "Empty the cache; verify the room" };
@@ -40,18 +43,28 @@ impl Runbook for DiskFull {
         let room = async || Ok((disk.load(SeqCst) <= 90, format!("{} % are in use", disk.load(SeqCst))));
         let act = Act::new("cache.empty", "empty the build cache", change, empty, room);
         run.perform(&R1, act.harmless_to_repeat()).await?;
-        Ok(Resolution::verified("the disk has room again"))
+        run.resolve("the disk has room again", run.proof(&R1)?)
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), SeamError> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runbook = DiskFull(Arc::new(AtomicU64::new(97)));
     let journal = MemoryJournal::new();
     let clock = Arc::new(VirtualClock::at(jiff::Timestamp::UNIX_EPOCH));
-    let humans = Arc::new(AutoApprove { role: "operations".to_owned() });
-    let terms = Terms { humans, ..Terms::new("run-1", "kim", "example") };
-    let finished = execute(&runbook, Box::new(journal.seam(clock)?), terms).await?;
+    let terms = Terms::new("run-1", "kim", "example");
+    let shown = plan(&runbook, terms.clone(), clock.clone()).await?;
+    // Kim looks at the plan and agrees to it, by its hash.
+    let yes = PlanApproval::of(&shown, "run-1", "kim", Shown::Hash);
+    let approved =
+        ApprovedPlan::by(shown.clone(), "run-1", vec![yes], &PlanRules::anyone("kim", clock.now()))?;
+    let finished = execute(&runbook, Box::new(journal.seam(clock.clone())?), approved, terms.clone()).await?;
+    assert_eq!(finished.outcome, Outcome::WaitingForHuman);
+    // Nobody was there at the gate. Lea answers it from elsewhere, and the run is taken up again.
+    let asked = Standing::of(&journal.entries()?).expect("the run waits at its gate").question;
+    journal.answer(&asked.gate, Answer::to(&asked, "approve", "lea"));
+    let approved = ApprovedPlan::recorded(shown, "run-1", &journal.entries()?)?;
+    let finished = execute(&runbook, Box::new(journal.seam(clock)?), approved, terms).await?;
     assert_eq!(finished.outcome, Outcome::Verified);
     println!("{}", to_markdown(&Postmortem::from_entries(&journal.entries()?, runbook.steps())));
     Ok(())

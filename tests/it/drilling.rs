@@ -11,7 +11,7 @@ use allclear::sandbox::{Profile, Sandbox, Scenario, WorldSpec};
 use serde_json::{Value, json};
 
 use crate::fault_layer::{Call, Fault, Layer, Refusal, Rule, Seen, Service};
-use crate::scene::{drill, runbook_of, small};
+use crate::scene::{approved, drill, runbook_of, small};
 use crate::tabletop::{self, Content, StoreTrouble, Stores};
 
 /// No healthy call takes this long, however busy the machine.
@@ -232,9 +232,9 @@ pub(crate) async fn run(of: Drill, plan: &Plan, trouble: &Trouble, tweak: Tweak)
     }
     let journal = MemoryJournal::new();
     let seam = Box::new(journal.seam(stage.layer.clock()).unwrap());
-    let terms = Terms { plan: Some(plan.clone()), approved_by: Some("kim".to_owned()), ..terms() };
+    let (approved, terms) = (approved(plan, "drill-run"), terms());
     let ended = tokio::spawn(async move {
-        tokio::time::timeout(HANGS, async move { execute(&*runbook, seam, terms).await }).await
+        tokio::time::timeout(HANGS, async move { execute(&*runbook, seam, approved, terms).await }).await
     });
     let (outcome, says) = match ended.await {
         Err(panic) => (None, format!("it panicked: {panic}")),

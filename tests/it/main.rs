@@ -2,18 +2,31 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod claims;
+mod copies;
 mod dispatcher;
 mod drilling;
 mod drills;
 mod fault_layer;
 mod fault_matrix;
 mod golden;
+mod held;
+mod hostile;
+mod left;
 mod lies;
+mod owners;
+mod parts;
+mod people;
 mod plan_equals_run;
+mod policy;
 mod previews;
 mod scene;
 mod secrets;
+mod skew;
+mod station_doubts;
 mod stations;
 mod storm;
 mod streams;
+mod stuck;
 mod tabletop;
+mod undone;

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use allclear::engine::{Outcome, Plan, Terms};
-use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, WorldSpec};
+use allclear::engine::{Outcome, Plan};
+use allclear::sandbox::{Fault, FaultSet, PreviewAnswer, Profile, Scenario, WorldSpec};
 use proptest::prelude::*;
 
-use crate::scene::{Scene, name, small};
+use crate::scene::{Scene, approved, name, small};
 
 /// How many random worlds for the first runbook, and half as many for each other; `ALLCLEAR_WORLDS` asks for more.
 fn worlds() -> u32 {
     std::env::var("ALLCLEAR_WORLDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000)
 }
 
-fn whatsapp() -> impl Strategy<Value = Scenario> {
+pub(crate) fn whatsapp() -> impl Strategy<Value = Scenario> {
     prop_oneof![
         Just(Scenario::Healthy),
         (0..30_u64).prop_map(|minutes| Scenario::RateLimited { minutes }),
@@ -27,7 +27,17 @@ fn whatsapp() -> impl Strategy<Value = Scenario> {
     ]
 }
 
-fn previews() -> impl Strategy<Value = Scenario> {
+const PREVIEW_ANSWERS: [PreviewAnswer; 7] = [
+    PreviewAnswer::Reset,
+    PreviewAnswer::Silent,
+    PreviewAnswer::KeyRefused,
+    PreviewAnswer::RequestRefused,
+    PreviewAnswer::TooMany,
+    PreviewAnswer::Failing,
+    PreviewAnswer::Empty,
+];
+
+pub(crate) fn previews() -> impl Strategy<Value = Scenario> {
     prop_oneof![
         Just(Scenario::Healthy),
         Just(Scenario::PreviewRemoved),
@@ -36,10 +46,12 @@ fn previews() -> impl Strategy<Value = Scenario> {
         (0..40_u64).prop_map(|minutes| Scenario::PreviewTimeout { minutes }),
         (0..40_u64).prop_map(|minutes| Scenario::PreviewNotConfigured { minutes }),
         (0..40_u64).prop_map(|minutes| Scenario::PreviewThrottled { minutes }),
+        (0..40_u64, prop::sample::select(PREVIEW_ANSWERS.to_vec()))
+            .prop_map(|(minutes, how)| Scenario::PreviewAnswers { how, minutes }),
     ]
 }
 
-fn dispatcher() -> impl Strategy<Value = Scenario> {
+pub(crate) fn dispatcher() -> impl Strategy<Value = Scenario> {
     prop_oneof![
         Just(Scenario::Healthy),
         Just(Scenario::Stalled),
@@ -51,7 +63,7 @@ fn dispatcher() -> impl Strategy<Value = Scenario> {
     ]
 }
 
-fn stations() -> impl Strategy<Value = Scenario> {
+pub(crate) fn stations() -> impl Strategy<Value = Scenario> {
     prop_oneof![
         Just(Scenario::Healthy),
         Just(Scenario::DoubleRedemption),
@@ -63,7 +75,7 @@ fn stations() -> impl Strategy<Value = Scenario> {
     ]
 }
 
-fn world(scenario: impl Strategy<Value = Scenario>) -> impl Strategy<Value = WorldSpec> {
+pub(crate) fn world(scenario: impl Strategy<Value = Scenario>) -> impl Strategy<Value = WorldSpec> {
     let faults = prop::collection::btree_set(prop::sample::select(Fault::ALL.to_vec()), 0..3);
     let sizes = (1..7_u32, 20..120_u32, 0..30_u32, 0..5_u32);
     (any::<u64>(), 0..24_i64, sizes, any::<bool>(), scenario, faults).prop_map(
@@ -105,11 +117,11 @@ async fn check(runbook: &'static str, spec: WorldSpec) {
         "planning changed something: {:?} in {shown}",
         scene.sandbox.ledger()
     );
-    let bound = Terms { plan: Some(plan.clone()), approved_by: Some("kim".to_owned()), ..scene.terms() };
-    let finished = scene.run(bound).await;
-    // In a world that loses both the answer and the audit row nobody but a person can tell who paused a campaign.
+    let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+    // In a world that loses both the answer and the audit row nobody but a person can tell who paused a campaign. What lasts
+    // longer than a watch's patience interrupts the run.
     assert!(
-        finished.outcome.is_final() || finished.outcome == Outcome::InDoubt,
+        finished.outcome.is_final() || matches!(finished.outcome, Outcome::InDoubt | Outcome::Interrupted),
         "{} in {shown}",
         finished.says
     );

@@ -8,7 +8,8 @@ use std::time::Duration;
 use allclear::core::{Clock, Platform, VirtualClock};
 use allclear::engine::journal::Finding;
 use allclear::engine::{
-    AutoApprove, Entry, Event, Finished, Humans, MemoryJournal, Plan, Runbook, Terms, execute, plan,
+    ApprovedPlan, AutoApprove, Entry, Event, Finished, Humans, MemoryJournal, Plan, PlanApproval, PlanRules,
+    Runbook, Shown, Terms, execute, plan,
 };
 use allclear::runbooks;
 use allclear::sandbox::{LedgerEntry, Sandbox, Scenario, WorldSpec};
@@ -56,6 +57,13 @@ pub(crate) fn drill() -> Arc<dyn Humans> {
     Arc::new(AutoApprove { role: "incident-commander".to_owned() })
 }
 
+/// A plan with the yes of whoever starts the run.
+pub(crate) fn approved(plan: &Plan, run: &str) -> ApprovedPlan {
+    let rules = PlanRules::anyone("kim", plan.made_at);
+    let yes = PlanApproval::of(plan, run, "kim", Shown::Typed);
+    ApprovedPlan::by(plan.clone(), run, vec![yes], &rules).unwrap()
+}
+
 impl Scene {
     pub(crate) async fn of(spec: WorldSpec) -> Self {
         Self::with(runbook_of(spec.scenario), serde_json::Value::Null, spec).await
@@ -94,17 +102,32 @@ impl Scene {
         plan(&*self.runbook(), self.terms(), self.clock.clone()).await.unwrap()
     }
 
-    pub(crate) async fn run(&self, terms: Terms) -> Finished {
+    /// The plan of another run than the first.
+    pub(crate) async fn plan_of(&self, run: &str) -> Plan {
+        let terms = Terms { run: run.to_owned(), ..self.terms() };
+        plan(&*self.runbook(), terms, self.clock.clone()).await.unwrap()
+    }
+
+    pub(crate) async fn run(&self, approved: ApprovedPlan, terms: Terms) -> Finished {
         let seam = self.journal.seam(self.clock.clone()).unwrap();
-        execute(&*self.runbook(), Box::new(seam), terms).await.unwrap()
+        execute(&*self.runbook(), Box::new(seam), approved, terms).await.unwrap()
     }
 
     /// Plans, approves what is shown, and runs.
     pub(crate) async fn plan_and_run(&self) -> (Plan, Finished) {
         let plan = self.plan().await;
-        let terms = Terms { plan: Some(plan.clone()), approved_by: Some("kim".to_owned()), ..self.terms() };
-        let finished = self.run(terms).await;
+        let finished = self.run(approved(&plan, "drill-run"), self.terms()).await;
         (plan, finished)
+    }
+
+    /// Runs until the process dies, right after so many entries became durable; or to its end, where there are fewer.
+    pub(crate) async fn run_until_killed(&self, approved: ApprovedPlan, entries: u64) {
+        let listener: Arc<dyn Fn(&Entry) + Send + Sync> =
+            Arc::new(move |entry| assert!(entry.seq < entries, "killed"));
+        let terms = Terms { listener: Some(listener), ..self.terms() };
+        let (runbook, seam) = (self.runbook(), self.journal.seam(self.clock.clone()).unwrap());
+        let running = tokio::spawn(async move { execute(&*runbook, Box::new(seam), approved, terms).await });
+        let _ = running.await;
     }
 
     pub(crate) fn entries(&self) -> Vec<Entry> {
@@ -154,6 +177,7 @@ pub(crate) fn name(effect: &str, subject: &str) -> (String, String) {
             None => subject.split(' ').next().unwrap_or(subject),
         },
         "pagerduty.trigger" => "page",
+        "pagerduty.resolve" if subject.starts_with("page ") || subject.contains('/') => "page",
         "notification.retry" => "notifications",
         "audit.insert" => subject.split(' ').next().unwrap_or(subject),
         _ => ["campaign ", "voucher ", "function ", "incident "]

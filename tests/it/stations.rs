@@ -8,7 +8,7 @@ use allclear::engine::{Answer, Attention, Event, Finished, Humans, Outcome, Term
 use allclear::sandbox::{Fault, FaultSet, Profile, Sandbox, Scenario, WorldSpec};
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, small};
+use crate::scene::{Scene, approved, small};
 
 const RUNBOOK: &str = "station-redeem-anomalies";
 
@@ -156,8 +156,8 @@ async fn handled_while(names: [&'static str; 2], happens: fn(&Sandbox)) -> (Fini
     let scene = Scene::with(RUNBOOK, json!(null), world(Scenario::DoubleRedemption, Profile::Target)).await;
     let plan = scene.plan().await;
     let humans = Arc::new(Meanwhile { sandbox: Arc::clone(&scene.sandbox), names, happens });
-    let terms = Terms { plan: Some(plan), approved_by: Some("kim".to_owned()), humans, ..scene.terms() };
-    let finished = scene.run(terms).await;
+    let terms = Terms { humans, ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
     (finished, scene)
 }
 

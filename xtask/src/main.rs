@@ -1,6 +1,8 @@
 //! The handful of commands of this project: `cargo xtask test` is what CI runs.
 
 mod dr_bench;
+mod mutants;
+mod resume_bench;
 mod scan_bench;
 mod sync_bench;
 
@@ -10,7 +12,10 @@ const USAGE: &str = "\
 cargo xtask test          everything that CI checks
 cargo xtask walk          kill -9 at every mutating system call of a run, about half an hour
 cargo xtask walk-exercise the same of the disaster recovery exercise, about four hours
-cargo xtask bench         durable steps a second, beside the disk's own rate
+cargo xtask soak [KILLS]  runs that are killed at random, in pairs and triples, while services fail; 50,000 kills if not said
+cargo xtask soak --case N one of its cases again, twenty times
+cargo xtask mutants [FILE] changes the engine line by line, and says which changes no test notices
+cargo xtask bench         durable steps a second, beside the disk's own rate, and how fast a run is taken up
 cargo xtask dr-bench      backup, restore and parity of 5.5 million rows, beside the script's way
 cargo xtask sync-bench    small and large objects to S3, beside rclone, s5cmd and aws
 cargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB
@@ -24,7 +29,9 @@ fn main() -> ExitCode {
         Some("walk-exercise") => {
             need_postgres() && walk_everything("strace_walk::killed_at_mutating_system_calls_an_exercise")
         }
-        Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]),
+        Some("soak") => soak(),
+        Some("mutants") => mutants::run(std::env::args().nth(2).as_deref()),
+        Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]) & resume_bench::run(),
         Some("dr-bench") => dr_bench::run(),
         Some("scan-bench") => scan_bench::run(),
         Some("sync-bench") => sync_bench::run(),
@@ -56,6 +63,34 @@ fn test() -> bool {
 fn stream_bench() -> bool {
     let only = ["test", "--release", "-p", "allclear", "--test", "it", "--", "streams", "--nocapture"];
     cargo(&only, &[("ALLCLEAR_STREAM_ROWS", "5000000")])
+}
+
+/// The soak in large, or one case of it.
+fn soak() -> bool {
+    const TEST: &str = "soak::killed_in_pairs_and_triples";
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    let (name, value) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => ("ALLCLEAR_SOAK", "50000".to_owned()),
+        ["--case", case] => ("ALLCLEAR_SOAK_CASE", case.to_owned()),
+        [kills] if kills.parse::<u64>().is_ok() => ("ALLCLEAR_SOAK", kills.to_owned()),
+        _ => {
+            eprintln!("give the number of kills, or `--case` and the number that a failure told");
+            return false;
+        }
+    };
+    let only = [
+        "test",
+        "-p",
+        "allclear-cli",
+        "--release",
+        "--test",
+        "it",
+        "--",
+        TEST,
+        "--nocapture",
+        "--include-ignored",
+    ];
+    cargo(&only, &[(name, &value)])
 }
 
 /// A strace walk without a stride.

@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 verified · 1 internal error · 2 usage · 10 finished unverified · 11 waiting for a human · \
-12 rejected or aborted · 13 refuted · 14 undone · 15 in doubt · 16 refused · 20 plan has changes (--detailed-exitcode) · \
+12 rejected or aborted · 13 refuted · 14 undone · 15 in doubt · 16 refused · 17 interrupted (`resume` goes on) · 20 plan has changes (--detailed-exitcode) · \
 124 timed out (--timeout) · 130 detached\n\nExample: allclear drill whatsapp-send-failures --auto-approve";
 
 /// Flags of every command.
@@ -33,7 +33,7 @@ pub(crate) struct Global {
     #[arg(long, short = 'y', global = true)]
     pub(crate) yes: bool,
     /// Who you are
-    #[arg(long = "as", value_name = "NAME", global = true, env = "ALLCLEAR_OPERATOR")]
+    #[arg(long = "as", value_name = "NAME", global = true, env = "ALLCLEAR_OPERATOR", value_parser = operator)]
     pub(crate) operator: Option<String>,
     /// Where runs are kept
     #[arg(long, value_name = "DIR", global = true, env = "ALLCLEAR_STATE_DIR")]
@@ -73,8 +73,8 @@ pub(crate) enum Command {
         #[arg(default_value = "@last")]
         run: String,
     },
-    /// Say yes at a gate
-    #[command(after_help = "Example: allclear approve @last")]
+    /// Say yes at a gate; shows what is asked first, and scripts name what they saw by its binding
+    #[command(after_help = "Example: allclear approve @last --binding 0123456789ab")]
     Approve(GateArgs),
     /// Say no at a gate
     #[command(after_help = "Example: allclear reject @last --comment 'not now'")]
@@ -106,8 +106,24 @@ pub(crate) enum Command {
         to: String,
     },
     /// End a run after its current effect is settled
-    #[command(after_help = "Example: allclear abort @last")]
-    Abort { run: String },
+    #[command(after_help = "Example: allclear abort @last --reason 'the alarm was a test'")]
+    Abort {
+        run: String,
+        /// End a run that is damaged and cannot be taken up; what it holds is released
+        #[arg(long, requires = "reason")]
+        damaged: bool,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT", value_parser = line)]
+        reason: Option<String>,
+    },
+    /// Check that runs are what was written
+    Audit {
+        #[command(subcommand)]
+        what: AuditCommand,
+    },
+    /// Take back what an ended run changed and nobody touched since: plan, show, ask, do, prove
+    #[command(after_help = "Example: allclear undo @last --plan-only")]
+    Undo(UndoArgs),
     /// Stop everything: all runs let go at their next safe point, and none begins or is resumed until it is lifted
     #[command(after_help = "Example: allclear stop-all --reason 'the platform is being restored'")]
     StopAll {
@@ -160,6 +176,26 @@ pub(crate) enum Command {
     Sandbox(SandboxArgs),
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check journals, seals, rows and plans; names what is wrong by run and entry, and exits with 1 then
+    #[command(after_help = "Example: allclear audit verify")]
+    Verify {
+        /// Only this run; all if not given
+        run: Option<String>,
+    },
+    /// Put right what lies beside a whole journal: a row that says otherwise, a seal that is lost, an answer that was altered
+    #[command(
+        after_help = "Example: allclear audit mend @last --reason 'the seals were deleted by a clean-up'"
+    )]
+    Mend {
+        run: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT", value_parser = line)]
+        reason: String,
+    },
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Md,
@@ -192,13 +228,23 @@ pub(crate) struct InputArgs {
     pub(crate) fields: Vec<(String, serde_json::Value)>,
 }
 
-/// A name is one line of visible text.
+/// A name is one line of visible text that cannot be taken for another one.
 fn person(text: &str) -> Result<String, String> {
-    let name = text.trim();
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err("give a name, e.g. lea".to_owned());
+    allclear_engine::person::person(text).map_err(|bad| bad.to_string())
+}
+
+/// Who is at the keyboard; an empty variable names nobody.
+fn operator(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { person(text) }
+}
+
+/// A reason is one line of visible text.
+fn line(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("say why, in one line".to_owned());
     }
-    Ok(name.to_owned())
+    Ok(text.to_owned())
 }
 
 fn voucher(text: &str) -> Result<VoucherId, String> {
@@ -228,6 +274,26 @@ pub(crate) struct RunArgs {
     /// Approve the plan with this hash, and no other
     #[arg(long, value_name = "HASH")]
     pub(crate) approve_plan: Option<String>,
+    /// Take the runbook from this run of another machine, which is gone for good: your word for it, kept on record
+    #[arg(long, value_name = "RUN", requires = "reason")]
+    pub(crate) take_over: Option<String>,
+    /// How it is known that the other run is gone
+    #[arg(long, value_name = "TEXT", requires = "take_over")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) gates: GatePolicy,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UndoArgs {
+    /// Which run is taken back; its own record stays as it is
+    pub(crate) run: String,
+    /// Show what would be taken back and what stays; changes nothing
+    #[arg(long, conflicts_with = "approve_plan")]
+    pub(crate) plan_only: bool,
+    /// Approve the plan with this hash, and no other
+    #[arg(long, value_name = "HASH")]
+    pub(crate) approve_plan: Option<String>,
     #[command(flatten)]
     pub(crate) gates: GatePolicy,
 }
@@ -245,12 +311,15 @@ pub(crate) struct GatePolicy {
     pub(crate) timeout: Option<Duration>,
 }
 
+/// Nobody waits for longer at a terminal, and no clock that is added to can overflow.
+const LONGEST_TIMEOUT: jiff::SignedDuration = jiff::SignedDuration::from_hours(720);
+
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Option<jiff::SignedDuration> = text.parse().ok();
     parsed
-        .filter(jiff::SignedDuration::is_positive)
+        .filter(|time| time.is_positive() && *time <= LONGEST_TIMEOUT)
         .map(jiff::SignedDuration::unsigned_abs)
-        .ok_or_else(|| "give a time, e.g. 90s, 15m or 1h30m".to_owned())
+        .ok_or_else(|| "give a time of at most 720h, e.g. 90s, 15m or 1h30m".to_owned())
 }
 
 #[derive(Debug, Clone, Args)]
@@ -265,7 +334,8 @@ pub(crate) struct AnswerArgs {
     /// Which gate, when it should be a certain one
     #[arg(long, value_name = "GATE")]
     pub(crate) gate: Option<String>,
-    /// The binding of the question as you saw it; another one is refused
+    /// The binding of the question as you saw it (`allclear status RUN` shows it); another one is refused. Needed where nobody
+    /// can be asked
     #[arg(long, value_name = "BINDING")]
     pub(crate) binding: Option<String>,
     /// A remark for the record
@@ -295,7 +365,7 @@ pub(crate) struct DrillArgs {
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<allclear_sandbox::Fault>,
     /// Targets of each of the six campaigns
-    #[arg(long, default_value_t = 4_000, value_name = "N")]
+    #[arg(long, default_value_t = 4_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub(crate) targets: u32,
     /// How many times faster than real time the world runs
     #[arg(long, default_value_t = 120.0, value_name = "N", value_parser = speed)]
@@ -311,6 +381,9 @@ pub(crate) struct DrillArgs {
     /// Leave the sandbox running afterwards
     #[arg(long)]
     pub(crate) keep_sandbox: bool,
+    /// After this many seconds without a request the sandbox looks whether its run has ended
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub(crate) sandbox_idle: u64,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -339,6 +412,9 @@ pub(crate) struct SandboxArgs {
     #[arg(long)]
     pub(crate) r#virtual: bool,
     /// Stop after this many seconds without a request
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=604_800))]
     pub(crate) exit_when_idle: Option<u64>,
+    /// The state folder and the run that this is for: while the run has not ended, it stays; at most seven days
+    #[arg(long, num_args = 2, value_names = ["STATE_DIR", "RUN"])]
+    pub(crate) with_run: Option<Vec<String>>,
 }

@@ -25,13 +25,19 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        // In small pieces, so that a clock that was set forward, or a machine that slept, wakes us in time.
+        // In small pieces, so that a machine that slept wakes us in time. By the clock that nobody sets: a wall clock that is
+        // set back by a day makes no wait a day longer.
+        let left = at.duration_since(self.now());
+        if left.is_negative() || left.is_zero() {
+            return;
+        }
+        let until = self.monotonic() + left.unsigned_abs();
         loop {
-            let left = at.duration_since(self.now());
-            if left.is_negative() || left.is_zero() {
+            let left = until.saturating_sub(self.monotonic());
+            if left.is_zero() || self.now() >= at {
                 return;
             }
-            tokio::time::sleep(left.unsigned_abs().min(Duration::from_secs(1))).await;
+            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
         }
     }
 }

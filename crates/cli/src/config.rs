@@ -11,6 +11,7 @@ use allclear_clients::pagerduty::Region;
 use allclear_clients::{Credentials, Endpoints, Settings, WhatsAppNumber};
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{DangerousApprovals, Limits};
+use allclear_engine::person::{person, same_person};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -79,29 +80,40 @@ pub(crate) struct ApproverTable {
     dangerous: Vec<String>,
     needed: u8,
     valid_minutes: u16,
+    most_messages: Option<u64>,
 }
 
 impl Default for ApproverTable {
     fn default() -> Self {
-        Self { dangerous: Vec::new(), needed: 1, valid_minutes: 15 }
+        Self { dangerous: Vec::new(), needed: 1, valid_minutes: 15, most_messages: None }
     }
 }
+
+/// For how long a question about something dangerous may stand: at most a week, or what was shown is history.
+const VALID_MINUTES: std::ops::RangeInclusive<u16> = 1..=10_080;
 
 impl ApproverTable {
     /// The same for the runbooks. `name` is the environment's, for messages.
     pub(crate) fn approvals(&self, name: &str) -> Result<DangerousApprovals, CliError> {
-        let Self { dangerous, needed, valid_minutes } = self;
+        let Self { dangerous, needed, valid_minutes, most_messages } = self;
         let wrong = |field: &str, what: String| {
             Err(CliError::usage(format!("environment.{name}.approvers.{field} {what}")))
         };
-        if let Some(twice) = dangerous.iter().enumerate().find(|(n, who)| dangerous[..*n].contains(who)) {
-            return wrong("dangerous", format!("names {} twice; name each person once", twice.1));
-        }
-        if dangerous.iter().any(|who| who.trim() != who || who.is_empty()) {
-            return wrong(
-                "dangerous",
-                "has an empty name or one with spaces around it; give names such as \"lea\"".to_owned(),
-            );
+        for (place, name) in dangerous.iter().enumerate() {
+            match person(name) {
+                Ok(shown) if shown == *name => {}
+                Err(bad) if !name.trim().is_empty() => {
+                    return wrong("dangerous", format!("is no list of people: {bad}"));
+                }
+                _ => {
+                    let what = "has an empty name or one with spaces around it; give names such as \"lea\"";
+                    return wrong("dangerous", what.to_owned());
+                }
+            }
+            if let Some(earlier) = dangerous[..place].iter().find(|earlier| same_person(earlier, name)) {
+                let spelled = if earlier == name { String::new() } else { format!(", as {name} too") };
+                return wrong("dangerous", format!("names {earlier} twice{spelled}; name each person once"));
+            }
         }
         if *needed == 0 {
             return wrong("needed", "is 0; give 1 or more".to_owned());
@@ -113,14 +125,21 @@ impl ApproverTable {
             );
             return wrong("needed", what);
         }
-        if *valid_minutes == 0 {
+        if !VALID_MINUTES.contains(valid_minutes) {
+            let why = if *valid_minutes == 0 { ", so that no approval would count" } else { "" };
+            let (least, most) = VALID_MINUTES.into_inner();
             return wrong(
                 "valid_minutes",
-                "is 0, so that no approval would count; give 1 or more".to_owned(),
+                format!("is {valid_minutes}{why}; give minutes from {least} to {most}"),
             );
         }
         let valid_for = Some(Duration::from_secs(u64::from(*valid_minutes) * 60));
-        Ok(DangerousApprovals { among: dangerous.clone(), needed: *needed, valid_for })
+        Ok(DangerousApprovals {
+            among: dangerous.clone(),
+            needed: *needed,
+            valid_for,
+            most_messages: *most_messages,
+        })
     }
 }
 
@@ -264,6 +283,44 @@ impl Config {
     }
 }
 
+impl Environment {
+    /// Which platform it leads to. Needs no credential.
+    fn identity(&self) -> String {
+        match self {
+            Self::Sandbox { url, .. } => {
+                let supabase = format!("{}/supabase", url.trim_end_matches('/'));
+                allclear_clients::identity(&supabase, "", "")
+            }
+            Self::Staging(platform) | Self::Production(platform) => {
+                let EndpointTable { supabase, supabase_management, .. } = &platform.endpoints;
+                allclear_clients::identity(supabase, supabase_management, &platform.supabase_project)
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Which platform an environment leads to; `None` where there is no such environment.
+    pub(crate) fn platform_of(&self, environment: &str) -> Option<String> {
+        self.environments.get(environment).map(Environment::identity)
+    }
+
+    /// Which environments lead to the same platform, by pairs of names: one platform with two tables of approvers is easily
+    /// acted on by the laxer one.
+    pub(crate) fn same_platforms(&self) -> Vec<String> {
+        let mut named: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (name, environment) in &self.environments {
+            named.entry(environment.identity()).or_default().push(name);
+        }
+        let twice = named.into_iter().filter(|(_, names)| names.len() > 1);
+        let text = |(platform, environments): (String, Vec<&str>)| {
+            let quoted: Vec<String> = environments.iter().map(|name| format!("`{name}`")).collect();
+            format!("{} are names of the same platform ({platform})", quoted.join(" and "))
+        };
+        twice.map(text).collect()
+    }
+}
+
 /// Which file counts: the named one, the project's (here or above), the user's.
 fn path_of(global: &Global) -> Result<Option<PathBuf>, CliError> {
     if let Some(path) = &global.config {
@@ -320,6 +377,17 @@ impl Platform {
                 "{field} is 0, which the platform takes for unlimited; give 1 or more"
             )));
         }
+        let numbers = [
+            ("throttle_per_minute", u64::from(limits.throttle_per_minute), 100_000),
+            ("dispatcher_interval_seconds", limits.dispatcher_interval_seconds, 86_400),
+            ("dispatcher_batch", u64::from(limits.dispatcher_batch), 100_000),
+        ];
+        for (field, value, most) in numbers {
+            if !(1..=most).contains(&value) {
+                let field = format!("environment.{name}.limits.{field}");
+                return Err(CliError::usage(format!("{field} is {value}; give a number from 1 to {most}")));
+            }
+        }
         let endpoints = &self.endpoints;
         Ok(Settings {
             endpoints: Endpoints {
@@ -373,6 +441,8 @@ impl Platform {
                 dispatch_function: limits.dispatch_function.clone(),
                 dangerous: self.approvers.approvals(name)?,
             },
+            // Whatever its addresses are, what is configured as staging or production is never rehearsed on.
+            rehearsal: None,
             artifacts,
         })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use allclear_clients::sandbox::{SandboxClock, SandboxControl};
 use allclear_core::ports::DangerousApprovals;
 use allclear_core::recovery::Watcher;
-use allclear_core::{Clock, Platform};
+use allclear_core::{Clock, HeardTimes, Observed, Platform, PlatformClock, Times};
 use allclear_engine::sqlite::RunSummary;
 use serde_json::{Value, json};
 
@@ -15,11 +15,12 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Environment};
 use crate::exercise::recovery;
 use crate::exit::{CliError, Exit};
+use crate::output::say;
 use crate::progress::ProgressLine;
 use crate::stage::StageMap;
 
 /// A wired environment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wired {
     /// Its name.
     pub(crate) name: String,
@@ -65,6 +66,9 @@ impl Wired {
                 let platform = allclear_clients::connect(settings, &clock)
                     .map_err(|error| CliError::usage(format!("environment.{name}.{error}")))?;
                 let platform = allclear_core::Platform { recovery, ..platform };
+                // What its rows carry is its time; ours may be anything.
+                platform.times.look().await;
+                let clock: Arc<dyn Clock> = Arc::new(PlatformClock::over(clock, Arc::clone(&platform.times)));
                 Ok(Self { name, platform, clock, sandbox: None, ends_with_run: false, stage: None })
             }
         }
@@ -93,7 +97,9 @@ impl Wired {
             None => None,
         };
         let platform = allclear_clients::connect(settings, &clock).map_err(config)?;
-        let platform = allclear_core::Platform { recovery, ..platform };
+        // A sandbox is asked for its time and is moved in it: there is no other clock to compare with.
+        let times = Arc::new(HeardTimes::default());
+        let platform = allclear_core::Platform { recovery, times, ..platform };
         let sandbox = Some(url.to_owned());
         Ok(Self { name: name.to_owned(), platform, clock, sandbox, ends_with_run: false, stage })
     }
@@ -112,7 +118,7 @@ impl Wired {
         if let Some(url) = run.context["sandbox"].as_str() {
             let ends_with_run = run.context["ends_with_run"] == true;
             // Whoever may approve a run stays the same, whatever the file says by now.
-            let approvers = serde_json::from_value(run.context["approvers"].clone()).unwrap_or_default();
+            let approvers = approvers_of(run)?;
             let wired = Self::sandbox(global, &run.environment, url, artifacts).await;
             let wired = wired.map(|on| Self { ends_with_run, ..on }.with_approvers(approvers));
             return wired.map_err(|error| {
@@ -125,14 +131,21 @@ impl Wired {
                 )
             });
         }
+        let approvers = approvers_of(run)?;
         let named = Global { env: Some(run.environment.clone()), ..global.clone() };
-        Self::named(&named, artifacts).await
+        Ok(Self::named(&named, artifacts).await?.with_approvers(approvers))
     }
 
     /// The time that a run lives in. Needs no credentials: whoever answers a gate may have none, and must be able to answer
     /// when every service is down.
     pub(crate) async fn clock_of(run: &RunSummary) -> Result<Arc<dyn Clock>, CliError> {
-        let Some(url) = run.context["sandbox"].as_str() else { return Ok(Arc::new(SystemClock)) };
+        let Some(url) = run.context["sandbox"].as_str() else {
+            // As far from this machine's as it was when the run began.
+            let observed: Option<Observed> =
+                serde_json::from_value(run.context["clock"].clone()).ok().flatten();
+            let heard = observed.map_or_else(HeardTimes::default, HeardTimes::of);
+            return Ok(Arc::new(PlatformClock::over(Arc::new(SystemClock), Arc::new(heard))));
+        };
         let clock = SandboxClock::at(url).await.map_err(|error| {
             CliError::new(
                 Exit::Unverified,
@@ -153,10 +166,31 @@ impl Wired {
         Ok(Self { name, platform, clock, sandbox, ends_with_run: false, stage: None })
     }
 
+    /// How its services' clocks stand beside ours.
+    pub(crate) fn times(&self) -> Times {
+        Times(self.platform.times.observed())
+    }
+
+    /// Refuses where there is no time to ask windows in, and says how far our clock is out where it is.
+    pub(crate) fn check_clocks(&self) -> Result<(), CliError> {
+        let times = self.times();
+        times.check().map_err(|error| CliError::new(Exit::Refused, error.to_string()))?;
+        for line in times.worth_telling() {
+            say(&format!("{line}; the run lives in the platform's time"));
+        }
+        if self.sandbox.is_none() && times.of_platform().is_none() {
+            say(
+                "no service of the platform answered with its time, so our clock could not be compared with it",
+            );
+        }
+        Ok(())
+    }
+
     /// What a later process needs to find it again; no secrets.
     pub(crate) fn context(&self) -> Value {
         let approvers = &self.platform.limits.dangerous;
-        json!({ "sandbox": self.sandbox, "ends_with_run": self.ends_with_run, "approvers": approvers })
+        let clock = self.times().of_platform();
+        json!({ "sandbox": self.sandbox, "ends_with_run": self.ends_with_run, "approvers": approvers, "clock": clock })
     }
 
     /// Stops its sandbox, where that was started for the run that ended.
@@ -178,6 +212,22 @@ impl Wired {
     pub(crate) fn control(&self) -> Option<SandboxControl> {
         self.sandbox.as_deref().and_then(|url| SandboxControl::at(url).ok())
     }
+}
+
+/// Who may approve what in a run, as it was when the run began. What cannot be read is nobody's leave: an empty table would be
+/// anybody's.
+fn approvers_of(run: &RunSummary) -> Result<DangerousApprovals, CliError> {
+    let kept = run.context.get("approvers").cloned().unwrap_or(Value::Null);
+    serde_json::from_value(kept).map_err(|error| {
+        CliError::new(
+            Exit::Refused,
+            format!(
+                "who may approve what in run {} cannot be read ({error}), and without that nobody may; restore the state \
+                 folder from a copy, or end the run with: allclear abort {}",
+                run.id, run.id
+            ),
+        )
+    })
 }
 
 fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use allclear_core::PortError;
-use allclear_engine::sqlite::FindError;
+use allclear_engine::sqlite::{FindError, NotClosed};
 use allclear_engine::{Halt, Outcome, Refusal, SeamError};
 
 /// How the process ends.
@@ -30,6 +30,8 @@ pub enum Exit {
     InDoubt = 15,
     /// Drift, another run, a limit, a window.
     Refused = 16,
+    /// A service failed or was away for too long; `resume` goes on.
+    Interrupted = 17,
     /// The plan has changes (`--detailed-exitcode`).
     Changes = 20,
     /// The time given with `--timeout` passed; the run can be resumed.
@@ -56,6 +58,7 @@ impl From<Outcome> for Exit {
             Outcome::InDoubt => Self::InDoubt,
             Outcome::Refused => Self::Refused,
             Outcome::Detached => Self::Detached,
+            Outcome::Interrupted => Self::Interrupted,
         }
     }
 }
@@ -85,7 +88,16 @@ impl CliError {
 impl From<SeamError> for CliError {
     fn from(error: SeamError) -> Self {
         let exit = match &error {
-            SeamError::Locked { .. } | SeamError::Held { .. } | SeamError::Stopped(_) => Exit::Refused,
+            SeamError::Locked { .. }
+            | SeamError::Held { .. }
+            | SeamError::Stopped(_)
+            | SeamError::Differs { .. }
+            | SeamError::Altered { .. }
+            | SeamError::OtherTerms { .. }
+            | SeamError::Owned { .. }
+            | SeamError::OtherVersion { .. }
+            | SeamError::OrderDiffers { .. }
+            | SeamError::Ended { .. } => Exit::Refused,
             _ => Exit::Internal,
         };
         let hint = match &error {
@@ -108,6 +120,15 @@ impl From<FindError> for CliError {
     }
 }
 
+impl From<NotClosed> for CliError {
+    fn from(error: NotClosed) -> Self {
+        match error {
+            NotClosed::Store(error) => error.into(),
+            NotClosed::Whole { .. } => Self::new(Exit::Refused, error.to_string()),
+        }
+    }
+}
+
 impl From<Refusal> for CliError {
     fn from(refusal: Refusal) -> Self {
         Self::new(Exit::Refused, refusal.to_string())
@@ -122,7 +143,12 @@ impl From<PortError> for CliError {
 
 impl From<Halt> for CliError {
     fn from(halt: Halt) -> Self {
-        let exit = halt.outcome().map_or(Exit::Internal, Exit::from);
+        let exit = match halt.outcome() {
+            None => Exit::Internal,
+            // It stopped before there was a run that could be gone on with.
+            Some(Outcome::Interrupted) => Exit::Unverified,
+            Some(outcome) => outcome.into(),
+        };
         Self::new(exit, format!("{halt}; nothing was changed"))
     }
 }

@@ -156,8 +156,13 @@ pub(crate) fn gate_text(run: &str, question: &Question) -> String {
             deadline.strftime("%H:%M:%S UTC")
         ));
     }
-    lines.push(format!("   from elsewhere: allclear answer {run} CHOICE --binding {}", question.binding));
+    lines.push(format!("   from elsewhere: {}", answer_with(run, question, "CHOICE")));
     lines.join("\n")
+}
+
+/// The command that answers a question as it is shown.
+pub(crate) fn answer_with(run: &str, question: &Question, choice: &str) -> String {
+    format!("allclear answer {run} {choice} --binding {}", question.binding)
 }
 
 /// Who may answer, where that is not simply anybody.

@@ -20,6 +20,7 @@ mod exit;
 mod humans;
 mod interrupt;
 mod output;
+mod owner;
 mod progress;
 mod recovery;
 mod sandbox;

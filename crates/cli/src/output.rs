@@ -2,17 +2,21 @@
 
 use std::io::Write;
 
+use allclear_core::text::neutral;
 use allclear_engine::Plan;
 use allclear_engine::step::Phase;
 use serde_json::Value;
 
 /// Writes one line. `println!` would panic when nobody reads any more.
 pub(crate) fn line(to: &mut dyn Write, text: &str) {
-    // Names come from services: an escape sequence in one must not redraw a terminal.
-    let text: String =
-        text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c }).collect();
-    let _ = writeln!(to, "{text}");
+    let _ = writeln!(to, "{}", visible(text));
     let _ = to.flush();
+}
+
+/// Text as a terminal may have it. Names come from services: an escape sequence in one must not redraw a terminal, and
+/// nothing in one may turn the order of what stands beside it, or hide.
+pub(crate) fn visible(text: &str) -> String {
+    neutral(text)
 }
 
 /// A result.
@@ -73,4 +77,23 @@ pub(crate) fn plan_text(plan: &Plan) -> String {
 /// `1 effect`, `2 effects`.
 pub(crate) fn effects(count: usize) -> String {
     format!("{count} effect{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d8_nothing_in_a_name_redraws_a_terminal_or_turns_the_order_of_words() {
+        let hostile =
+            "Spring\u{202e}gnirpS \u{2066}x\u{2069} a\u{200b}b \u{1b}[31mred\u{9b}2J\u{7}\u{2028}next\r";
+        let shown = visible(hostile);
+        let is_bad = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        };
+        assert!(!shown.chars().any(is_bad), "{shown:?}");
+        assert!(shown.contains("Spring\u{fffd}gnirpS"), "{shown:?}");
+        assert_eq!(visible("Frühling → Été\n\t✓ 春"), "Frühling → Été\n\t✓ 春");
+    }
 }

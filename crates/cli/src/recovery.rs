@@ -174,6 +174,11 @@ impl RecoveryTable {
             let folder = self.documents.display();
             return Err(CliError::usage(format!("{}: {folder} is no folder", at("documents"))));
         }
+        let minutes = self.copy_budget_minutes;
+        if !(1..=1_440).contains(&minutes) {
+            let field = at("copy_budget_minutes");
+            return Err(CliError::usage(format!("{field} is {minutes}; give minutes from 1 to 1440")));
+        }
         let service = |endpoint: &str, region: &str, access: &str, secret: &Source, field: &str| {
             Ok::<_, CliError>(ObjectService {
                 endpoint: endpoint.to_owned(),

@@ -11,6 +11,8 @@ use allclear_engine::step::Phase;
 use allclear_engine::{Step, Verdict};
 use jiff::Timestamp;
 
+use crate::output::visible;
+
 /// What the line that counts down knows.
 #[derive(Debug, Default)]
 struct State {
@@ -91,7 +93,7 @@ impl View {
                 line = format!("{line} (escalates in {})", countdown(deadline, now));
             }
             let mut err = std::io::stderr().lock();
-            let cut: String = line.chars().take(110).collect();
+            let cut: String = visible(&line).chars().take(110).collect();
             let _ = write!(err, "\r\x1b[K{cut}");
             let _ = err.flush();
         }
@@ -115,7 +117,12 @@ fn mark(event: &Event) -> char {
         | Event::AnswerRefused { .. } => '✗',
         Event::Applied { .. } | Event::Reconciled { .. } => '+',
         Event::Asked { .. } | Event::InDoubt { .. } => '?',
-        Event::DeadlinePassed { .. } | Event::Drifted { .. } => '!',
+        Event::DeadlinePassed { .. }
+        | Event::WaitsLong { .. }
+        | Event::Drifted { .. }
+        | Event::NotAnnounced { .. }
+        | Event::Owned { .. }
+        | Event::GaveBack { untold: Some(_) } => '!',
         Event::Slept { .. } => '…',
         _ => '·',
     }

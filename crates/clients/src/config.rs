@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use allclear_core::Msisdn;
 use allclear_core::ports::Limits;
+use allclear_core::{Msisdn, Rehearsal};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -95,8 +95,29 @@ pub struct Settings {
     pub pace: Duration,
     /// What the environment allows.
     pub limits: Limits,
+    /// That these are a sandbox's; `None` for every platform that acts for real.
+    pub rehearsal: Option<Rehearsal>,
     /// Where a run's files go.
     pub artifacts: PathBuf,
+}
+
+impl Settings {
+    /// That a platform of these settings is a sandbox: they say so, and not one endpoint is on another machine.
+    pub(crate) fn rehearsed(&self) -> Option<Rehearsal> {
+        let at = &self.endpoints;
+        let all = [
+            &at.admin,
+            &at.supabase,
+            &at.supabase_management,
+            &at.graph,
+            at.pagerduty.events(),
+            at.pagerduty.rest(),
+            &at.slack,
+            &at.provider,
+        ];
+        let here = all.iter().all(|address| Rehearsal::at(address).is_some());
+        self.rehearsal.clone().filter(|_| here)
+    }
 }
 
 /// A setting that cannot be used.

@@ -14,6 +14,7 @@ use crate::provider::TicketIntake;
 use crate::redemption_export::ExportedFiles;
 use crate::slack::Slack;
 use crate::supabase::Supabase;
+use crate::times::AnsweredTimes;
 use crate::whatsapp::GraphApi;
 use crate::wiring::Wiring;
 
@@ -43,6 +44,7 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
     let pagerduty = PagerDuty::wired(&wiring, &settings, &credentials.pagerduty_routing_key)?;
 
     Ok(Platform {
+        identity: settings.identity(),
         campaigns: supabase.clone(),
         targets: supabase.clone(),
         send_queue: supabase.clone(),
@@ -54,7 +56,9 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         redemptions: supabase.clone(),
         redemption_exports: Arc::new(ExportedFiles),
         stations: supabase.clone(),
+        announcements: supabase.clone(),
         audit: supabase,
+        times: Arc::new(AnsweredTimes::of(wiring.heard(), wiring.tables()?, wiring.admin()?)),
         previews: Arc::new(Previews::new(Arc::clone(&admin), storage)),
         functions: management.clone(),
         project: management,
@@ -68,6 +72,7 @@ pub fn connect(settings: Settings, clock: &Arc<dyn Clock>) -> Result<Platform, C
         chat: Arc::new(slack),
         paging: Arc::new(pagerduty),
         artifacts: Arc::new(ArtifactFolder::at(settings.artifacts.clone())),
+        rehearsal: settings.rehearsed(),
         limits: settings.limits,
         // Databases and buckets are no HTTP services of the platform; whoever has them fills this in.
         recovery: None,

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use reqwest::header::{HeaderMap, HeaderValue};
 
-use crate::http::{Http, Redactor, Reply, Rules, client};
+use crate::http::{Http, Redactor, Reply, Rules, Trust, client};
 
 /// A request, as far as tests look at it.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(crate) fn json(status: u16, headers: &str, body: &str) -> String {
 pub(crate) fn http(service: Service, base: &str) -> Http {
     let rules = Rules { timeout: Duration::from_secs(2), max_body: 1 << 20, pace: Duration::ZERO };
     let clock = Arc::new(VirtualClock::at("2026-11-23T09:00:00Z".parse().unwrap()));
-    Http::new(client(rules.timeout).unwrap(), service, base, rules, clock)
+    Http::new(client(rules.timeout, Trust::Nobody).unwrap(), service, base, rules, clock)
 }
 
 /// An answer as it was taken down, to a read or to a write (`writes`), for tests of what it means.

@@ -1,28 +1,49 @@
 //! How a client reaches its service: one HTTP client, one set of bounds, and one knowledge of secrets for all of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use allclear_core::{Clock, Service};
+use allclear_core::{Clock, HeardTimes, Service};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::{ConfigError, Settings, check_credentials, check_region, check_storage_key, check_url};
-use crate::http::{Http, Redactor, Rules};
+use crate::http::{Http, Redactor, Rules, Trust};
 use crate::keys::KeyKind;
 
 /// One way to reach all services of an environment: the same bounds, and one knowledge of secrets.
 pub(crate) struct Wiring<'a> {
     settings: &'a Settings,
     clock: &'a Arc<dyn Clock>,
-    client: reqwest::Client,
+    /// For what is on this machine.
+    here: reqwest::Client,
+    /// For everything else; made when something else is reached.
+    elsewhere: OnceLock<reqwest::Client>,
     redactor: Redactor,
+    heard: Arc<HeardTimes>,
 }
 
 impl<'a> Wiring<'a> {
     pub(crate) fn of(settings: &'a Settings, clock: &'a Arc<dyn Clock>) -> Result<Self, ConfigError> {
         check_credentials(&settings.credentials)?;
         check_region(settings.send_region.as_deref())?;
-        let client = crate::http::client(settings.timeout)?;
-        Ok(Self { settings, clock, client, redactor: Redactor::default() })
+        let here = crate::http::client(settings.timeout, Trust::Nobody)?;
+        let (elsewhere, redactor) = (OnceLock::new(), Redactor::default());
+        Ok(Self { settings, clock, here, elsewhere, redactor, heard: Arc::default() })
+    }
+
+    fn client(&self, base: &str) -> Result<reqwest::Client, ConfigError> {
+        match (Trust::needed_at(base), self.elsewhere.get()) {
+            (Trust::Nobody, _) => Ok(self.here.clone()),
+            (Trust::OfTheMachine, Some(made)) => Ok(made.clone()),
+            (Trust::OfTheMachine, None) => {
+                let made = crate::http::client(self.settings.timeout, Trust::OfTheMachine)?;
+                Ok(self.elsewhere.get_or_init(|| made).clone())
+            }
+        }
+    }
+
+    /// What the answers say about the services' clocks.
+    pub(crate) fn heard(&self) -> &Arc<HeardTimes> {
+        &self.heard
     }
 
     /// A service at a base URL that stands in the endpoints' `field`.
@@ -35,8 +56,8 @@ impl<'a> Wiring<'a> {
         check_url(field, base)?;
         let Settings { timeout, max_body, pace, .. } = *self.settings;
         let rules = Rules { timeout, max_body, pace };
-        let http = Http::new(self.client.clone(), service, base, rules, Arc::clone(self.clock));
-        Ok(http.redacting(&self.redactor))
+        let http = Http::new(self.client(base)?, service, base, rules, Arc::clone(self.clock));
+        Ok(http.redacting(&self.redactor).hearing(&self.heard))
     }
 
     /// An incoming webhook: the address itself is the secret, so nothing that is said of it may hold it.

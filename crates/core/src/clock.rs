@@ -19,8 +19,19 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// one machine until it reboots.
     fn monotonic(&self) -> Duration;
 
-    /// Returns once `now()` has reached `at`; at once if it already has.
+    /// Returns once `now()` has reached `at`, or as much time has passed as was missing when it was called: a wall clock
+    /// that is set back meanwhile prolongs no wait. At once if `at` has passed already.
     async fn sleep_until(&self, at: Timestamp);
+}
+
+/// `by` after `at`; the end of time where that lies beyond it. `+` panics there, and both may come from outside.
+pub fn after(at: Timestamp, by: Duration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// `by` before `at`; the beginning of time where that lies before it.
+pub fn before(at: Timestamp, by: Duration) -> Timestamp {
+    at.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
 
 /// A clock that stands still until somebody sleeps on it, and then jumps.
@@ -47,7 +58,7 @@ impl VirtualClock {
 
     /// Moves on by `by`.
     pub fn advance(&self, by: Duration) -> Timestamp {
-        self.advance_to(self.now() + by)
+        self.advance_to(after(self.now(), by))
     }
 }
 
@@ -69,6 +80,17 @@ impl Clock for VirtualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_span_is_too_long_to_be_added_or_taken_off() {
+        let at: Timestamp = "2026-11-23T09:00:00Z".parse().unwrap();
+        assert_eq!(after(at, Duration::from_mins(5)), at + Duration::from_mins(5));
+        assert_eq!(before(at, Duration::from_mins(5)), at - Duration::from_mins(5));
+        for long in [Duration::MAX, Duration::from_hours(4_000_000_000)] {
+            assert_eq!(after(at, long), Timestamp::MAX);
+            assert_eq!(before(at, long), Timestamp::MIN);
+        }
+    }
 
     #[test]
     fn virtual_time_never_runs_backwards() {

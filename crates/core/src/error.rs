@@ -245,6 +245,20 @@ impl PortError {
         }
     }
 
+    /// Who was called.
+    pub fn service(&self) -> Service {
+        match self {
+            Self::AlreadyDone { service, .. }
+            | Self::RateLimited { service, .. }
+            | Self::Unavailable { service, .. }
+            | Self::OutcomeUnknown { service, .. }
+            | Self::Rejected { service, .. }
+            | Self::NotFound { service, .. }
+            | Self::Malformed { service, .. }
+            | Self::Stopped { service, .. } => *service,
+        }
+    }
+
     /// Whether the service could not be reached at all.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

@@ -77,33 +77,93 @@ pub struct PreviewImage {
     pub bytes: u64,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
+    /// When the storage says the file was written; absent where it does not say. A picture that was made before it was asked
+    /// for shows nothing of the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_at: Option<Timestamp>,
 }
 
-/// Why there is no preview.
+/// Why there is no preview, each with what has to be done about it. `says` is what the platform said, made safe to show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum PreviewFault {
     /// The admin API does not know where the function is.
     #[error("the admin API has no endpoint configured for previews")]
     NotConfigured,
-    /// The host has no such function.
-    #[error("the preview function is not deployed")]
-    NotDeployed,
+    /// The admin API's own words for a missing endpoint, which it also uses where the function answers 503 and says
+    /// nothing: the two cannot be told apart from outside.
+    #[error(
+        "previews are not configured, or the preview function answers 503 without a word, which reads the same; the platform says: {says}"
+    )]
+    NotConfiguredOrSilent {
+        /// The platform's words.
+        says: String,
+    },
+    /// The host has no such function where the platform calls it.
+    #[error("the preview function is not deployed where the platform calls it (404){}", saying(.says))]
+    NotDeployed {
+        /// The platform's words.
+        #[serde(default)]
+        says: String,
+    },
     /// The function did not answer within the admin API's five seconds.
-    #[error("the preview function does not answer in time")]
-    Timeout,
-    /// The function, or the way to it, answers with an error.
-    #[error("the preview function answers HTTP {status}")]
+    #[error("the preview function does not answer in time{}", saying(.says))]
+    Timeout {
+        /// The platform's words.
+        #[serde(default)]
+        says: String,
+    },
+    /// The way to the function is broken: a reset connection, a name that does not resolve.
+    #[error("the platform does not reach the preview function{}", saying(.says))]
+    Unreachable {
+        /// The platform's words.
+        says: String,
+    },
+    /// The function does not take the platform's credential.
+    #[error("the preview function refuses the platform's own credential (HTTP {status}){}", saying(.says))]
+    CredentialRefused {
+        /// 401 or 403.
+        status: u16,
+        /// The platform's words.
+        says: String,
+    },
+    /// The function does not take what the platform asks it for.
+    #[error("the preview function does not take the platform's request (HTTP {status}){}", saying(.says))]
+    RequestRefused {
+        /// Which 4xx.
+        status: u16,
+        /// The platform's words.
+        says: String,
+    },
+    /// The function wants fewer calls.
+    #[error("the preview function takes no more calls for now (HTTP 429){}", saying(.says))]
+    RateLimited {
+        /// The platform's words.
+        says: String,
+    },
+    /// The function, or the way to it, answers with an error of its own.
+    #[error("the preview function answers HTTP {status}{}", saying(.says))]
     HttpError {
         /// Which.
         status: u16,
+        /// The platform's words.
+        #[serde(default)]
+        says: String,
     },
+    /// It answers well, and names no picture: what an empty answer comes to.
+    #[error("the preview function answers well and names no picture")]
+    EmptyAnswer,
     /// It answers well, and what it points to is no picture.
     #[error("the preview is no PNG: {detail}")]
     NoPicture {
         /// What it is instead.
         detail: String,
     },
+}
+
+/// What the platform said, as the end of a sentence; nothing where it said nothing.
+fn saying(says: &str) -> String {
+    if says.is_empty() { String::new() } else { format!("; the platform says: {says}") }
 }
 
 /// What a real preview call came to.

@@ -11,6 +11,8 @@
 //! | [`recovery`] | backups, restores, and who takes part in the exercise |
 //! | [`redeem`], [`function`] | what stations tried, and edge functions with what they render |
 //! | [`project`] | whether the project that all this runs in is up |
+//! | [`queue_rows`] | which rows of the dispatcher's queue, told by their ids |
+//! | [`secrets`] | takes out of foreign words what nobody may read in them |
 //! | [`phone`], [`money`] | values that protect themselves: numbers mask, amounts carry their unit |
 //! | [`send_fault`] | WhatsApp's error codes as data: what each means and what to do |
 //! | [`error`] | what a failed call means for the caller |
@@ -42,17 +44,23 @@ pub mod function;
 pub mod incident;
 pub mod money;
 pub mod notification;
+pub mod owner;
 pub mod phone;
 pub mod platform;
 pub mod policy;
 pub mod ports;
 pub mod project;
+pub mod queue_rows;
 pub mod recovery;
 pub mod redeem;
 pub mod redemption;
+pub mod rehearsal;
+pub mod secrets;
 pub mod send_fault;
 pub mod station;
 pub mod target;
+pub mod text;
+pub mod times;
 pub mod voucher;
 
 pub use campaign::{Campaign, CampaignId, CampaignStatus};
@@ -61,5 +69,8 @@ pub use error::{Class, PortError, Service};
 pub use money::{Currency, Money};
 pub use phone::Msisdn;
 pub use platform::Platform;
+pub use queue_rows::QueueRows;
+pub use rehearsal::Rehearsal;
 pub use target::{Recipient, Target, TargetId, TargetStatus};
+pub use times::{HeardTimes, Observed, PlatformClock, ServiceTimes, Times};
 pub use voucher::{Voucher, VoucherId, VoucherStatus};

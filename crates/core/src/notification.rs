@@ -38,8 +38,9 @@ open_enum! {
 pub struct FailedNotification {
     /// Which one.
     pub id: NotificationId,
-    /// The platform's error text, masked.
-    pub error: String,
+    /// Why, as [`SendFault::from_text`](crate::send_fault::SendFault::from_text) reads it: WhatsApp's code, the platform's own
+    /// word, `http_503` and the like, `timeout`, or `unknown`.
+    pub code: String,
 }
 
 /// What a retry request did, all three lists of its answer.

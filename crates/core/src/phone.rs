@@ -70,7 +70,7 @@ impl fmt::Debug for Msisdn {
 }
 
 /// Keeps the country code, two digits and the last three: enough to talk about, too little to call.
-fn mask(digits: &str) -> String {
+pub(crate) fn mask(digits: &str) -> String {
     if digits.is_ascii() && digits.len() >= 9 {
         format!("+{} {}* *** {}", &digits[..3], &digits[3..5], &digits[digits.len() - 3..])
     } else {

@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use crate::ports::{
-    Acknowledgements, Artifacts, AuditLog, BackupHost, Campaigns, Chat, DatabaseBackups, Documents,
-    EvidenceShelf, FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore, ProjectHost,
-    Provider, RedemptionExports, RedemptionLog, Replacements, SendLog, SendQueue, Sender, SmokeTests,
-    StagingDatabase, Stations, StatusPage, StoredObjects, Targets, VoucherPreviews, Vouchers,
+    Acknowledgements, Announcements, Artifacts, AuditLog, BackupHost, Campaigns, Chat, DatabaseBackups,
+    Documents, EvidenceShelf, FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore,
+    ProjectHost, Provider, RedemptionExports, RedemptionLog, Replacements, SendLog, SendQueue, Sender,
+    SmokeTests, StagingDatabase, Stations, StatusPage, StoredObjects, Targets, VoucherPreviews, Vouchers,
     WhatsAppAccount,
 };
 use crate::recovery::Exercise;
+use crate::rehearsal::Rehearsal;
+use crate::times::ServiceTimes;
 
 /// The platform as a procedure sees it: a struct of ports, each replaceable by a mock or by your own.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each field is the port its type documents")]
 pub struct Platform {
+    /// Which platform it is, whatever an environment is called: the same text for two ways to write one address. What
+    /// runs act on is claimed under it.
+    pub identity: String,
     pub campaigns: Arc<dyn Campaigns>,
     pub targets: Arc<dyn Targets>,
     pub send_queue: Arc<dyn SendQueue>,
@@ -35,10 +40,15 @@ pub struct Platform {
     pub chat: Arc<dyn Chat>,
     pub paging: Arc<dyn Paging>,
     pub audit: Arc<dyn AuditLog>,
+    pub announcements: Arc<dyn Announcements>,
+    /// What the services' clocks show beside ours.
+    pub times: Arc<dyn ServiceTimes>,
     pub artifacts: Arc<dyn Artifacts>,
     pub status_page: Arc<dyn StatusPage>,
     /// What this environment is configured to allow.
     pub limits: Limits,
+    /// That it is a sandbox; `None` for every platform that acts for real.
+    pub rehearsal: Option<Rehearsal>,
     /// What the disaster recovery exercise needs; `None` where the environment is not configured for one.
     pub recovery: Option<Recovery>,
 }
@@ -73,6 +83,9 @@ impl std::fmt::Debug for Recovery {
 
 impl std::fmt::Debug for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Platform").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Platform")
+            .field("identity", &self.identity)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

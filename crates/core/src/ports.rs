@@ -21,9 +21,10 @@ use uuid::Uuid;
 use crate::campaign::CampaignChange;
 use crate::incident::{Incident, Severity};
 use crate::notification::{FailedNotification, NotificationId, RetryAnswer};
+use crate::owner::{Announced, AnnouncedEffect, Announcement, EffectFound, EffectPlace, Ended};
 use crate::policy::{SendPolicy, StoredPolicy};
 use crate::target::{SendTally, TargetProgress, TargetRange};
-use crate::{Campaign, CampaignId, Msisdn, PortError, Target};
+use crate::{Campaign, CampaignId, Msisdn, PortError, QueueRows, Target};
 
 pub use functions::*;
 pub use project::*;
@@ -55,6 +56,9 @@ pub trait Campaigns: Send + Sync {
 
     /// What was done to a campaign at or after `since`, from the platform's audit log, oldest first.
     async fn changes_since(&self, id: CampaignId, since: Timestamp) -> Result<Vec<CampaignChange>>;
+
+    /// What was done to a campaign last, by the same log; `None` where the log has nothing of it.
+    async fn last_change(&self, id: CampaignId) -> Result<Option<CampaignChange>>;
 }
 
 /// Targets of campaigns.
@@ -100,6 +104,9 @@ impl std::fmt::Display for QueueDepth {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SendQueue: Send + Sync {
+    /// The campaigns that have messages waiting, whatever their own status is, by id: the dispatcher sends for all of them.
+    async fn waiting_campaigns(&self) -> Result<Vec<CampaignId>>;
+
     /// How many rows of a campaign wait to be sent.
     async fn pending(&self, campaign: CampaignId) -> Result<u64>;
 
@@ -110,22 +117,48 @@ pub trait SendQueue: Send + Sync {
     /// deployments never mark a sent row.
     async fn sent_but_pending(&self, campaign: CampaignId) -> Result<u64>;
 
-    /// How many rows of a campaign are marked not to be sent.
-    async fn skipped(&self, campaign: CampaignId) -> Result<u64>;
+    /// Which rows of a campaign wait to be sent.
+    async fn waiting(&self, campaign: CampaignId) -> Result<QueueRows>;
 
-    /// Marks all waiting rows of a campaign `SKIPPED`: the one thing that really stops the dispatcher, which
-    /// never looks at a campaign's status. One statement; returns how many rows it changed.
-    async fn skip_pending(&self, campaign: CampaignId) -> Result<u64>;
+    /// How many of these rows of a campaign are marked not to be sent.
+    async fn skipped(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
 
-    /// Marks all skipped rows of a campaign `PENDING` again. Returns how many rows it changed.
-    async fn restore_skipped(&self, campaign: CampaignId) -> Result<u64>;
+    /// Marks those of these rows that wait `SKIPPED`: the one thing that really stops the dispatcher, which never looks at a
+    /// campaign's status. Returns how many rows it changed. Idempotent, and whole unless the rows are in very many ranges.
+    async fn skip(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
 
-    /// How many unsent rows (waiting or skipped) of a campaign are due before `at`.
-    async fn due_before(&self, campaign: CampaignId, at: Timestamp) -> Result<u64>;
+    /// Marks those of these rows that are skipped `PENDING` again. Returns how many rows it changed. Others of the campaign may
+    /// be skipped too, by the platform or by people, and stay so. Idempotent.
+    async fn restore(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
 
-    /// Moves every unsent row of a campaign that is due before `at` to `at`. Returns how many rows it changed.
-    /// Idempotent: the time is absolute.
-    async fn postpone(&self, campaign: CampaignId, at: Timestamp) -> Result<u64>;
+    /// How many unsent rows of a campaign (that wait, or of `held` are skipped) are due before `at`.
+    async fn due_before(&self, campaign: CampaignId, held: &QueueRows, at: Timestamp) -> Result<u64>;
+
+    /// Moves every unsent row of a campaign (as [`due_before`](Self::due_before)) that is due before `at` to `at`. Returns how many
+    /// rows it changed. Idempotent: the time is absolute.
+    async fn postpone(&self, campaign: CampaignId, held: &QueueRows, at: Timestamp) -> Result<u64>;
+
+    /// The id of a campaign's unsent row (as [`due_before`](Self::due_before)) with so many before it, by id; `None` where there are
+    /// fewer.
+    async fn unsent_at(&self, campaign: CampaignId, held: &QueueRows, place: u64) -> Result<Option<i64>>;
+
+    /// As [`due_before`](Self::due_before), for the rows from `first` on.
+    async fn due_from(
+        &self,
+        campaign: CampaignId,
+        held: &QueueRows,
+        first: i64,
+        at: Timestamp,
+    ) -> Result<u64>;
+
+    /// As [`postpone`](Self::postpone), for the rows from `first` on.
+    async fn postpone_from(
+        &self,
+        campaign: CampaignId,
+        held: &QueueRows,
+        first: i64,
+        at: Timestamp,
+    ) -> Result<u64>;
 }
 
 /// What became of one message.
@@ -256,7 +289,7 @@ pub struct Ticket {
     pub body: String,
 }
 
-/// The provider's ticket intake. Neither keyed nor readable: after a lost answer only a person can tell.
+/// The provider's ticket intake. Neither keyed nor readable; a second ticket is harmless, the provider joins them.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -360,6 +393,28 @@ pub trait AuditLog: Send + Sync {
 
     /// Reads a row back. The platform loses audit writes silently, so only this proves one.
     async fn find(&self, id: Uuid) -> Result<Option<AuditRow>>;
+
+    /// The rows of one action about one thing, each with the platform's time of it, oldest first.
+    async fn all_of(&self, action: &str, target: &str) -> Result<Vec<(AuditRow, Timestamp)>>;
+}
+
+/// Who runs what, on the platform's own record: the audit log, which all machines share.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Announcements: Send + Sync {
+    /// All announcements of a runbook, ended ones too, by number.
+    async fn all(&self, runbook: &str) -> Result<Vec<Announced>>;
+
+    /// Inserts the announcement with this number, unless there is one: its id is made of runbook and number, so that of two
+    /// at once the database keeps one. Whose it is, reading back tells.
+    async fn announce(&self, number: u32, says: &Announcement) -> Result<()>;
+
+    /// Inserts the row that says that a run has ended. Happens once, by its id.
+    async fn end(&self, one: &Announced, ended: &Ended) -> Result<()>;
+
+    /// Inserts what a run is about to do, unless there is a row for that place of it, and reads back which one there is, and
+    /// whether the run has ended.
+    async fn announce_effect(&self, at: &EffectPlace, effect: &AnnouncedEffect) -> Result<EffectFound>;
 }
 
 /// A finished file that a run left behind.
@@ -425,12 +480,15 @@ pub struct DangerousApprovals {
     /// A question that is older than this counts as rejected, because the world may have moved on. `None` in a drill, where an
     /// hour takes half a minute and people do not hurry with it.
     pub valid_for: Option<Duration>,
+    /// How many messages one person may hold back at once; any number when `None`.
+    #[serde(default)]
+    pub most_messages: Option<u64>,
 }
 
 impl Default for DangerousApprovals {
     /// Any one person, at any time.
     fn default() -> Self {
-        Self { among: Vec::new(), needed: 1, valid_for: None }
+        Self { among: Vec::new(), needed: 1, valid_for: None, most_messages: None }
     }
 }
 

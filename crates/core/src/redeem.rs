@@ -1,8 +1,6 @@
 //! Redeeming: what stations tried, what came of it, and the history of one voucher.
 
-use std::collections::BTreeSet;
-
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -85,17 +83,63 @@ pub struct VoucherHistory {
     pub redemptions: Vec<Redemption>,
 }
 
+/// What several redemptions of one voucher mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repetition {
+    /// There is one redemption, or none.
+    None,
+    /// One attempt that was stored again: the same station, the same key, within [`PLAYED_AGAIN_WITHIN`].
+    Replayed,
+    /// The same station and the same key, but later than the station app tries again. Its key can be the same for every
+    /// voucher of a station, and its offline queue can be hours late, so only a person can tell.
+    Doubtful,
+    /// At least two attempts: at two stations, or with two keys.
+    Double,
+}
+
+/// How long the station app goes on with one attempt: it tries again after 1, 5 and 15 seconds, each with a timeout.
+pub const PLAYED_AGAIN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+
 impl VoucherHistory {
-    /// How often it was really redeemed. Redemptions with the same idempotency key are one attempt that was played
-    /// again; those without a key, or with different ones, are different attempts.
-    pub fn times_redeemed(&self) -> usize {
-        let mut keys = BTreeSet::new();
-        self.redemptions.iter().filter(|one| one.key.as_ref().is_none_or(|key| keys.insert(key))).count()
+    /// What its redemptions mean, by station and time first and by key last: the app's keys cover as little as half a
+    /// station's id, so an equal key alone proves nothing.
+    pub fn repetition(&self) -> Repetition {
+        let mut verdict = Repetition::None;
+        for (place, one) in self.redemptions.iter().enumerate() {
+            let earlier = &self.redemptions[..place];
+            let Some(first) = earlier.iter().find(|other| other.is_one_attempt_with(one)) else {
+                if place > 0 {
+                    return Repetition::Double;
+                }
+                continue;
+            };
+            verdict = match verdict {
+                Repetition::Doubtful => Repetition::Doubtful,
+                _ if one.at.duration_since(first.at).abs() > PLAYED_AGAIN_WITHIN => Repetition::Doubtful,
+                _ => Repetition::Replayed,
+            };
+        }
+        verdict
     }
 
-    /// How many redemptions only repeat an earlier one.
+    /// How many events say that it was redeemed. Nothing keeps them and the redemptions in step.
+    pub fn redeemed_events(&self) -> usize {
+        self.events.iter().filter(|event| event.kind == "redeemed").count()
+    }
+
+    /// How many redemptions only repeat an earlier one, as far as station and key tell.
     pub fn replays(&self) -> usize {
-        self.redemptions.len() - self.times_redeemed()
+        let repeats = |(place, one): &(usize, &Redemption)| {
+            self.redemptions[..*place].iter().any(|earlier| earlier.is_one_attempt_with(one))
+        };
+        self.redemptions.iter().enumerate().filter(repeats).count()
+    }
+}
+
+impl Redemption {
+    fn is_one_attempt_with(&self, other: &Self) -> bool {
+        self.key.is_some() && self.key == other.key && self.station == other.station
     }
 }
 
@@ -103,19 +147,27 @@ impl VoucherHistory {
 mod tests {
     use super::*;
 
-    fn redeemed(id: u128, key: Option<&str>) -> Redemption {
-        let at = Timestamp::UNIX_EPOCH;
-        Redemption { id: Uuid::from_u128(id), station: None, key: key.map(str::to_owned), at }
+    fn redeemed(id: u128, station: u128, key: Option<&str>, minute: i64) -> Redemption {
+        let at = Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+        let station = Some(Uuid::from_u128(station));
+        Redemption { id: Uuid::from_u128(id), station, key: key.map(str::to_owned), at }
     }
 
     #[test]
-    fn the_same_key_is_one_attempt_played_again_and_not_a_double() {
-        let history = |redemptions| VoucherHistory { events: Vec::new(), redemptions };
-        let replayed = history(vec![redeemed(1, Some("k")), redeemed(2, Some("k"))]);
-        assert_eq!((replayed.times_redeemed(), replayed.replays()), (1, 1));
-        let doubled = history(vec![redeemed(1, Some("k")), redeemed(2, Some("l"))]);
-        assert_eq!(doubled.times_redeemed(), 2);
-        let unkeyed = history(vec![redeemed(1, None), redeemed(2, None)]);
-        assert_eq!(unkeyed.times_redeemed(), 2, "without a key nothing says that it is a repetition");
+    fn a5_two_stations_are_a_double_whatever_the_key_says() {
+        let of =
+            |redemptions: Vec<Redemption>| VoucherHistory { events: Vec::new(), redemptions }.repetition();
+        let key = Some("k");
+        assert_eq!(of(vec![redeemed(1, 1, key, 0)]), Repetition::None);
+        assert_eq!(of(vec![redeemed(1, 1, key, 0), redeemed(2, 1, key, 1)]), Repetition::Replayed);
+        assert_eq!(of(vec![redeemed(1, 1, key, 0), redeemed(2, 2, key, 20)]), Repetition::Double);
+        assert_eq!(of(vec![redeemed(1, 1, key, 0), redeemed(2, 1, key, 180)]), Repetition::Doubtful);
+        assert_eq!(of(vec![redeemed(1, 1, key, 0), redeemed(2, 1, Some("l"), 0)]), Repetition::Double);
+        assert_eq!(of(vec![redeemed(1, 1, None, 0), redeemed(2, 1, None, 0)]), Repetition::Double);
+        let late_then_elsewhere =
+            vec![redeemed(1, 1, key, 0), redeemed(2, 1, key, 90), redeemed(3, 2, key, 91)];
+        assert_eq!(of(late_then_elsewhere), Repetition::Double);
+        let late_then_soon = vec![redeemed(1, 1, key, 0), redeemed(2, 1, key, 90), redeemed(3, 1, key, 0)];
+        assert_eq!(of(late_then_soon), Repetition::Doubtful);
     }
 }

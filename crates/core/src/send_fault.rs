@@ -25,8 +25,12 @@ pub enum SendFault {
     PolicyBlock,
     /// This recipient does not want, or may not get, this message; the number itself is fine.
     Recipient,
+    /// Too many messages to this recipient at once: only this one waits.
+    PairLimit,
     /// The request or the template is wrong: fix it, all targets fail alike.
     Template,
+    /// The message's picture or document cannot be had, or is of a kind that WhatsApp does not take: fix it.
+    Media,
     /// WhatsApp or the function is failing for now.
     Transient,
     /// None of the above.
@@ -105,7 +109,8 @@ const CODES: &[Code] = &[
     code(131_048, SendFault::PolicyBlock, "spam restriction; stop the campaign and escalate, do not retry"),
     code(131_049, SendFault::Recipient, "the recipient had enough marketing; not again within 24 h"),
     code(131_050, SendFault::Recipient, "the recipient opted out of marketing; record it"),
-    code(131_056, SendFault::RateLimited, "too many messages to this recipient; only this one waits"),
+    codes(131_051, 131_053, SendFault::Media, "the media cannot be sent; look at its address, kind and size"),
+    code(131_056, SendFault::PairLimit, "too many messages to this recipient; only this one waits"),
     code(131_057, SendFault::Transient, "the account is being maintained; try again later"),
     code(131_064, SendFault::PolicyBlock, "the messaging limit was cut; stop and look at the templates"),
     code(132_000, SendFault::Template, "the number of parameters is not the template's; fix the campaign"),
@@ -155,7 +160,7 @@ impl SendFault {
 
     /// Whether trying again later may help.
     pub fn may_be_retried(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Transient | Self::HeldByPolicy)
+        matches!(self, Self::RateLimited | Self::PairLimit | Self::Transient | Self::HeldByPolicy)
     }
 }
 
@@ -184,9 +189,11 @@ mod tests {
     #[test]
     fn every_code_of_the_reference_has_its_meaning() {
         use SendFault::{
-            Credential, InvalidNumber, PolicyBlock, RateLimited, Recipient, Template, Transient, Unknown,
+            Credential, InvalidNumber, Media, PairLimit, PolicyBlock, RateLimited, Recipient, Template,
+            Transient, Unknown,
         };
-        let wait = [(4, RateLimited), (80_007, RateLimited), (130_429, RateLimited), (131_056, RateLimited)];
+        let wait = [(4, RateLimited), (80_007, RateLimited), (130_429, RateLimited), (131_056, PairLimit)];
+        let media = [131_051, 131_052, 131_053].map(|code| (code, Media));
         let later = [1, 2, 131_000, 131_016, 131_057, 133_004].map(|code| (code, Transient));
         let stop = [368, 130_497, 131_031, 131_042, 131_048, 131_064].map(|code| (code, PolicyBlock));
         let key = [0, 190].map(|code| (code, Credential));
@@ -209,13 +216,18 @@ mod tests {
             (Some(StopReason::Permission), &right),
             (None, &person),
             (None, &number),
+            (None, &media),
             (None, &ours),
             (None, &unknown),
         ] {
             for (code, fault) in cases {
                 assert_eq!(SendFault::from_code(*code), *fault, "{code}");
                 assert_eq!(stops(*code), expected, "{code}");
-                assert_eq!(fault.may_be_retried(), matches!(fault, RateLimited | Transient), "{code}");
+                assert_eq!(
+                    fault.may_be_retried(),
+                    matches!(fault, RateLimited | PairLimit | Transient),
+                    "{code}"
+                );
                 assert_eq!(look_up(*code).is_none(), *fault == Unknown, "{code}");
             }
         }

@@ -150,8 +150,10 @@ impl std::fmt::Display for TargetProgress {
 /// Sends of a span of time, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendTally {
-    /// Sends that were accepted.
+    /// Messages that were accepted, each counted once.
     pub sent: u64,
+    /// Sends of a message that had gone out already within the span: its recipient has it twice.
+    pub repeats: u64,
     /// Sends that failed, by error code.
     pub failed: BTreeMap<String, u64>,
     /// The longest wait that a failed send was told, in seconds.
@@ -160,9 +162,43 @@ pub struct SendTally {
     pub first_failure_at: Option<Timestamp>,
     /// When the last of the failures happened.
     pub last_failure_at: Option<Timestamp>,
+    /// By error code: the first failure of each minute that had any, by the minute's number since 1970. Enough to tell
+    /// when a series of failures began, and small however many there are.
+    pub failing_minutes: BTreeMap<String, BTreeMap<i64, Timestamp>>,
 }
 
 impl SendTally {
+    /// Counts one failure, by its code.
+    pub fn count_failure(&mut self, code: &str, at: Timestamp) {
+        *self.failed.entry(code.to_owned()).or_default() += 1;
+        self.first_failure_at = self.first_failure_at.into_iter().chain([at]).min();
+        self.last_failure_at = self.last_failure_at.max(Some(at));
+        let minutes = self.failing_minutes.entry(code.to_owned()).or_default();
+        let first = minutes.entry(at.as_second().div_euclid(60)).or_insert(at);
+        *first = at.min(*first);
+    }
+
+    /// When the latest series of failures with the codes that `counts` accepts began: the first of those before which
+    /// there was none for `pause` minutes. `None` where no such failure is known.
+    pub fn series_began_at(&self, counts: impl Fn(&str) -> bool, pause: i64) -> Option<Timestamp> {
+        let mut minutes: BTreeMap<i64, Timestamp> = BTreeMap::new();
+        for (_, of_code) in self.failing_minutes.iter().filter(|(code, _)| counts(code)) {
+            for (minute, at) in of_code {
+                let first = minutes.entry(*minute).or_insert(*at);
+                *first = (*at).min(*first);
+            }
+        }
+        let mut latest_first = minutes.into_iter().rev();
+        let (mut minute, mut began) = latest_first.next()?;
+        for (earlier, at) in latest_first {
+            if minute - earlier > pause {
+                break;
+            }
+            (minute, began) = (earlier, at);
+        }
+        Some(began)
+    }
+
     /// How many failed.
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()
@@ -170,7 +206,7 @@ impl SendTally {
 
     /// How many were tried.
     pub fn tries(&self) -> u64 {
-        self.sent + self.failures()
+        self.sent + self.repeats + self.failures()
     }
 
     /// Failures among all tries, in percent; `None` when nothing was tried, for no sends prove nothing.
@@ -181,7 +217,11 @@ impl SendTally {
 
 impl std::fmt::Display for SendTally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} sent, failed: ", self.sent)?;
+        write!(f, "{} sent, ", self.sent)?;
+        if self.repeats > 0 {
+            write!(f, "{} of them sent again, ", self.repeats)?;
+        }
+        f.write_str("failed: ")?;
         if self.failed.is_empty() {
             return f.write_str("none");
         }
@@ -218,6 +258,18 @@ mod tests {
     #[test]
     fn no_sends_are_no_evidence_of_health() {
         assert_eq!(SendTally::default().failure_percent(), None);
+        let mut mixed = SendTally::default();
+        let at = |text: &str| format!("2026-11-23T{text}Z").parse::<Timestamp>().unwrap();
+        mixed.count_failure("131026", at("08:35:00"));
+        mixed.count_failure("130429", at("08:41:00"));
+        for time in ["08:55:30", "08:55:10", "08:57:00", "09:00:00"] {
+            mixed.count_failure("130429", at(time));
+        }
+        assert_eq!(mixed.first_failure_at, Some(at("08:35:00")));
+        assert_eq!(mixed.series_began_at(|code| code == "130429", 5), Some(at("08:55:10")));
+        assert_eq!(mixed.series_began_at(|code| code == "130429", 15), Some(at("08:41:00")));
+        assert_eq!(mixed.series_began_at(|code| code == "190", 5), None);
+
         let tally = SendTally { sent: 95, failed: [("131026".to_owned(), 5)].into(), ..SendTally::default() };
         assert_eq!(tally.failure_percent(), Some(5));
     }

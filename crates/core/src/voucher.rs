@@ -132,6 +132,8 @@ pub struct Voucher {
     pub station_scope: Option<StationId>,
     /// When it was redeemed.
     pub redeemed_at: Option<Timestamp>,
+    /// From when on nobody may redeem it, whatever its status says: nothing in the platform moves that in time.
+    pub expires_at: Option<Timestamp>,
     /// When the row last changed; part of the expected state of a guarded change.
     pub updated_at: Timestamp,
     /// The voucher that this one replaces.
@@ -143,6 +145,11 @@ pub struct Voucher {
 }
 
 impl Voucher {
+    /// Whether its date had passed at a time.
+    pub fn is_expired_at(&self, at: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires| expires <= at)
+    }
+
     /// What a guarded change of this row expects to find.
     pub fn as_seen(&self) -> AsSeen {
         AsSeen { status: self.status.clone(), updated_at: self.updated_at }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Because;
 use crate::probe::Evidence;
 
 /// One thing that an effect changes: which object, which field, from what, to what.
@@ -53,12 +54,21 @@ pub struct Prediction {
     pub changes: Vec<Change>,
     /// Figures and remarks for people; shown, not hashed.
     pub notes: Vec<String>,
+    /// How many things it concerns, where that is more than the changes say: the messages of a queue.
+    #[serde(default)]
+    pub extent: u64,
 }
 
 impl Prediction {
     /// A prediction of one change.
     pub fn of(change: Change) -> Self {
-        Self { changes: vec![change], notes: Vec::new() }
+        Self { changes: vec![change], notes: Vec::new(), extent: 0 }
+    }
+
+    /// Says how many things it concerns.
+    pub fn concerning(mut self, extent: u64) -> Self {
+        self.extent = extent;
+        self
     }
 
     /// Adds a remark.
@@ -98,6 +108,8 @@ pub enum Repeat {
     Keyed,
     /// The service can be asked whether it happened: [`Effect::reconcile`].
     Readable,
+    /// Neither, and a second does its receiver no harm: after a doubt it is sent once more.
+    Harmless,
     /// Neither: only a person can tell.
     Neither,
 }
@@ -213,6 +225,50 @@ impl Judgement {
     }
 }
 
+/// What makes an effect dangerous, by its own declaration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Danger {
+    /// Nothing: it can be taken back, or it does no harm where it cannot.
+    None,
+    /// It cannot be taken back.
+    CannotBeTakenBack {
+        /// What is lost, in words.
+        why: &'static str,
+    },
+    /// It can, and concerns more than one person may decide here.
+    Beyond {
+        /// What is counted, e.g. `messages`.
+        what: &'static str,
+        /// How many the environment allows without anybody else.
+        limit: u64,
+    },
+}
+
+impl Danger {
+    /// Whether what is predicted is dangerous. A change that is none is not.
+    pub fn applies_to(&self, prediction: &Prediction) -> bool {
+        if prediction.changes.is_empty() {
+            return false;
+        }
+        match self {
+            Self::None => false,
+            Self::CannotBeTakenBack { .. } => true,
+            Self::Beyond { limit, .. } => prediction.extent.max(prediction.changes.len() as u64) > *limit,
+        }
+    }
+
+    /// In words.
+    pub fn says(&self) -> String {
+        match self {
+            Self::None => "can be taken back".to_owned(),
+            Self::CannotBeTakenBack { why } => format!("this cannot be taken back ({why})"),
+            Self::Beyond { what, limit } => {
+                format!("this concerns more than the {limit} {what} that one person decides about here")
+            }
+        }
+    }
+}
+
 /// How long verification looks again while the verdict is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -258,6 +314,12 @@ pub trait Effect: Send + Sync {
     /// Finds out whether it happened. Only called where [`repeat`](Self::repeat) says [`Repeat::Readable`].
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Self::Receipt>, PortError>;
 
+    /// Whether somebody else must agree before it is done. Declare it wherever [`Undo`](Self::Undo) is none and more than a
+    /// message is lost: the engine then asks, unless a gate of the procedure covered it.
+    fn danger(&self) -> Danger {
+        Danger::None
+    }
+
     /// How long to look.
     fn patience(&self) -> Patience {
         Patience { every: Duration::from_secs(5), within: Duration::from_mins(1) }
@@ -271,12 +333,116 @@ pub trait Effect: Send + Sync {
         now: Timestamp,
     ) -> Result<Judgement, PortError>;
 
+    /// Why it does not matter when it is not proven; `None`, for nearly every effect, where it does. It keeps an unproven
+    /// effect from bounding the run's end, and the report says it.
+    fn excuse(&self) -> Option<Because> {
+        None
+    }
+
+    /// The same effect, which need not be proven here, and why.
+    fn excused(self, because: Because) -> Excused<Self>
+    where
+        Self: Sized,
+    {
+        Excused { effect: self, because }
+    }
+
     /// The effect that takes it back, where that is honest; `type Undo = NoUndo` says in the type that it is not.
-    type Undo: Effect;
+    type Undo: Effect + 'static;
 
     /// Makes the effect that takes this one back; `None` where there is nothing to take back.
+    ///
+    /// It is asked when a run is undone, perhaps weeks later. What it predicts must word the state that *this* effect
+    /// left as this effect's own prediction words it (same kind, id and field, its `before` this one's `after`): where
+    /// the world shows another value by then, somebody changed it since, and it is left alone.
     fn undo(&self, _receipt: &Self::Receipt) -> Option<Self::Undo> {
         None
+    }
+
+    /// Why nothing takes it back, as the end of `it stays, because`: e.g. `a message that was sent stays sent`. For
+    /// effects without an undo, and for those whose undo is honest only sometimes.
+    fn cannot_undo(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Why an effect stays for good; `None` where something takes it back.
+pub(crate) fn stays<E: Effect>(effect: &E, prediction: &Prediction) -> Option<String> {
+    let none = std::any::TypeId::of::<E::Undo>() == std::any::TypeId::of::<NoUndo>();
+    match effect.cannot_undo() {
+        None if none => Some("nothing takes it back".to_owned()),
+        Some(why) if none || effect.undo(&effect.foresee(prediction)).is_none() => Some(why.to_owned()),
+        _ => None,
+    }
+}
+
+/// An effect that need not be proven where it is performed: [`Effect::excused`].
+#[derive(Debug, Clone)]
+pub struct Excused<E> {
+    effect: E,
+    because: Because,
+}
+
+#[async_trait]
+impl<E: Effect> Effect for Excused<E> {
+    type Receipt = E::Receipt;
+    type Undo = E::Undo;
+
+    fn name(&self) -> &'static str {
+        self.effect.name()
+    }
+
+    fn subject(&self) -> String {
+        self.effect.subject()
+    }
+
+    fn title(&self) -> String {
+        self.effect.title()
+    }
+
+    fn repeat(&self) -> Repeat {
+        self.effect.repeat()
+    }
+
+    async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        self.effect.predict(foreseen).await
+    }
+
+    fn foresee(&self, prediction: &Prediction) -> Self::Receipt {
+        self.effect.foresee(prediction)
+    }
+
+    async fn apply(&self, intent: &Intent) -> Result<Applied<Self::Receipt>, PortError> {
+        self.effect.apply(intent).await
+    }
+
+    async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Self::Receipt>, PortError> {
+        self.effect.reconcile(intent).await
+    }
+
+    fn patience(&self) -> Patience {
+        self.effect.patience()
+    }
+
+    async fn verify(
+        &self,
+        intent: &Intent,
+        receipt: &Self::Receipt,
+        now: Timestamp,
+    ) -> Result<Judgement, PortError> {
+        self.effect.verify(intent, receipt, now).await
+    }
+
+    fn excuse(&self) -> Option<Because> {
+        Some(self.because)
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        self.effect.cannot_undo()
+    }
+
+    fn undo(&self, receipt: &Self::Receipt) -> Option<Self::Undo> {
+        self.effect.undo(receipt)
     }
 }
 

@@ -6,10 +6,13 @@
 use std::borrow::Borrow;
 use std::time::Duration;
 
+use allclear_core::secrets::masked;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::effect::{Danger, Effect};
 use crate::journal::{Entry, Event, digest};
+use crate::person::{person, same_person};
 
 /// A set of answers to choose from. Implement it for an enum; procedures then `match` on the answer.
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -87,7 +90,9 @@ impl Approvers {
             return 0;
         }
         let excluded = |name: &str| {
-            self.not_the_requester && (name == requester || holders.iter().any(|one| one.as_ref() == name))
+            let is_theirs = |one: &str| same_person(one, name);
+            self.not_the_requester
+                && (is_theirs(requester) || holders.iter().any(|one| is_theirs(one.as_ref())))
         };
         let may = self.among.iter().filter(|name| !excluded(name)).count();
         usize::from(self.needed).saturating_sub(may)
@@ -172,6 +177,19 @@ pub struct Gate<C> {
     pub fact: bool,
     /// What must be typed for an answer to count.
     pub confirmation: Option<Confirmation<C>>,
+    /// The dangerous effects that a yes covers, by name and subject.
+    pub(crate) covers: Vec<(String, String)>,
+}
+
+impl Gate<Approval> {
+    /// Says that a yes covers this effect, which then is not asked about again. Whom the environment names for what is
+    /// dangerous answers such a gate, and nobody else, with [`Run::approve`](crate::Run::approve).
+    pub fn covering<E: Effect>(mut self, effect: &E) -> Self {
+        if effect.danger() != Danger::None {
+            self.covers.push((effect.name().to_owned(), effect.subject()));
+        }
+        self
+    }
 }
 
 impl<C: Choice> Gate<C> {
@@ -186,6 +204,7 @@ impl<C: Choice> Gate<C> {
             presumed,
             fact: false,
             confirmation: None,
+            covers: Vec::new(),
         }
     }
 
@@ -285,6 +304,19 @@ pub struct Answer {
     /// What was typed to confirm it, until the run has seen it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typed: Option<Typed>,
+    /// When the store took it in, and who held the run then; `None` where it came another way. Said by the store alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
+}
+
+/// What the store knew of an answer when it took it in. From then on the answer counts, whatever becomes of the process that it
+/// is for, and whoever takes the run up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// When, by the run's clock.
+    pub at: Timestamp,
+    /// Who held the run.
+    pub holders: Vec<String>,
 }
 
 impl Answer {
@@ -296,12 +328,13 @@ impl Answer {
             binding: question.binding.clone(),
             comment: None,
             typed: None,
+            accepted: None,
         }
     }
 
     /// Adds a remark.
     pub fn saying(mut self, comment: impl Into<String>) -> Self {
-        self.comment = Some(comment.into());
+        self.comment = Some(masked(comment.into()));
         self
     }
 
@@ -348,6 +381,20 @@ pub enum AnswerRefused {
         /// Who tried.
         by: String,
     },
+    /// The name is none, or could be taken for another one.
+    #[error("{why}")]
+    BadName {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It was given after the deadline.
+    #[error("the answer was given at {at}, and the gate's deadline passed at {deadline}")]
+    TooLate {
+        /// When it was given.
+        at: Timestamp,
+        /// Until when it could be.
+        deadline: Timestamp,
+    },
     /// What must be typed was not, or it was something else. Says nothing of what was.
     #[error("`{choice}` counts only with {what}, typed; look it up and answer again")]
     Unconfirmed {
@@ -388,8 +435,18 @@ impl Question {
                 offered: offered.join(", "),
             });
         };
-        self.check_person(&answer.by, holders)?;
-        if before.iter().any(|earlier| earlier.by == answer.by) {
+        person(&answer.by).map_err(|bad| AnswerRefused::BadName { why: bad.to_string() })?;
+        // Who held the run when the answer was taken in is what it is judged by, not who took the run up since.
+        match &answer.accepted {
+            Some(accepted) => self.check_person(&answer.by, &accepted.holders)?,
+            None => self.check_person(&answer.by, holders)?,
+        }
+        if let (Some(Accepted { at, .. }), Some(deadline)) = (&answer.accepted, self.deadline)
+            && *at >= deadline
+        {
+            return Err(AnswerRefused::TooLate { at: *at, deadline });
+        }
+        if before.iter().any(|earlier| same_person(&earlier.by, &answer.by)) {
             return Err(AnswerRefused::Repeated { by: answer.by.clone() });
         }
         match &choice.typing {
@@ -402,8 +459,8 @@ impl Question {
 
     fn check_person(&self, by: &str, holders: &[impl AsRef<str>]) -> Result<(), AnswerRefused> {
         let refused = |who: String| Err(AnswerRefused::NotAllowed { by: by.to_owned(), who });
-        let holds = |name: &str| holders.iter().any(|holder| holder.as_ref() == name);
-        if self.approvers.not_the_requester && (by == self.requester || holds(by)) {
+        let holds = holders.iter().any(|holder| same_person(holder.as_ref(), by));
+        if self.approvers.not_the_requester && (same_person(by, &self.requester) || holds) {
             let mut excluded = vec![self.requester.as_str()];
             for holder in holders.iter().map(AsRef::as_ref) {
                 if !excluded.contains(&holder) {
@@ -412,7 +469,8 @@ impl Question {
             }
             return refused(format!("somebody other than {}", excluded.join(" and ")));
         }
-        if !self.approvers.among.is_empty() && !self.approvers.among.iter().any(|name| name == by) {
+        if !self.approvers.among.is_empty() && !self.approvers.among.iter().any(|name| same_person(name, by))
+        {
             return refused(self.approvers.among.join(" or "));
         }
         Ok(())
@@ -491,4 +549,17 @@ pub fn holders(entries: &[Entry]) -> Vec<String> {
     let mut names: Vec<String> = responsible.into_iter().chain(at_it).cloned().collect();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Approvers;
+
+    #[test]
+    fn whoever_started_a_run_is_missing_at_its_gate_also_when_somebody_else_holds_it() {
+        let among = vec!["kim".to_owned(), "lea".to_owned(), "ren".to_owned()];
+        let approvers = Approvers { among, needed: 2, not_the_requester: true };
+        let missing = |holders: &[&str]| approvers.missing("kim", holders);
+        assert_eq!((missing(&[]), missing(&["lea"]), missing(&["lea", "ren"])), (0, 1, 2));
+    }
 }

@@ -3,12 +3,16 @@
 use async_trait::async_trait;
 
 use crate::gate::{Answer, Question};
+use crate::person::same_person;
 
 /// What became of a question that was put to whoever is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attention {
     /// Somebody answered.
     Answer(Answer),
+    /// A drill's role was played. Counts in a rehearsal only, where the run also types what the gate wants typed; at a real
+    /// platform nobody is here.
+    Played(Answer),
     /// Nobody is here; let go, the question stays in the journal.
     Absent,
     /// Nobody is here, but wait: an answer may come from elsewhere, or the deadline may pass.
@@ -23,12 +27,6 @@ pub trait Humans: Send + Sync {
     /// The run listens elsewhere meanwhile: when the gate is settled there, or its deadline passes, this future is
     /// dropped where it stands.
     async fn ask(&self, question: &Question, given: &[Answer]) -> Attention;
-
-    /// Whether the run types what a gate wants typed. Only a drill's role has that done for it: a person proves by
-    /// typing that they looked.
-    fn is_typed_for(&self) -> bool {
-        false
-    }
 }
 
 /// Nobody is here; let go at every gate.
@@ -53,9 +51,9 @@ impl Humans for Elsewhere {
     }
 }
 
-/// A drill role that approves, or takes the answer that the plan presumed where a gate offers other choices. Where several
+/// A drill's role that approves, or takes the answer that the plan presumed where a gate offers other choices. Where several
 /// people are needed, it plays them all, under the names that may answer where a gate has some. It never says whether
-/// something happened: that must be looked up.
+/// something happened: that must be looked up. At a platform that acts for real it answers nothing.
 #[derive(Debug, Clone)]
 pub struct AutoApprove {
     /// The role's name, as the journal shows it.
@@ -66,8 +64,8 @@ impl AutoApprove {
     /// Which of its parts answers next.
     fn part(&self, question: &Question, given: &[Answer]) -> String {
         let free = |name: &&String| {
-            let excluded = question.approvers.not_the_requester && **name == question.requester;
-            !excluded && given.iter().all(|earlier| earlier.by != **name)
+            let excluded = question.approvers.not_the_requester && same_person(name, &question.requester);
+            !excluded && given.iter().all(|earlier| !same_person(&earlier.by, name))
         };
         match (question.approvers.among.iter().find(free), given.len()) {
             (Some(name), _) => name.clone(),
@@ -85,10 +83,6 @@ impl Humans for AutoApprove {
             return Attention::Absent;
         };
         let answer = Answer::to(question, choice.id.as_str(), self.part(question, given));
-        Attention::Answer(answer.saying("answered automatically in a drill"))
-    }
-
-    fn is_typed_for(&self) -> bool {
-        true
+        Attention::Played(answer.saying("answered automatically in a drill"))
     }
 }

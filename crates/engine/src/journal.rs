@@ -4,14 +4,19 @@
 //! found and located. Everything that people read (live view, report, page) is made from entries and nothing else.
 
 use allclear_core::PortError;
+use allclear_core::owner::Announced;
+use allclear_core::ports::DangerousApprovals;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::approval::{PlanApproval, Shown};
+use crate::claim::{Claim, Closing, Excuse, Owed};
 use crate::effect::{Change, Repeat, Verdict};
 use crate::gate::{Answer, AnswerRefused, Question};
 use crate::outcome::Outcome;
+use crate::owner::Known;
 use crate::probe::Evidence;
 use crate::step::Phase;
 
@@ -73,6 +78,9 @@ pub enum Finding {
 pub enum Event {
     /// The run began.
     Started {
+        /// The run's id; empty in journals of versions that did not record it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        run: String,
         /// Which runbook.
         runbook: String,
         /// The runbook's title.
@@ -81,12 +89,32 @@ pub enum Event {
         version: u32,
         /// Which environment.
         environment: String,
+        /// Which platform that was, whatever it is called. Journals of older versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        platform: Option<String>,
         /// Who started it.
         operator: String,
         /// The procedure's input.
         input: Value,
         /// Hash of the plan that this run is bound to.
         plan: Option<String>,
+        /// Who approved that plan. What a resume goes by.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approvals: Vec<PlanApproval>,
+        /// Address of the sandbox that is rehearsed on; `None` where the run acts for real.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rehearsal: Option<String>,
+        /// Digest of everything in that plan, remarks included: the file that holds it is compared with this. `None` without
+        /// a plan, and in journals of versions that did not record it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan_content: Option<String>,
+        /// What an adapter needs to take the run up again (sandbox, approvers); `None` in journals of versions that did
+        /// not record it.
+        #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+        context: Option<Value>,
+        /// Who agrees to what is dangerous; `None` in a journal that does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dangerous: Option<DangerousApprovals>,
     },
     /// Somebody approved the plan.
     PlanApproved {
@@ -96,6 +124,9 @@ pub enum Event {
         plan: String,
         /// How many effects it names, conditional ones included.
         effects: usize,
+        /// How they showed it; `None` where that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Shown>,
     },
     /// A process took the run up again.
     Resumed {
@@ -110,6 +141,35 @@ pub enum Event {
         from: String,
         /// Who has it.
         to: String,
+    },
+    /// The run said on the platform's own record that it goes on.
+    Announced {
+        /// Its number among those of its runbook there.
+        number: u32,
+        /// From which machine.
+        host: String,
+        /// How the run has ended by that record: only whoever was killed before its journal could say so finds that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<String>,
+    },
+    /// The platform's record could not be written or read. The run goes on, and that no other machine runs the same is not
+    /// proven.
+    NotAnnounced {
+        /// Why.
+        why: String,
+    },
+    /// By the platform's record another run has the runbook, or somebody took this one over.
+    Owned {
+        /// The announcement that stands, or was taken over.
+        by: Announced,
+        /// What this machine knows of that run.
+        known: Known,
+    },
+    /// The run said on the platform's record that it has ended.
+    GaveBack {
+        /// Why that could not be said; `None` where it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        untold: Option<String>,
     },
     /// A probe found something.
     Observed {
@@ -153,6 +213,9 @@ pub enum Event {
         notes: Vec<String>,
         /// Which incarnation of the run wrote this.
         incarnation: u32,
+        /// Why nothing takes it back; `None` where `undo` does, or in a journal of a version that did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stays: Option<String>,
     },
     /// The wanted state already held; nothing was sent.
     AlreadySo {
@@ -212,7 +275,8 @@ pub enum Event {
         finding: Finding,
         /// How.
         says: String,
-        /// The receipt, where it happened.
+        /// The receipt, where it happened. `null` is one: that of an effect with nothing to tell.
+        #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
         receipt: Option<Value>,
     },
     /// An effect was read back.
@@ -283,6 +347,11 @@ pub enum Event {
         /// When it was to pass.
         at: Timestamp,
     },
+    /// A service is away for long, so somebody is told that the run waits for it.
+    WaitsLong {
+        /// For what.
+        says: String,
+    },
     /// The procedure tells something for the report.
     Noted {
         /// Which step.
@@ -301,6 +370,9 @@ pub enum Event {
     Detached {
         /// Why.
         why: String,
+        /// How the run stands since. Entries of before there was this do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outcome: Option<Outcome>,
     },
     /// The run ended.
     Concluded {
@@ -308,6 +380,9 @@ pub enum Event {
         outcome: Outcome,
         /// One sentence.
         says: String,
+        /// Keys of the entries that prove it; none where it is not proven, or where an older version ended the run.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rests_on: Vec<String>,
     },
 }
 
@@ -333,11 +408,16 @@ pub enum Note {
         /// How many.
         count: u64,
     },
-    /// A mitigation that was used.
-    Mitigation {
-        /// Which, in one sentence.
-        says: String,
-    },
+    /// What was done against the incident. Made of something settled only.
+    Mitigation(Claim),
+    /// Whether somebody was told. Made of the ways that were tried only.
+    Told(Claim),
+    /// Something of the run's own making that must be ended.
+    Owed(Owed),
+    /// An open point that something proven closed.
+    Closed(Closing),
+    /// An effect that is not proven, and why that does not matter.
+    Excused(Excuse),
     /// A file was left behind.
     Artifact {
         /// Its name in the run's folder.
@@ -350,6 +430,12 @@ pub enum Note {
         /// What.
         says: String,
     },
+}
+
+impl From<Claim> for Note {
+    fn from(claim: Claim) -> Self {
+        Self::Mitigation(claim)
+    }
 }
 
 impl Event {
@@ -377,6 +463,11 @@ impl Event {
             | Self::PlanApproved { .. }
             | Self::Resumed { .. }
             | Self::HandedOver { .. }
+            | Self::Announced { .. }
+            | Self::NotAnnounced { .. }
+            | Self::Owned { .. }
+            | Self::GaveBack { .. }
+            | Self::WaitsLong { .. }
             | Self::OrderDiffers { .. }
             | Self::Detached { .. }
             | Self::Concluded { .. } => None,
@@ -434,16 +525,87 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// A journal that is not what was written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the journal is damaged at entry {seq}: {what}; everything before it is intact. Keep the file and restore a copy"
-)]
+/// A journal that is not what was written, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("its journal is damaged at entry {seq}: {what}; everything before it is intact")]
 pub struct Damaged {
     /// The first entry that is wrong.
     pub seq: u64,
     /// What is wrong with it.
     pub what: String,
+}
+
+/// What is wrong with a run as it is stored. Nothing of it is taken up; what is whole of it can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "damage", rename_all = "snake_case")]
+pub enum Damage {
+    /// An entry is not what was written.
+    #[error(transparent)]
+    Entry(#[from] Damaged),
+    /// The end of the journal is missing.
+    #[error(
+        "its journal ends at entry {found}, and its seal says that entry {sealed} was written: the end is missing (an old \
+         copy was put back, a write-ahead log was deleted, or entries were cut)"
+    )]
+    Cut {
+        /// The last entry that was sealed.
+        sealed: u64,
+        /// The last entry that is there.
+        found: u64,
+    },
+    /// The entry that was sealed is another than the one that is there.
+    #[error(
+        "its entry {seq} is another than the one that was sealed: the journal or the seal is from another copy or another run"
+    )]
+    OtherEnd {
+        /// Which entry.
+        seq: u64,
+    },
+    /// The seal says nothing that can be used.
+    #[error(
+        "its seal {path} {what}, so nobody can tell whether entry {found}, the last one there, was the last one written"
+    )]
+    Seal {
+        /// Where the seal is.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+        /// The last entry that is there.
+        found: u64,
+    },
+    /// The run is gone from the store.
+    #[error(
+        "the store has no row of it, and its seal says that {sealed} entries were written: an old copy was put back, or the row was deleted"
+    )]
+    Missing {
+        /// How many entries were sealed.
+        sealed: u64,
+    },
+    /// Its row cannot be read.
+    #[error("its row in the store cannot be read ({what})")]
+    Row {
+        /// What is wrong.
+        what: String,
+    },
+    /// The store cannot read it.
+    #[error("the store cannot read it ({detail})")]
+    Unread {
+        /// What the store said.
+        detail: String,
+    },
+}
+
+impl Damage {
+    /// The first entry that is wrong or missing, where there is one.
+    pub fn entry(&self) -> Option<u64> {
+        match self {
+            Self::Entry(damaged) => Some(damaged.seq),
+            Self::Cut { found, .. } => Some(found + 1),
+            Self::OtherEnd { seq } => Some(*seq),
+            Self::Missing { .. } => Some(1),
+            Self::Seal { .. } | Self::Row { .. } | Self::Unread { .. } => None,
+        }
+    }
 }
 
 /// Checks a whole chain and reads its entries.
@@ -466,6 +628,30 @@ pub fn read_chain<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<Vec<E
     Ok(entries)
 }
 
+/// A run's journal that was found whole: its chain fits, and where a store keeps it, its end is the one that was sealed. Made
+/// by [`Store::journal`](crate::sqlite::Store::journal) and [`MemoryJournal::journal`](crate::MemoryJournal::journal) alone, so
+/// that nothing is taken back by a journal that nobody looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WholeJournal {
+    pub(crate) run: String,
+    pub(crate) entries: Vec<Entry>,
+    /// The hash of the latest entry.
+    pub(crate) tail: String,
+}
+
+impl WholeJournal {
+    /// What was recorded.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+/// Reads an optional value of which `null` is one: what is absent is none, and what is there is some. Without this the
+/// receipt of an effect with nothing to tell would read as no receipt at all.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -479,7 +665,7 @@ mod tests {
                     at: Timestamp::UNIX_EPOCH,
                     mono_us: seq,
                     key: format!("k{seq}"),
-                    event: Event::Detached { why: format!("because {seq}") },
+                    event: Event::Detached { why: format!("because {seq}"), outcome: None },
                 };
                 let body = serde_json::to_string(&entry).unwrap();
                 let hash = link_hash(&before, &body);
@@ -503,6 +689,15 @@ mod tests {
                 assert_eq!(damaged.seq, entry as u64 + 1);
             }
         }
+    }
+
+    #[test]
+    fn an_event_of_a_step_names_it_and_one_of_the_run_names_none() {
+        let of = || Of { step: "TOY-I1".to_owned(), phase: Phase::Immediate, subject: String::new() };
+        let passed = Event::DeadlinePassed { of: of(), at: Timestamp::UNIX_EPOCH };
+        assert_eq!(passed.of(), Some(&of()));
+        let let_go = Event::Detached { why: String::new(), outcome: None };
+        assert_eq!(let_go.of(), None);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! use std::sync::Arc;
 //! use allclear_core::{PortError, VirtualClock};
 //! use allclear_engine::{
-//!     Halt, MemoryJournal, Observation, Outcome, Phase, Probe, Resolution, Run, Runbook, Step, Terms, execute,
+//!     ApprovedPlan, Halt, MemoryJournal, Observation, Outcome, Phase, Probe, Resolution, Run, Runbook, Step, Terms,
+//!     execute, plan,
 //! };
 //! use jiff::Timestamp;
 //!
@@ -34,7 +35,7 @@
 //!     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
 //!         let degrees = run.probe(&T_D1, Kettle).await?;
 //!         run.conclude_unless(degrees == 100, "the water is still cold")?;
-//!         Ok(Resolution::verified("tea can be made"))
+//!         run.resolve("tea can be made", run.proof(&T_D1)?)
 //!     }
 //! }
 //!
@@ -42,8 +43,12 @@
 //! # rt.block_on(async {
 //! let clock = Arc::new(VirtualClock::at("2026-11-23T09:00:00Z".parse().unwrap()));
 //! let journal = MemoryJournal::new();
+//! let terms = Terms::new("run-1", "kim", "sandbox");
+//! let shown = plan(&Tea, terms.clone(), clock.clone()).await.unwrap();
+//! // It only looks, so nobody has to approve it.
+//! let approved = ApprovedPlan::changes_nothing(shown, "run-1").unwrap();
 //! let seam = journal.seam(clock).unwrap();
-//! let finished = execute(&Tea, Box::new(seam), Terms::new("run-1", "kim", "sandbox")).await.unwrap();
+//! let finished = execute(&Tea, Box::new(seam), approved, terms).await.unwrap();
 //! assert_eq!(finished.outcome, Outcome::Verified);
 //! assert_eq!(journal.entries().unwrap().len(), 3); // started, observed, concluded
 //! # });
@@ -54,28 +59,38 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`step`], [`probe`], [`effect`], [`gate`] | what a procedure is made of |
+//! | [`claim`] | what a procedure may say of what it did |
 //! | [`quick`] | probes and effects made of closures |
 //! | [`run`] | the verbs that a procedure uses |
 //! | [`runbook`] | planning and executing |
+//! | [`approval`] | the rules by which a plan may be executed |
 //! | [`journal`] | what is recorded, and its hash chain |
 //! | [`report`] | the story, told from the journal |
+//! | [`undo`] | taking back what a run changed, as a run of its own |
+//! | [`owner`] | one owner, also from two machines |
 //! | [`seam`] | the three durable verbs an engine must offer; [`memory`] and `sqlite` implement them |
-//! | [`mod@plan`], [`outcome`], [`retry`], [`humans`] | plain data and small rules |
+//! | [`mod@plan`], [`outcome`], [`person`], [`retry`], [`humans`] | plain data and small rules |
 //!
 //! # What it deliberately does not do
 //!
 //! It talks to no service (ports do), knows no runbook, never joins steps in parallel, and never takes a status code
 //! for a success.
 
+pub mod approval;
+pub mod claim;
 pub mod effect;
 pub mod gate;
 pub mod humans;
 pub mod journal;
+mod mask;
 pub mod memory;
 pub mod outcome;
+pub mod owner;
+pub mod person;
 pub mod plan;
 pub mod probe;
 pub mod quick;
+mod receipt;
 mod replay;
 pub mod report;
 pub mod retry;
@@ -85,21 +100,30 @@ pub mod seam;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod step;
+#[cfg(feature = "sqlite")]
+mod structure;
+pub mod undo;
 
+pub use approval::{ApprovedPlan, PlanApproval, PlanRules, Shown};
+pub use claim::{Account, Because, Certainty, Claim, Closing, Excuse, Owed, Proof};
 pub use effect::{
-    Applied, Change, Effect, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled, Repeat,
-    Verdict,
+    Applied, Change, Danger, Effect, Excused, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction,
+    Reconciled, Repeat, Verdict,
 };
 pub use gate::{Answer, Approval, Approvers, Choice, Gate, Question, Standing, Typed};
 pub use humans::{Attention, AutoApprove, Elsewhere, Humans, Nobody};
 pub use journal::{Entry, Event, Note};
 pub use memory::MemoryJournal;
 pub use outcome::{Halt, Outcome, Refusal, Resolution};
+pub use owner::{Announcing, Known};
 pub use plan::Plan;
 pub use probe::{Evidence, Observation, Probe};
 pub use quick::{Act, Look};
 pub use retry::RetryPolicy;
-pub use run::{Achieving, Check, Condition, Detach, Escalation, Observing, Run, Settled, Terms, Watch};
+pub use run::{
+    Achieving, Check, Condition, Deadline, Detach, Escalation, Observing, Run, Settled, Terms, Watch,
+};
 pub use runbook::{Finished, Runbook, execute, plan};
 pub use seam::{Seam, SeamError, Stop};
 pub use step::{Phase, Step};
+pub use undo::UndoRun;

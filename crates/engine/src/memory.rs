@@ -9,7 +9,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::gate::Answer;
-use crate::journal::{Entry, Event, GENESIS, Link, link_hash, read_chain};
+use crate::journal::{Entry, Event, GENESIS, Link, WholeJournal, link_hash, read_chain};
+use crate::mask::fit_to_keep;
 use crate::replay::Replay;
 use crate::seam::{Recorded, Seam, SeamError, Signal, Woken};
 
@@ -41,7 +42,15 @@ impl MemoryJournal {
 
     /// What is recorded so far, checked.
     pub fn entries(&self) -> Result<Vec<Entry>, SeamError> {
-        Ok(read_chain(&self.lock().links)?)
+        read_chain(&self.lock().links)
+            .map_err(|damaged| SeamError::Damaged { run: "in memory".to_owned(), damage: damaged.into() })
+    }
+
+    /// The same as the journal of `run`, to undo it by.
+    pub fn journal(&self, run: &str) -> Result<WholeJournal, SeamError> {
+        let entries = self.entries()?;
+        let tail = self.lock().links.last().map_or_else(|| GENESIS.to_owned(), |link| link.hash.clone());
+        Ok(WholeJournal { run: run.to_owned(), entries, tail })
     }
 
     /// Answers a gate, as a person would from elsewhere.
@@ -94,7 +103,8 @@ impl Seam for MemorySeam {
     async fn record(&mut self, key: &str, body: BoxFuture<'_, Event>) -> Result<Recorded, SeamError> {
         let (found, out_of_order) = self.replay.take(key);
         if let Some(entry) = found {
-            return Ok(Recorded { entry, replayed: true, out_of_order });
+            let more = self.replay.has_more();
+            return Ok(Recorded { entry, replayed: true, out_of_order, more });
         }
         let event = body.await;
         let entry = new_entry(&self.replay, &*self.clock, key, event);
@@ -105,7 +115,8 @@ impl Seam for MemorySeam {
         shared.links.push(Link { body, hash });
         drop(shared);
         self.replay.push(entry.clone());
-        Ok(Recorded { entry, replayed: false, out_of_order })
+        let more = self.replay.has_more();
+        Ok(Recorded { entry, replayed: false, out_of_order, more })
     }
 
     fn recorded(&self, key: &str) -> Option<&Entry> {
@@ -114,7 +125,7 @@ impl Seam for MemorySeam {
 
     async fn sleep(&mut self, until: Timestamp) -> Result<Woken, SeamError> {
         if let Some(by) = self.journal.lock().abort.clone() {
-            return Ok(Woken::By(Signal::Abort { by }));
+            return Ok(Woken::By(Signal::Abort { by, reason: None }));
         }
         self.clock.sleep_until(until).await;
         Ok(Woken::Time)
@@ -129,7 +140,7 @@ impl Seam for MemorySeam {
         {
             let mut shared = self.journal.lock();
             if let Some(by) = shared.abort.clone() {
-                return Ok(Woken::By(Signal::Abort { by }));
+                return Ok(Woken::By(Signal::Abort { by, reason: None }));
             }
             if let Some((from, to)) = shared.hand_overs.pop_front() {
                 return Ok(Woken::By(Signal::HandOver { from, to }));
@@ -166,7 +177,7 @@ pub(crate) fn new_entry(replay: &Replay, clock: &dyn Clock, key: &str, event: Ev
         at: clock.now(),
         mono_us: u64::try_from(clock.monotonic().as_micros()).unwrap_or(u64::MAX),
         key: key.to_owned(),
-        event,
+        event: fit_to_keep(event),
     }
 }
 

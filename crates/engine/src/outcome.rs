@@ -3,6 +3,7 @@
 use allclear_core::PortError;
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Proof;
 use crate::seam::{SeamError, Stop};
 
 /// How a run stands or ended. Only [`Outcome::Verified`] is success.
@@ -27,12 +28,14 @@ pub enum Outcome {
     Refused,
     /// The process let go on request; it can be resumed.
     Detached,
+    /// A service failed, or was away for longer than a process waits for it; it can be resumed and goes on there.
+    Interrupted,
 }
 
 impl Outcome {
     /// Whether the run is over. The others can be resumed.
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::WaitingForHuman | Self::InDoubt | Self::Detached)
+        !matches!(self, Self::WaitingForHuman | Self::InDoubt | Self::Detached | Self::Interrupted)
     }
 
     /// The outcome in words.
@@ -47,6 +50,7 @@ impl Outcome {
             Self::InDoubt => "in doubt",
             Self::Refused => "refused",
             Self::Detached => "detached",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -57,17 +61,41 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// What a procedure resolved, when it came to its end.
+/// What a procedure resolved, when it came to its end. Made of a proof: [`Run::resolve`](crate::Run::resolve).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
-    /// One sentence, e.g. `sending works again; 3 campaigns resumed`.
-    pub says: String,
+    says: String,
+    rests_on: Vec<String>,
+    /// Verified or undone.
+    outcome: Outcome,
 }
 
 impl Resolution {
-    /// Resolved and proven by the steps before.
-    pub fn verified(says: impl Into<String>) -> Self {
-        Self { says: says.into() }
+    pub(crate) fn new(says: String, proof: Proof) -> Self {
+        let mut rests_on = proof.rests_on;
+        rests_on.sort();
+        rests_on.dedup();
+        Self { says, rests_on, outcome: Outcome::Verified }
+    }
+
+    /// The same for a run that took back what another one changed.
+    pub(crate) fn undone(self) -> Self {
+        Self { outcome: Outcome::Undone, ..self }
+    }
+
+    /// How a run ends with it: verified, or undone.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// One sentence, e.g. `sending works again; 3 campaigns resumed`.
+    pub fn says(&self) -> &str {
+        &self.says
+    }
+
+    /// Keys of the journal entries that prove it.
+    pub fn rests_on(&self) -> &[String] {
+        &self.rests_on
     }
 }
 
@@ -102,6 +130,12 @@ pub enum Refusal {
         /// What would be executed.
         shown: String,
     },
+    /// Nobody who may has approved the plan, or not enough did.
+    #[error("the plan is not approved: {why}")]
+    NotApproved {
+        /// What is missing.
+        why: String,
+    },
     /// Another run holds what this one needs.
     #[error("{resource} is held by run {holder}; watch that run, resume it, or abort it first")]
     Held {
@@ -110,21 +144,28 @@ pub enum Refusal {
         /// By which run.
         holder: String,
     },
+    /// Another run has the runbook on this platform, by the platform's own record.
+    #[error("{says}")]
+    Owned {
+        /// Who has it, since when, and what to do.
+        says: String,
+    },
     /// The same step was performed twice about the same thing.
     #[error("the procedure performs {key} twice; give each its own subject")]
     RepeatedKey {
         /// The key.
         key: String,
     },
-    /// The procedure went another way than the journal says.
+    /// A receipt is not the same when it is read back from the journal: a run that was taken up again would go on with another.
     #[error(
-        "the procedure asked for {key} where the journal has {recorded}; resume with the version that started the run"
+        "the receipt of {effect} does not survive in the journal ({detail}), so nothing was sent: this is a fault of the \
+         procedure; give it a receipt of plain data"
     )]
-    OrderDiffers {
-        /// Asked for.
-        key: String,
-        /// Recorded.
-        recorded: String,
+    Receipt {
+        /// The effect, e.g. `campaign.pause`.
+        effect: String,
+        /// What is wrong with it.
+        detail: String,
     },
     /// A window or a limit of the environment.
     #[error("{what}")]
@@ -188,19 +229,33 @@ pub enum Halt {
     /// The run refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A service failed for good.
-    #[error("{step}: {error}")]
+    /// A service failed for longer than a process waits for it, or asks for something that a person must do. The run
+    /// goes on there when it is taken up again.
+    #[error("{step}: {error}{}", tried(*tries))]
     Failed {
         /// Which step.
         step: String,
-        /// What went wrong.
+        /// What went wrong last.
         error: PortError,
+        /// How often this process tried, the first time included.
+        tries: u32,
+    },
+    /// What was waited for did not come about in the time that the procedure gives it. The run waits on when it is taken up
+    /// again.
+    #[error("{step}: {says}")]
+    GaveUp {
+        /// Which step.
+        step: String,
+        /// How long it waited, and what was missing last.
+        says: String,
     },
     /// A person ended the run.
-    #[error("{by} ended the run")]
+    #[error("{by} ended the run{}", .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Aborted {
         /// Who.
         by: String,
+        /// Why, where they said it.
+        reason: Option<String>,
     },
     /// Somebody stopped all automation; the run can be resumed when that is lifted.
     #[error("{0}")]
@@ -213,6 +268,13 @@ pub enum Halt {
     Seam(#[from] SeamError),
 }
 
+fn tried(tries: u32) -> String {
+    match tries {
+        0 | 1 => String::new(),
+        tries => format!("; it was tried {tries} times, with waits in between"),
+    }
+}
+
 impl Halt {
     /// What it means for the run. `None` for an engine failure, which leaves the run as it was.
     pub fn outcome(&self) -> Option<Outcome> {
@@ -221,7 +283,8 @@ impl Halt {
             Self::Waiting { .. } => Outcome::WaitingForHuman,
             Self::Rejected { .. } | Self::Aborted { .. } => Outcome::Rejected,
             Self::Refuted { .. } => Outcome::Refuted,
-            Self::Unverified { .. } | Self::Failed { .. } => Outcome::Unverified,
+            Self::Unverified { .. } => Outcome::Unverified,
+            Self::Failed { .. } | Self::GaveUp { .. } => Outcome::Interrupted,
             Self::InDoubt { .. } => Outcome::InDoubt,
             Self::Refused(_) => Outcome::Refused,
             Self::Detached | Self::Stopped(_) => Outcome::Detached,

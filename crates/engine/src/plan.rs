@@ -113,6 +113,13 @@ impl Plan {
         digest(covered.to_string().as_bytes())
     }
 
+    /// The digest of everything in it, remarks included: what a stored plan is compared with.
+    pub fn content(&self) -> String {
+        let whole = serde_json::to_value(self).expect("a plan is plain data with string keys");
+        // Object keys are sorted, so the text is the same everywhere.
+        digest(whole.to_string().as_bytes())
+    }
+
     /// The effects that happen in any case.
     pub fn certain(&self) -> impl Iterator<Item = &PlannedEffect> {
         self.effects.iter().filter(|effect| effect.condition.is_none())

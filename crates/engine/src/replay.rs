@@ -50,6 +50,11 @@ impl Replay {
         (Some(self.entries[index].clone()), out_of_order)
     }
 
+    /// Whether anything recorded was not asked for again yet.
+    pub(crate) fn has_more(&mut self) -> bool {
+        self.expected().is_some()
+    }
+
     /// Adds a new entry.
     pub(crate) fn push(&mut self, entry: Entry) {
         let index = self.entries.len();

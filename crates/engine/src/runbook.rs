@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use allclear_core::Clock;
+use allclear_core::{Clock, Rehearsal};
 use async_trait::async_trait;
 
+use crate::approval::{ApprovedPlan, PlanApproval};
 use crate::journal::Event;
 use crate::memory::MemoryJournal;
-use crate::outcome::{Halt, Outcome, Refusal, Resolution};
+use crate::outcome::{Halt, Outcome, Resolution};
+use crate::owner;
 use crate::plan::{PLAN_FORMAT, Plan};
 use crate::run::{Mode, Run, Terms};
 use crate::seam::{Seam, SeamError};
@@ -28,6 +30,11 @@ pub trait Runbook: Send + Sync {
     /// Its bullets, in the order of the text.
     fn steps(&self) -> &'static [Step];
 
+    /// The sandbox that it acts on; `None` where it acts for real. A drill's role answers in a sandbox only.
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        None
+    }
+
     /// Does what the runbook says.
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt>;
 }
@@ -46,14 +53,22 @@ pub async fn plan(runbook: &dyn Runbook, terms: Terms, clock: Arc<dyn Clock>) ->
     let seam = MemoryJournal::new().seam(Arc::clone(&clock))?;
     let mut run = Run::planning(Box::new(seam), terms);
     let ends = match runbook.procedure(&mut run).await {
-        Ok(resolution) => resolution.says,
+        Ok(resolution) => resolution.says().to_owned(),
         Err(Halt::NothingToDo { says }) => says,
-        Err(halt @ (Halt::Failed { .. } | Halt::Seam(_) | Halt::Detached | Halt::Aborted { .. })) => {
+        Err(
+            halt @ (Halt::Failed { .. }
+            | Halt::GaveUp { .. }
+            | Halt::Seam(_)
+            | Halt::Detached
+            | Halt::Aborted { .. }),
+        ) => {
             return Err(halt);
         }
         // The procedure would stop there; what it would have done by then is the plan.
         Err(halt) => halt.to_string(),
     };
+    run.list_deadlines().await?;
+    run.list_stuck().await?;
     let Mode::Planning(planning) = run.mode else { unreachable!("a planning run stays one") };
     let mut plan = Plan {
         format: PLAN_FORMAT,
@@ -74,72 +89,195 @@ pub async fn plan(runbook: &dyn Runbook, terms: Terms, clock: Arc<dyn Clock>) ->
 
 /// Executes a runbook, or takes an interrupted execution up again: what is recorded is not done again.
 ///
-/// An error is a failure of the journal itself; the run is left as it was and can be resumed.
+/// An error is a failure of the journal itself, or says that the run began on other terms; the run is left as it was and can
+/// be resumed.
 pub async fn execute(
     runbook: &dyn Runbook,
     seam: Box<dyn Seam>,
+    approved: ApprovedPlan,
     terms: Terms,
 ) -> Result<Finished, SeamError> {
     let incarnation = seam.incarnation();
-    let mut run = Run::acting(seam, terms);
-    let result = match begin(runbook, &mut run, incarnation).await {
+    if let Err(refusal) = approved.check_is_for(runbook, &terms)
+        && seam.recorded("started").is_some()
+    {
+        return Err(SeamError::OtherTerms { run: terms.run, what: refusal.to_string() });
+    }
+    let changes_nothing = approved.plan().is_some_and(|plan| !plan.has_effects());
+    let announcing = terms.announcing.filter(|_| !changes_nothing);
+    let mut run = Run::acting(seam, approved.plan().cloned(), Terms { announcing, ..terms });
+    let result = match begin(runbook, &mut run, &approved, incarnation).await {
         Ok(()) => runbook.procedure(&mut run).await,
         Err(halt) => Err(halt),
     };
+    // The backstop of every claim: whatever a procedure says, what it did and did not prove bounds its end.
+    let (result, rests_on) = match result {
+        Ok(resolution) => match run.open_points() {
+            None => {
+                let ends = (resolution.outcome(), resolution.says().to_owned());
+                (Ok(ends), resolution.rests_on().to_vec())
+            }
+            Some(halt) => (Err(halt(resolution.says().to_owned())), Vec::new()),
+        },
+        Err(Halt::NothingToDo { says }) => {
+            let all_clear = bounded_all_clear(runbook, &run, says);
+            (all_clear.map(|says| (Outcome::Verified, says)), Vec::new())
+        }
+        Err(halt) => (Err(halt), Vec::new()),
+    };
+    if let Err(halt @ (Halt::Failed { .. } | Halt::GaveUp { .. })) = &result {
+        let says = halt.to_string();
+        if let Err(Halt::Seam(error)) = run.tell_stuck(&says).await {
+            return Err(error);
+        }
+    }
     let finished = match result {
-        Ok(resolution) => Finished { outcome: Outcome::Verified, says: resolution.says },
+        Ok((outcome, says)) => Finished { outcome, says },
         Err(Halt::Seam(error)) => return Err(error),
         Err(halt) => Finished {
             outcome: halt.outcome().expect("only a seam failure has none, and it was returned above"),
             says: halt.to_string(),
         },
     };
-    end(&mut run, incarnation, &finished).await?;
+    end(runbook.id(), &mut run, incarnation, &finished, rests_on).await?;
     Ok(finished)
 }
 
-async fn begin(runbook: &dyn Runbook, run: &mut Run, incarnation: u32) -> Result<(), Halt> {
+/// That there is nothing to do is a claim too: something must have been looked at, and nothing be left open.
+fn bounded_all_clear(runbook: &dyn Runbook, run: &Run, says: String) -> Result<String, Halt> {
+    if !run.has_seen_anything() {
+        let step = runbook.steps().first().map_or("", |step| step.id).to_owned();
+        return Err(Halt::Unverified { step, says: format!("{says}; but nothing was looked at") });
+    }
+    match run.open_points() {
+        None => Ok(says),
+        Some(halt) => Err(halt(says)),
+    }
+}
+
+async fn begin(
+    runbook: &dyn Runbook,
+    run: &mut Run,
+    approved: &ApprovedPlan,
+    incarnation: u32,
+) -> Result<(), Halt> {
+    approved.check_is_for(runbook, &run.terms)?;
+    let rehearsal = runbook.rehearsal().map(|sandbox| sandbox.address().to_owned());
     let started = Event::Started {
+        run: run.terms.run.clone(),
         runbook: runbook.id().to_owned(),
         title: runbook.title().to_owned(),
         version: runbook.version(),
         environment: run.terms.environment.clone(),
+        platform: run.terms.platform.clone(),
         operator: run.terms.operator.clone(),
         input: run.terms.input.clone(),
-        plan: run.terms.plan.as_ref().map(|plan| plan.hash.clone()),
+        plan: approved.hash().map(str::to_owned),
+        approvals: approved.approvals().to_vec(),
+        rehearsal: rehearsal.clone(),
+        plan_content: approved.plan().map(Plan::content),
+        context: Some(run.terms.context.clone()),
+        dangerous: Some(run.terms.dangerous.clone()),
     };
-    if let Some(plan) = &run.terms.plan {
-        plan.check_untampered()?;
-    }
+    let asked = started.clone();
     let entry = run.record("started", async move { started }).await?.entry;
-    let Event::Started { version, operator, .. } = entry.event else {
+    let Event::Started { version, ref operator, rehearsal: ref began_at, ref dangerous, .. } = entry.event
+    else {
         return Err(run.unreadable(&entry, "it is no start"));
     };
-    run.was_started_by(operator);
-    if version != runbook.version() {
-        return Err(Refusal::Limit {
-            what: format!("the run was started by version {version} of the procedure and this is version {}; resume it with that one", runbook.version()),
-        }
-        .into());
+    // Who agrees to what is dangerous stays who it was when the run began.
+    if let Some(dangerous) = dangerous {
+        run.terms.dangerous.clone_from(dangerous);
     }
+    run.rehearsed = began_at.is_some() && *began_at == rehearsal;
+    run.was_started_by(operator.clone());
+    if version != runbook.version() {
+        // Not an outcome: the version that started the run can still finish it.
+        let run = run.id().to_owned();
+        return Err(SeamError::OtherVersion { run, started: version, this: runbook.version() }.into());
+    }
+    check_terms(run.id(), &entry.event, &asked)?;
     if incarnation > 0 {
         let resumed = Event::Resumed { by: run.terms.operator.clone(), incarnation };
-        run.record(&format!("~resumed {incarnation}"), async move { resumed }).await?;
+        let entry = run.record(&format!("~resumed {incarnation}"), async move { resumed }).await?.entry;
+        run.was_taken_up(entry.at);
     }
-    if let (Some(plan), Some(by)) = (&run.terms.plan, &run.terms.approved_by) {
-        let approved =
-            Event::PlanApproved { by: by.clone(), plan: plan.hash.clone(), effects: plan.effects.len() };
-        run.record("approved", async move { approved }).await?;
+    for (place, approval) in (1..).zip(approved.approvals()) {
+        let PlanApproval { by, effects, shown, .. } = approval.clone();
+        let plan = approved.hash().unwrap_or(&approval.plan).to_owned();
+        let event = Event::PlanApproved { by, plan, effects, shown: Some(shown) };
+        let key = if place == 1 { "approved".to_owned() } else { format!("approved {place}") };
+        run.record(&key, async move { event }).await?;
     }
-    Ok(())
+    owner::take(run, runbook.id()).await
 }
 
-async fn end(run: &mut Run, incarnation: u32, finished: &Finished) -> Result<(), SeamError> {
+/// Refuses to go on with other terms than the journal began with. An error and not an outcome: whoever puts the right ones
+/// back can finish the run.
+fn check_terms(run: &str, recorded: &Event, asked: &Event) -> Result<(), SeamError> {
+    let (
+        Event::Started {
+            runbook, environment, input, plan, plan_content, context, platform, run: id, ..
+        },
+        Event::Started {
+            runbook: now_runbook,
+            environment: now_environment,
+            input: now_input,
+            plan: now_plan,
+            plan_content: now_whole,
+            context: now_told,
+            platform: now_platform,
+            run: now_id,
+            ..
+        },
+    ) = (recorded, asked)
+    else {
+        return Ok(());
+    };
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let json = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+    // What older versions did not record cannot be compared.
+    let id = if id.is_empty() { now_id } else { id };
+    let plan_content = if plan_content.is_none() { now_whole } else { plan_content };
+    let context = if context.is_none() { now_told } else { context };
+    let platform = if platform.is_none() { now_platform } else { platform };
+    let pairs = [
+        ("the run", now_id.clone(), id.clone()),
+        ("the runbook", now_runbook.clone(), runbook.clone()),
+        ("the environment", now_environment.clone(), environment.clone()),
+        ("the platform", text(now_platform), text(platform)),
+        ("the input", now_input.to_string(), input.to_string()),
+        ("the context", text(&json(now_told)), text(&json(context))),
+        ("the plan", text(now_plan), text(plan)),
+        ("the plan's content", text(now_whole), text(plan_content)),
+    ];
+    let differs = pairs.into_iter().find(|(_, asked, recorded)| asked != recorded);
+    differs.map_or(Ok(()), |(what, found, recorded)| {
+        let what = format!("{what} is {found}, and by entry 1 of its journal it is {recorded}");
+        Err(SeamError::OtherTerms { run: run.to_owned(), what })
+    })
+}
+
+async fn end(
+    runbook: &str,
+    run: &mut Run,
+    incarnation: u32,
+    finished: &Finished,
+    rests_on: Vec<String>,
+) -> Result<(), SeamError> {
+    if finished.outcome.is_final()
+        && let Err(Halt::Seam(error)) = run.record_excuses().await
+    {
+        return Err(error);
+    }
+    if finished.outcome.is_final() {
+        owner::give_back(run, runbook, finished.outcome).await?;
+    }
     let event = match finished.outcome {
-        Outcome::WaitingForHuman | Outcome::InDoubt | Outcome::Detached => {
-            Event::Detached { why: finished.says.clone() }
+        outcome if !outcome.is_final() => {
+            Event::Detached { why: finished.says.clone(), outcome: Some(outcome) }
         }
-        outcome => Event::Concluded { outcome, says: finished.says.clone() },
+        outcome => Event::Concluded { outcome, says: finished.says.clone(), rests_on },
     };
     let key = match event {
         Event::Concluded { .. } => "~concluded".to_owned(),

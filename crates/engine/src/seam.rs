@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::gate::Answer;
-use crate::journal::{Damaged, Entry, Event};
+use crate::journal::{Damage, Entry, Event};
 
 /// An entry, and whether it was there already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Recorded {
     pub replayed: bool,
     /// The key that the journal has at this place, where it is another than the one asked for.
     pub out_of_order: Option<String>,
+    /// Whether the journal holds entries of the procedure after this one: an earlier process came further than here.
+    pub more: bool,
 }
 
 /// A stop of all automation, until somebody lifts it.
@@ -60,6 +62,8 @@ pub enum Signal {
     Abort {
         /// Who.
         by: String,
+        /// Why, where they said it.
+        reason: Option<String>,
     },
     /// Somebody stopped all automation.
     Stop(Stop),
@@ -88,9 +92,106 @@ pub enum SeamError {
         /// What the store said.
         detail: String,
     },
-    /// The journal is not what was written.
-    #[error(transparent)]
-    Damaged(#[from] Damaged),
+    /// The run is not what was written.
+    #[error(
+        "run {run} cannot be taken up: {damage}. Nothing was done. Put the newest whole copy of the state folder back, or see \
+         `allclear audit verify {run}` and end the run with `allclear abort {run} --damaged --reason TEXT`"
+    )]
+    Damaged {
+        /// Which run.
+        run: String,
+        /// What is wrong with it.
+        damage: Damage,
+    },
+    /// What a resume would rest on says otherwise than the run's journal.
+    #[error(
+        "run {run}: {what} is {found}, and by entry 1 of its journal it is {recorded}; nothing was done. {next}"
+    )]
+    Differs {
+        /// Which run.
+        run: String,
+        /// What differs, e.g. `the environment in its row`.
+        what: String,
+        /// What it is now.
+        found: String,
+        /// What the journal says.
+        recorded: String,
+        /// What a person does next.
+        next: String,
+    },
+    /// Something that the store keeps beside the journals is not what was written.
+    #[error(
+        "{what} is not what was written: somebody or something changed it, so it counts for nothing. {next}"
+    )]
+    Altered {
+        /// What, and of which run.
+        what: String,
+        /// What a person does next.
+        next: String,
+    },
+    /// A run was begun in the store with other words than its terms.
+    #[error(
+        "run {run} was begun with {what} {store} in the store, and its terms say {terms}; nothing was done: say the same twice"
+    )]
+    Terms {
+        /// Which run.
+        run: String,
+        /// What differs.
+        what: String,
+        /// What the terms say.
+        terms: String,
+        /// What the store was told.
+        store: String,
+    },
+    /// The run was started by another version of the procedure.
+    #[error(
+        "run {run} was started by version {started} of the procedure and this is version {this}; nothing was done: `resume` \
+         it with that one"
+    )]
+    OtherVersion {
+        /// Which run.
+        run: String,
+        /// The version that started it.
+        started: u32,
+        /// The version of this procedure.
+        this: u32,
+    },
+    /// The procedure went another way than the journal says.
+    #[error(
+        "the procedure asked for {key} where the journal of run {run} has {recorded}; nothing more was done: `resume` it \
+         with the version that started it"
+    )]
+    OrderDiffers {
+        /// Which run.
+        run: String,
+        /// Asked for.
+        key: String,
+        /// Recorded.
+        recorded: String,
+    },
+    /// The store has no such run.
+    #[error("the store has no run {run}; `allclear status` lists what it has")]
+    Missing {
+        /// Which run.
+        run: String,
+    },
+    /// The run is over.
+    #[error("run {run} has ended: {how}; read it with `allclear report {run}`")]
+    Ended {
+        /// Which run.
+        run: String,
+        /// How.
+        how: String,
+    },
+    /// A file of the store was removed or replaced under the process.
+    #[error(
+        "{path} was removed or replaced while this process used it, so nothing more is recorded and nothing more is done; put \
+         the state folder back as it was, then see `allclear status`"
+    )]
+    Gone {
+        /// Which file.
+        path: String,
+    },
     /// A recorded value cannot be read by this version of the procedure.
     #[error(
         "entry {seq} ({key}) cannot be read by this version: {detail}; resume with the version that wrote it"
@@ -102,6 +203,28 @@ pub enum SeamError {
         key: String,
         /// What is wrong.
         detail: String,
+    },
+    /// The run began on other terms than it is taken up on.
+    #[error("run {run} is not taken up: {what}; nothing was done, and the run is as it was")]
+    OtherTerms {
+        /// Which run.
+        run: String,
+        /// What differs.
+        what: String,
+    },
+    /// Another run has the runbook on this platform, or a person gave this one up; it may have acted.
+    #[error("run {run} is not taken up: {says}. The run is as it was")]
+    Owned {
+        /// Which run.
+        run: String,
+        /// Who has it, and what to do.
+        says: String,
+    },
+    /// A run is replayed to be undone, and this is where what it recorded ends.
+    #[error("the journal has no entry {key}; nothing is done in a replay")]
+    NotRecorded {
+        /// What was asked for.
+        key: String,
     },
     /// Another process has the run.
     #[error("run {run} is held by another process; watch it, or end that process first")]
@@ -120,6 +243,16 @@ pub enum SeamError {
         /// By which run.
         holder: String,
     },
+}
+
+impl SeamError {
+    /// The same, naming the run that it is about.
+    pub(crate) fn about(self, run: &str) -> Self {
+        match self {
+            Self::Store { doing, detail } => Self::Store { doing, detail: format!("run {run}: {detail}") },
+            other => other,
+        }
+    }
 }
 
 /// What an engine offers one run.

@@ -28,6 +28,42 @@ pub struct Scenario {
     pub says: &'static str,
 }
 
+/// A number that a runbook may be told, and which ones make sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number {
+    /// The field's name.
+    pub name: &'static str,
+    /// What is counted, e.g. `hours`.
+    pub unit: &'static str,
+    /// The least.
+    pub least: u64,
+    /// The most.
+    pub most: u64,
+}
+
+impl Number {
+    const fn of(name: &'static str, unit: &'static str, least: u64, most: u64) -> Self {
+        Self { name, unit, least, most }
+    }
+
+    fn check(&self, value: &Value) -> Result<(), String> {
+        let Self { name, unit, least, most } = self;
+        if value.as_u64().is_some_and(|number| (*least..=*most).contains(&number)) {
+            return Ok(());
+        }
+        Err(format!("`{name}` is {}; give a whole number of {unit} from {least} to {most}", shown(value)))
+    }
+}
+
+/// A value as it was typed, cut where nobody would read on.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        None => text,
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+    }
+}
+
 /// One runbook of the catalogue.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -43,6 +79,8 @@ pub struct Entry {
     pub cadence: Option<FirstOfQuarter>,
     /// Which fields of its input name files.
     pub files: &'static [&'static str],
+    /// The numbers of its input.
+    pub numbers: &'static [Number],
     /// Makes the runbook for an input, on a platform.
     pub build: fn(Value, Platform) -> Result<Box<dyn Runbook>, InputError>,
 }
@@ -93,12 +131,26 @@ const PREVIEW: Entry = Entry {
         },
         Scenario { name: "not-configured", says: "the admin API does not know where the function is" },
         Scenario { name: "throttled", says: "the host holds calls of the function back" },
+        Scenario { name: "connection-reset", says: "the platform does not reach the function" },
+        Scenario {
+            name: "silent-503",
+            says: "the function answers 503 without a word, which reads as not configured",
+        },
+        Scenario { name: "key-refused", says: "the function refuses the platform's own key" },
+        Scenario { name: "request-refused", says: "the function refuses what the platform asks it for" },
+        Scenario { name: "too-many-calls", says: "the function wants fewer calls" },
+        Scenario {
+            name: "old-build-fails",
+            says: "a function that was not deployed lately fails without a word",
+        },
+        Scenario { name: "empty-answer", says: "the function answers well, with nothing in it" },
         Scenario { name: "healthy", says: "nothing is wrong; nothing must be done" },
     ],
     cadence: None,
     files: &[],
+    numbers: &[Number::of("window_minutes", "minutes", 1, 10_080)],
     build: |input, on| {
-        let input: PreviewInput = read("voucher-preview-failures", input)?;
+        let input: PreviewInput = read(&PREVIEW, input)?;
         Ok(Box::new(VoucherPreviewFailures { on, input }))
     },
 };
@@ -126,8 +178,12 @@ const WHATSAPP: Entry = Entry {
     ],
     cadence: None,
     files: &[],
+    numbers: &[
+        Number::of("window_minutes", "minutes", 1, 10_080),
+        Number::of("elevated_percent", "percent", 1, 100),
+    ],
     build: |input, on| {
-        let input: WhatsAppInput = read("whatsapp-send-failures", input)?;
+        let input: WhatsAppInput = read(&WHATSAPP, input)?;
         Ok(Box::new(WhatsAppSendFailures { on, input }))
     },
 };
@@ -156,8 +212,9 @@ const DISPATCHER: Entry = Entry {
     ],
     cadence: None,
     files: &[],
+    numbers: &[Number::of("stalled_minutes", "minutes", 1, 1_440)],
     build: |input, on| {
-        let input: DispatcherInput = read("campaign-dispatcher-stalls", input)?;
+        let input: DispatcherInput = read(&DISPATCHER, input)?;
         Ok(Box::new(CampaignDispatcherStalls { on, input }))
     },
 };
@@ -189,8 +246,9 @@ const STATION: Entry = Entry {
     ],
     cadence: None,
     files: &["events"],
+    numbers: &[Number::of("window_hours", "hours", 1, 8_760)],
     build: |input, on| {
-        let input: StationInput = read("station-redeem-anomalies", input)?;
+        let input: StationInput = read(&STATION, input)?;
         Ok(Box::new(StationRedeemAnomalies { on, input }))
     },
 };
@@ -202,8 +260,9 @@ const TABLETOP: Entry = Entry {
     scenarios: TABLETOP_SCENARIOS,
     cadence: Some(CADENCE),
     files: &[],
+    numbers: &[],
     build: |input, on| {
-        let input: TabletopInput = read("dr-tabletop", input)?;
+        let input: TabletopInput = read(&TABLETOP, input)?;
         Ok(Box::new(DrTabletop { on, input }))
     },
 };
@@ -217,12 +276,120 @@ pub fn find(name: &str) -> Result<&'static Entry, UnknownRunbook> {
     })
 }
 
-fn read<T: serde::de::DeserializeOwned + Default>(
-    runbook: &'static str,
-    input: Value,
-) -> Result<T, InputError> {
+fn read<T: serde::de::DeserializeOwned + Default>(entry: &Entry, input: Value) -> Result<T, InputError> {
     if input.is_null() {
         return Ok(T::default());
     }
-    serde_json::from_value(input).map_err(|error| InputError { runbook, detail: error.to_string() })
+    let wrong = |detail: String| InputError { runbook: entry.id, detail };
+    for number in entry.numbers {
+        if let Some(value) = input.get(number.name) {
+            number.check(value).map_err(wrong)?;
+        }
+    }
+    let parts = input.clone();
+    serde_json::from_value(input).map_err(|error| {
+        let field = wrong_field::<T>(&parts);
+        wrong(
+            field.map_or_else(|| error.to_string(), |(name, value)| format!("`{name}` is {value}; {error}")),
+        )
+    })
+}
+
+/// The field that cannot be read: the error of the whole does not name it. Every input has a default for each of its fields, so
+/// each can be read alone.
+fn wrong_field<T: serde::de::DeserializeOwned>(input: &Value) -> Option<(String, String)> {
+    let alone =
+        |name: &String, value: &Value| Value::Object([(name.clone(), value.clone())].into_iter().collect());
+    let mut fields = input.as_object()?.iter();
+    let (name, value) =
+        fields.find(|(name, value)| serde_json::from_value::<T>(alone(name, value)).is_err())?;
+    Some((name.clone(), shown(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::mocked::platform;
+
+    fn refused(entry: &Entry, field: &str, value: &Value) -> Option<String> {
+        let input = Value::Object([(field.to_owned(), value.clone())].into_iter().collect());
+        (entry.build)(input, platform()).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn d8b_every_number_of_every_input_has_bounds() {
+        let defaults = [
+            json!(PreviewInput::default()),
+            json!(WhatsAppInput::default()),
+            json!(DispatcherInput::default()),
+            json!(StationInput::default()),
+            json!(TabletopInput::default()),
+        ];
+        for (entry, input) in catalogue().iter().zip(defaults) {
+            let numbers = input.as_object().unwrap().iter().filter(|(_, value)| value.is_number());
+            for (name, value) in numbers {
+                let number = entry.numbers.iter().find(|number| number.name == name);
+                let number = number.unwrap_or_else(|| panic!("{}: `{name}` has no bounds", entry.id));
+                assert_eq!(number.check(value), Ok(()), "{}: its own default", entry.id);
+            }
+        }
+    }
+
+    #[test]
+    fn d8b_a_number_out_of_bounds_is_refused_with_field_value_and_bounds() {
+        for entry in catalogue() {
+            for number in entry.numbers {
+                for good in [number.least, number.most] {
+                    assert_eq!(refused(entry, number.name, &json!(good)), None, "{} {good}", number.name);
+                }
+                let bad = [
+                    json!(number.least - 1),
+                    json!(number.most + 1),
+                    json!(-1),
+                    json!(1_000_000_000_u64),
+                    json!(4_000_000_000_u64),
+                    json!(1_000_000_000_000_000_000_u64),
+                    json!(u64::MAX),
+                    json!(1e300),
+                    json!(2.5),
+                    json!("NaN"),
+                    json!("inf"),
+                    json!(""),
+                    json!("6 hours"),
+                    json!("\u{0666}"),
+                    json!(null),
+                    json!([6]),
+                    json!({ "hours": 6 }),
+                    json!(true),
+                    json!("9".repeat(5_000)),
+                ];
+                for value in bad {
+                    let said = refused(entry, number.name, &value).expect("out of bounds");
+                    let bounds = format!("from {} to {}", number.least, number.most);
+                    for part in [&format!("`{}` is ", number.name), &bounds, &number.unit.to_owned()] {
+                        assert!(said.contains(part), "`{part}` is missing in: {said}");
+                    }
+                    assert!(said.len() < 300, "nobody reads on: {said}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn d8b_any_other_value_that_cannot_be_read_is_named_by_its_field() {
+        let cases = [
+            ("whatsapp-send-failures", "campaigns", json!("summer")),
+            ("voucher-preview-failures", "voucher", json!(6)),
+            ("campaign-dispatcher-stalls", "replay", json!("twice")),
+            ("station-redeem-anomalies", "events", json!(6)),
+            ("dr-tabletop", "date", json!("2025-13-01")),
+            ("dr-tabletop", "windows", json!(1)),
+        ];
+        for (runbook, field, value) in cases {
+            let said = refused(find(runbook).unwrap(), field, &value).expect("it cannot be read");
+            assert!(said.contains(&format!("`{field}` is {value}")), "{said}");
+        }
+    }
 }

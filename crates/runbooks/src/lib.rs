@@ -11,9 +11,10 @@
 
 pub mod campaign_dispatcher_stalls;
 pub mod catalogue;
+#[cfg(test)]
+mod dangers;
 pub mod dr_tabletop;
 mod effects;
-mod gates;
 #[cfg(test)]
 mod mocked;
 mod probes;

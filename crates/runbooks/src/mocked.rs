@@ -6,12 +6,13 @@ use std::time::Duration;
 use allclear_core::incident::{Incident, IncidentStatus};
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::*;
-use allclear_core::{Platform, VirtualClock};
-use allclear_engine::{AutoApprove, Finished, Humans, MemoryJournal, Runbook, Terms, execute};
+use allclear_core::{Platform, Rehearsal, VirtualClock};
+use allclear_engine::{ApprovedPlan, AutoApprove, Finished, Humans, MemoryJournal, Runbook, Terms, execute};
 
 /// All ports mocked, none expecting anything. Tests replace the ports that they are about.
 pub(crate) fn platform() -> Platform {
     Platform {
+        identity: "unit".into(),
         campaigns: Arc::new(MockCampaigns::new()),
         targets: Arc::new(MockTargets::new()),
         send_queue: Arc::new(MockSendQueue::new()),
@@ -32,6 +33,8 @@ pub(crate) fn platform() -> Platform {
         chat: Arc::new(MockChat::new()),
         paging: Arc::new(MockPaging::new()),
         audit: Arc::new(MockAuditLog::new()),
+        announcements: Arc::new(MockAnnouncements::new()),
+        times: Arc::new(allclear_core::HeardTimes::default()),
         artifacts: Arc::new(MockArtifacts::new()),
         status_page: Arc::new(MockStatusPage::new()),
         limits: Limits {
@@ -50,8 +53,19 @@ pub(crate) fn platform() -> Platform {
             dispatch_function: "campaign-dispatch".into(),
             dangerous: DangerousApprovals::default(),
         },
+        rehearsal: Some(sandbox()),
         recovery: None,
     }
+}
+
+/// Where mocks are rehearsed on.
+fn sandbox() -> Rehearsal {
+    Rehearsal::at("http://127.0.0.1:1").unwrap()
+}
+
+/// No plan: what a test is about is seldom how it was planned.
+pub(crate) fn unplanned(run: &str) -> ApprovedPlan {
+    ApprovedPlan::unplanned(&sandbox(), run)
 }
 
 /// What was called, in order: the specification that tests compare with.
@@ -77,8 +91,12 @@ pub(crate) fn audit(calls: &Calls) -> MockAuditLog {
     let rows: Arc<Mutex<Vec<AuditRow>>> = Arc::default();
     let mut mock = MockAuditLog::new();
     let (kept, calls) = (Arc::clone(&rows), calls.clone());
+    mock.expect_all_of().returning(|_, _| Ok(Vec::new()));
     mock.expect_insert().returning(move |row| {
-        calls.note(format!("audit {}", row.action));
+        // What every pause is preceded by is no news.
+        if !row.action.starts_with("allclear_") {
+            calls.note(format!("audit {}", row.action));
+        }
         kept.lock().unwrap().push(row.clone());
         Ok(())
     });
@@ -150,7 +168,8 @@ pub(crate) async fn run(
     humans: Arc<dyn Humans>,
 ) -> Finished {
     let terms = Terms { humans, ..Terms::new("run-1", "kim", "unit") };
-    execute(runbook, Box::new(MemoryJournal::new().seam(clock).unwrap()), terms).await.unwrap()
+    let seam = Box::new(MemoryJournal::new().seam(clock).unwrap());
+    execute(runbook, seam, unplanned("run-1"), terms).await.unwrap()
 }
 
 /// Somebody who approves.

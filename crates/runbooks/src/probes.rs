@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::words::counted;
-use allclear_core::policy::StoredPolicy;
-use allclear_core::ports::{Campaigns, PolicyStore};
-use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError};
-use allclear_engine::{Evidence, Observation, Probe};
+use allclear_core::policy::{SendPolicy, StoredPolicy};
+use allclear_core::ports::{Campaigns, PolicyStore, SendQueue};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, Class, Platform, PortError};
+use allclear_engine::{Evidence, Halt, Observation, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The campaigns that run, or those of them that were named.
 pub(crate) struct RunningCampaigns {
@@ -43,14 +44,78 @@ impl Probe for RunningCampaigns {
             }
             named
         };
-        let names: Vec<&str> = running.iter().map(|campaign| campaign.name.as_str()).collect();
-        let says = format!(
-            "{} running: {}",
-            counted(running.len(), "campaign is", "campaigns are"),
-            names.join(", ")
-        );
+        let all: Vec<&Campaign> = running.iter().collect();
+        let says = named(&all, "campaign is running", "campaigns are running");
         let evidence = vec![Evidence::new("campaigns (PostgREST)", says.clone())];
         Ok(Observation { value: running, says, evidence })
+    }
+}
+
+/// The campaigns that may send: those that run, and those with messages waiting, because the dispatcher never looks at a
+/// campaign's status.
+pub(crate) async fn sending(
+    campaigns: &dyn Campaigns,
+    queue: &dyn SendQueue,
+) -> Result<Vec<Campaign>, PortError> {
+    let mut sending = campaigns.running().await?;
+    for id in queue.waiting_campaigns().await? {
+        if sending.iter().all(|campaign| campaign.id != id) {
+            sending.push(campaigns.find(id).await?);
+        }
+    }
+    Ok(sending)
+}
+
+/// The campaigns that may send, or those of them that were named.
+pub(crate) struct SendingCampaigns {
+    campaigns: Arc<dyn Campaigns>,
+    queue: Arc<dyn SendQueue>,
+    only: Vec<CampaignId>,
+}
+
+impl SendingCampaigns {
+    pub(crate) fn of(on: &Platform, only: &[CampaignId]) -> Self {
+        Self { campaigns: Arc::clone(&on.campaigns), queue: Arc::clone(&on.send_queue), only: only.to_vec() }
+    }
+}
+
+#[async_trait]
+impl Probe for SendingCampaigns {
+    type Value = Vec<Campaign>;
+
+    fn subject(&self) -> String {
+        "campaigns that may send".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<Campaign>>, PortError> {
+        for id in &self.only {
+            self.campaigns.find(*id).await?;
+        }
+        let mut sending = sending(&*self.campaigns, &*self.queue).await?;
+        sending.retain(|campaign| self.only.is_empty() || self.only.contains(&campaign.id));
+        let (running, others): (Vec<_>, Vec<_>) =
+            sending.iter().partition(|campaign| campaign.status == CampaignStatus::Running);
+        let mut says = named(&running, "campaign is running", "campaigns are running");
+        if !others.is_empty() {
+            let waiting = "is not running and has messages waiting";
+            let more = named(
+                &others,
+                &format!("campaign {waiting}"),
+                "campaigns are not running and have messages waiting",
+            );
+            says = format!("{says}; {more}");
+        }
+        let evidence = vec![Evidence::new("campaigns and send_queue (PostgREST)", says.clone())];
+        Ok(Observation { value: sending, says, evidence })
+    }
+}
+
+/// How many these are, and their names.
+fn named(campaigns: &[&Campaign], one: &str, many: &str) -> String {
+    let names: Vec<&str> = campaigns.iter().map(|campaign| campaign.name.as_str()).collect();
+    match names.len() {
+        0 => format!("no {one}"),
+        some => format!("{}: {}", counted(some, one, many), names.join(", ")),
     }
 }
 
@@ -63,18 +128,69 @@ impl StoredSendPolicy {
     pub(crate) fn read(on: &Platform) -> Self {
         Self { policy: Arc::clone(&on.policy) }
     }
+
+    /// A table that is not as it should be answers the same twice; what a proxy put in its place does not.
+    async fn look(&self) -> Result<StoredPolicy, PortError> {
+        match self.policy.read().await {
+            Err(error) if error.class() == Class::Permanent => self.policy.read().await,
+            read => read,
+        }
+    }
+}
+
+/// What is known of the stored policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum KnownPolicy {
+    /// It was read.
+    Stored(StoredPolicy),
+    /// The table is not as it should be: other columns, rows that are missing, values that are none. That is no reason to
+    /// stop what makes things safe, and none to call anything proven that hangs on it.
+    Unreadable {
+        /// Why.
+        unreadable: String,
+    },
+}
+
+impl KnownPolicy {
+    /// The policy to go by: what is stored where it is sound, `fallback` where it is not or cannot be read.
+    pub(crate) fn repaired(&self, fallback: &SendPolicy) -> SendPolicy {
+        match self {
+            Self::Stored(stored) => stored.repaired(fallback),
+            Self::Unreadable { .. } => *fallback,
+        }
+    }
+}
+
+/// What a run owes that could not read the policy.
+const POLICY: &str = "sending policy";
+
+/// Puts on record that the policy could not be read, which keeps the run from ending as verified.
+pub(crate) async fn owe_policy(run: &mut Run, step: &Step, unreadable: &str) -> Result<(), Halt> {
+    let says =
+        format!("check quiet hours and throttle by hand: the sending policy cannot be read: {unreadable}");
+    run.owe(step, POLICY, says).await
 }
 
 #[async_trait]
 impl Probe for StoredSendPolicy {
-    type Value = StoredPolicy;
+    type Value = KnownPolicy;
 
     fn subject(&self) -> String {
         "sending policy".to_owned()
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<StoredPolicy>, PortError> {
-        let stored = self.policy.read().await?;
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<KnownPolicy>, PortError> {
+        let stored = match self.look().await {
+            Ok(stored) => stored,
+            Err(error) if error.class() == Class::Permanent => {
+                let says = format!("the sending policy cannot be read: {error}");
+                let evidence = vec![Evidence::new("settings (PostgREST)", error.to_string())];
+                let value = KnownPolicy::Unreadable { unreadable: error.to_string() };
+                return Ok(Observation { value, says, evidence });
+            }
+            Err(error) => return Err(error),
+        };
         let faults: Vec<String> = stored.faults().iter().map(ToString::to_string).collect();
         let says = if faults.is_empty() {
             format!(
@@ -88,6 +204,7 @@ impl Probe for StoredSendPolicy {
             "quiet hours {}–{}, throttle {}, {} opted out",
             stored.quiet_start, stored.quiet_end, stored.throttle_per_minute, stored.opted_out
         );
-        Ok(Observation { value: stored, says, evidence: vec![Evidence::new("settings (PostgREST)", shows)] })
+        let evidence = vec![Evidence::new("settings (PostgREST)", shows)];
+        Ok(Observation { value: KnownPolicy::Stored(stored), says, evidence })
     }
 }

@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::scenario::WorldSpec;
 use crate::server::{Shared, Time};
 use crate::services::answer;
+use crate::trouble::Trouble;
 use crate::world::{OTHER_ACTOR, Project, World};
 
 pub(crate) fn routes() -> Router<Shared> {
@@ -107,6 +108,8 @@ async fn faults(State(shared): State<Shared>, body: Bytes) -> Response {
         disable: Vec<Fault>,
         /// Paths (a part is enough) whose next answer is lost after the request was acted upon.
         lose_answer: Vec<String>,
+        /// What goes wrong on the way from now on.
+        trouble: Vec<Trouble>,
     }
     let switches: Switches = match serde_json::from_slice(&body) {
         Ok(switches) => switches,
@@ -119,8 +122,9 @@ async fn faults(State(shared): State<Shared>, body: Bytes) -> Response {
     for fault in switches.disable {
         world.faults = std::mem::take(&mut world.faults).without(fault);
     }
-    world.lose_answers.extend(switches.lose_answer);
-    answer(200, json!({ "faults": world.faults }))
+    let lost = switches.lose_answer.into_iter().map(Trouble::lost_answer);
+    lost.chain(switches.trouble).for_each(|trouble| world.trouble(trouble));
+    answer(200, json!({ "faults": world.faults, "troubled": world.troubled }))
 }
 
 /// A new world. Virtual time cannot go back, so its start is now at the earliest.
@@ -129,6 +133,7 @@ async fn reset(State(shared): State<Shared>, body: Bytes) -> Response {
         if body.is_empty() { Ok(shared.world().spec.clone()) } else { serde_json::from_slice(&body) };
     match spec {
         Err(error) => answer(400, json!({ "error": error.to_string() })),
+        Ok(spec) if spec.check().is_err() => answer(400, json!({ "error": spec.check().err() })),
         Ok(mut spec) => {
             spec.start = spec.start.max(shared.clock().now());
             *shared.world() = World::new(spec);

@@ -79,11 +79,13 @@ pub enum Fault {
     TargetsStayQueued,
     /// A failed preview does not say that it is degraded.
     DegradedUnsaid,
+    /// A voucher that has a picture is shown that one, whatever the preview function could make now.
+    StoredPreviews,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::StickyGreen,
         Self::ForceIgnored,
         Self::ThrottleZeroUnlimited,
@@ -114,6 +116,7 @@ impl Fault {
         Self::DeployNotEffective,
         Self::TargetsStayQueued,
         Self::DegradedUnsaid,
+        Self::StoredPreviews,
     ];
 
     /// Whether the platform as it is has it all the time. The silent losses are not: with them no run could ever be

@@ -17,6 +17,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`scenario`], [`fault`] | which world to make, and what is wrong in it |
+//! | [`trouble`] | what a network or a gateway does to calls |
 //! | [`ledger`] | what really happened |
 //! | `world` | the tables, and how they change with time |
 //! | `rest`, `services` | PostgREST and the other services over HTTP |
@@ -41,17 +42,19 @@ mod server;
 mod services;
 pub mod staging;
 pub mod storage_api;
+pub mod trouble;
 mod world;
 
 pub use clock::ScaledClock;
 pub use fault::{Fault, FaultSet, Profile, UnknownFault};
 pub use ledger::LedgerEntry;
 pub use s3::S3Server;
-pub use scenario::{Scenario, Twist, WorldSpec};
+pub use scenario::{PreviewAnswer, Scenario, Twist, WorldSpec};
 pub use server::{Sandbox, Time};
 pub use services::pagerduty::PAGERDUTY_USERS;
 pub use staging::StagingPlatform;
 pub use storage_api::StorageServer;
+pub use trouble::Trouble;
 pub use world::World;
 
 /// Supabase's personal access token, for its Management API.

@@ -68,6 +68,13 @@ pub enum Scenario {
         /// How long.
         minutes: u64,
     },
+    /// The preview function, or the way to it, answers in another way that is not well.
+    PreviewAnswers {
+        /// How.
+        how: PreviewAnswer,
+        /// Until a person has repaired it.
+        minutes: u64,
+    },
     /// The dispatcher runs and takes nothing, until a campaign is started anew.
     Stalled,
     /// The dispatcher does not run at all, and takes nothing when it does again.
@@ -100,6 +107,26 @@ pub enum Scenario {
         /// What goes wrong in the exercise itself.
         twist: Twist,
     },
+}
+
+/// How a preview fails that no deployment cures; each as the platform passes it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PreviewAnswer {
+    /// The connection is reset: 503, `fetch failed`.
+    Reset,
+    /// The function answers 503 without a body: the platform says that nothing is configured.
+    Silent,
+    /// The function refuses the platform's key: 401.
+    KeyRefused,
+    /// The function refuses the request: 400.
+    RequestRefused,
+    /// The function wants fewer calls: 429.
+    TooMany,
+    /// The function fails without a word, and has not been deployed for long: 500 with the platform's default words.
+    Failing,
+    /// The function answers 200 with nothing in it.
+    Empty,
 }
 
 /// What goes wrong in a disaster recovery exercise.
@@ -144,6 +171,13 @@ impl Scenario {
             "timeout" => Self::PreviewTimeout { minutes: 3 },
             "not-configured" => Self::PreviewNotConfigured { minutes: 3 },
             "throttled" => Self::PreviewThrottled { minutes: 3 },
+            "connection-reset" => Self::preview_answers(PreviewAnswer::Reset),
+            "silent-503" => Self::preview_answers(PreviewAnswer::Silent),
+            "key-refused" => Self::preview_answers(PreviewAnswer::KeyRefused),
+            "request-refused" => Self::preview_answers(PreviewAnswer::RequestRefused),
+            "too-many-calls" => Self::preview_answers(PreviewAnswer::TooMany),
+            "old-build-fails" => Self::preview_answers(PreviewAnswer::Failing),
+            "empty-answer" => Self::preview_answers(PreviewAnswer::Empty),
             "stalled" => Self::Stalled,
             "unreachable" => Self::StalledUnreachable { minutes: 20 },
             "one-tick" => Self::StalledOneTick,
@@ -164,6 +198,10 @@ impl Scenario {
             "smoke-test-fails" => Self::Exercise { twist: Twist::SmokeTestFails },
             _ => return None,
         })
+    }
+
+    fn preview_answers(how: PreviewAnswer) -> Self {
+        Self::PreviewAnswers { how, minutes: 3 }
     }
 
     /// Whether campaigns do not move in it.
@@ -189,6 +227,7 @@ impl Scenario {
                 | Self::PreviewTimeout { .. }
                 | Self::PreviewNotConfigured { .. }
                 | Self::PreviewThrottled { .. }
+                | Self::PreviewAnswers { .. }
         )
     }
 
@@ -242,6 +281,7 @@ impl Scenario {
             | Self::PreviewTimeout { minutes }
             | Self::PreviewNotConfigured { minutes }
             | Self::PreviewThrottled { minutes }
+            | Self::PreviewAnswers { minutes, .. }
             | Self::StalledUnreachable { minutes } => Some(minutes),
             Self::Exercise { twist: Twist::TokenExpired } => Some(Twist::TOKEN_MINUTES),
             _ => None,
@@ -293,10 +333,43 @@ impl Default for WorldSpec {
     }
 }
 
+/// Longer than any world is waited in.
+const LONGEST_LIFE: Duration = Duration::from_hours(10 * 366 * 24);
+/// A world is kept in memory.
+const MOST_TARGETS: u64 = 2_000_000;
+
 impl WorldSpec {
     /// The faults that are on.
     pub fn faults(&self) -> FaultSet {
         self.faults.clone().unwrap_or_else(|| FaultSet::of(self.profile))
+    }
+
+    /// Whether such a world can be made; says which number is out of bounds, and what they are.
+    pub fn check(&self) -> Result<(), String> {
+        let minutes = self.scenario.minutes().unwrap_or(1);
+        let numbers = [
+            ("campaigns", u64::from(self.campaigns), 1_000),
+            ("targets_per_campaign", u64::from(self.targets_per_campaign), 200_000),
+            ("vouchers", u64::from(self.vouchers), 1_000_000),
+            ("stations", u64::from(self.stations), 100_000),
+            ("notifications", u64::from(self.notifications), 1_000_000),
+            ("minutes of the scenario", minutes, 10_080),
+        ];
+        for (name, number, most) in numbers {
+            if number > most {
+                return Err(format!("{name}: {number} is too much; give 0 to {most}"));
+            }
+        }
+        if self.start.checked_add(LONGEST_LIFE).is_err() || self.start < Timestamp::UNIX_EPOCH {
+            return Err(format!("start: {} leaves no time; give one from 1970 on", self.start));
+        }
+        let targets = u64::from(self.campaigns) * u64::from(self.targets_per_campaign);
+        if targets > MOST_TARGETS {
+            return Err(format!(
+                "campaigns × targets_per_campaign is {targets}; give at most {MOST_TARGETS}"
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn ends_at(&self) -> Option<Timestamp> {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use allclear_core::{Clock, VirtualClock};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -164,33 +163,28 @@ fn router(shared: Shared) -> Router {
         .merge(provider::routes())
         .merge(admin::routes(shared.clone()))
         .fallback(admin::not_found)
-        .layer(middleware::from_fn_with_state(shared.clone(), count_and_lose))
+        .layer(middleware::from_fn_with_state(shared.clone(), count_and_trouble))
         .with_state(shared)
 }
 
-/// Counts requests, and loses answers on demand: the request is acted upon and the connection breaks in the body.
-async fn count_and_lose(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+/// Counts requests, and lets those go wrong that are meant to.
+async fn count_and_trouble(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     if path.starts_with("/_sandbox") {
         return next.run(request).await;
     }
     *shared.last_request.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     let call = format!("{} {path}", request.method());
-    let answer = next.run(request).await;
-    let mut world = shared.world();
-    let lost = world.lose_answers.iter().position(|part| call.contains(part.as_str()));
-    if let Some(place) = lost {
-        world.lose_answers.remove(place);
+    let trouble = shared.world().count_call(call);
+    let mut answer = match trouble {
+        None => next.run(request).await,
+        Some(trouble) if trouble.acts() => trouble.answer(Some(next.run(request).await)).await,
+        Some(trouble) => trouble.answer(None).await,
+    };
+    // By the world's clock, and not by that of the machine that it runs on.
+    let date = shared.clock().now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = date.parse() {
+        answer.headers_mut().insert("date", date);
     }
-    *world.requests.entry(call).or_default() += 1;
-    drop(world);
-    if lost.is_none() {
-        return answer;
-    }
-    let broken =
-        futures_util::stream::once(async { Err::<&[u8], _>(io::Error::other("the answer is lost")) });
-    let (parts, _) = answer.into_parts();
-    let mut response = Response::from_parts(parts, Body::from_stream(broken));
-    response.headers_mut().remove("content-length");
-    response
+    answer
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{Content, Stores, recovery, write_documents};
 use crate::drilling::exercise_world;
-use crate::scene::drill;
+use crate::scene::{approved, drill};
 
 /// How many; `ALLCLEAR_WORLDS` asks for more.
 fn worlds() -> u32 {
@@ -111,14 +111,9 @@ impl Made {
     }
 
     async fn run(&self, plan: &Plan) -> Finished {
-        let terms = Terms {
-            humans: drill(),
-            plan: Some(plan.clone()),
-            approved_by: Some("kim".to_owned()),
-            ..Terms::new("drill-run", "kim", "sandbox")
-        };
+        let terms = Terms { humans: drill(), ..Terms::new("drill-run", "kim", "sandbox") };
         let seam = Box::new(MemoryJournal::new().seam(self.clock.clone()).unwrap());
-        execute(&*self.runbook(), seam, terms).await.unwrap()
+        execute(&*self.runbook(), seam, approved(plan, "drill-run"), terms).await.unwrap()
     }
 
     fn documents(&self) -> BTreeMap<PathBuf, String> {

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use crate::drilling::exercise_world;
 use crate::fault_matrix::print;
-use crate::scene::drill;
+use crate::scene::{approved, drill};
 
 const DATABASE: &str = "postgres_platform";
 const ROWS: u64 = 2_000;
@@ -311,15 +311,15 @@ async fn hold(real: &Real, number: usize, trouble: &Trouble) -> (Option<Outcome>
     };
     let terms =
         || Terms { humans: drill(), input: input.clone(), ..Terms::new("real-run", "kim", "sandbox") };
-    let approved =
+    let shown =
         plan(&*build(real.databases(&Trouble::Nothing, port)), terms(), shared.clone()).await.unwrap();
     let before = real.ask("select count(*) from public.vouchers").await;
 
     real.begin(trouble).await;
     let runbook = build(real.databases(trouble, port));
     let seam = Box::new(MemoryJournal::new().seam(shared.clone()).unwrap());
-    let terms = Terms { plan: Some(approved), approved_by: Some("kim".to_owned()), ..terms() };
-    let ended = tokio::spawn(async move { execute(&*runbook, seam, terms).await }).await;
+    let (approved, terms) = (approved(&shown, "real-run"), terms());
+    let ended = tokio::spawn(async move { execute(&*runbook, seam, approved, terms).await }).await;
     real.end(trouble).await;
     let (outcome, says) = match ended {
         Ok(Ok(finished)) => (Some(finished.outcome), finished.says),
@@ -368,19 +368,23 @@ fn troubles() -> Vec<(Trouble, Outcome, &'static str)> {
     let refused = |status, code| Wrong::Refused { status, code, retry_after: None };
     vec![
         (Trouble::Nothing, Outcome::Verified, PROVEN),
-        (Trouble::ProductionRefuses, Outcome::Unverified, "the source database cannot be reached"),
-        (Trouble::StagingRefuses, Outcome::Unverified, "the target database cannot be reached"),
-        (Trouble::WrongPassword, Outcome::Unverified, "the target database refuses the role or its password"),
+        (Trouble::ProductionRefuses, Outcome::Interrupted, "the source database cannot be reached"),
+        (Trouble::StagingRefuses, Outcome::Interrupted, "the target database cannot be reached"),
+        (
+            Trouble::WrongPassword,
+            Outcome::Interrupted,
+            "the target database refuses the role or its password",
+        ),
         (Trouble::StagingIsReadOnly, Outcome::Refused, "set to read only"),
         (Trouble::ProductionCut(200_000), Outcome::Verified, PROVEN),
         (Trouble::StagingCut(150_000), Outcome::Verified, PROVEN),
         (bucket(Call::Put, 3, 1, Wrong::CutAfter), Outcome::Verified, PROVEN),
         (
             bucket(Call::Put, 2, 1_000, refused(403, "AccessDenied")),
-            Outcome::Unverified,
+            Outcome::Interrupted,
             "the object store stopped",
         ),
-        (bucket(Call::Put, 2, 1_000, refused(507, "XMinioStorageFull")), Outcome::Unverified, "refused"),
+        (bucket(Call::Put, 2, 1_000, refused(507, "XMinioStorageFull")), Outcome::Interrupted, "refused"),
         (bucket(Call::Put, 0, 2, refused(503, "SlowDown")), Outcome::Verified, PROVEN),
         (bucket(Call::Get, 2, 1, Wrong::CutInBody), Outcome::Verified, PROVEN),
     ]

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{Content, Stores, recovery, write_documents};
 use crate::drilling::exercise_world;
 use crate::fault_matrix::print;
-use crate::scene::drill;
+use crate::scene::{approved, drill};
 
 /// What the exercise asks of Storage. A link is asked for by a command, and an offset after a lost chunk.
 const CALLS: [Call; 5] = [Call::Bucket, Call::ListV2, Call::Begin, Call::Patch, Call::Download];
@@ -80,19 +80,20 @@ async fn hold(call: Call, wrong: Option<Wrong>, times: usize) -> Ended {
     let build =
         || (allclear::runbooks::find("dr-tabletop").unwrap().build)(Value::Null, platform.clone()).unwrap();
     let terms = || Terms { humans: drill(), ..Terms::new("storage-run", "kim", "sandbox") };
-    let approved = plan(&*build(), terms(), shared.clone()).await.unwrap();
+    let shown = plan(&*build(), terms(), shared.clone()).await.unwrap();
 
     for _ in 0..wrong.as_ref().map_or(0, |_| times) {
         let wrong = wrong.clone().unwrap();
         storage.break_on(StorageFault { call, after: 0, wrong });
     }
     let (runbook, seam) = (build(), Box::new(MemoryJournal::new().seam(shared.clone()).unwrap()));
-    let terms = Terms { plan: Some(approved), approved_by: Some("kim".to_owned()), ..terms() };
-    let (outcome, says) = match tokio::spawn(async move { execute(&*runbook, seam, terms).await }).await {
-        Ok(Ok(finished)) => (Some(finished.outcome), finished.says),
-        Ok(Err(error)) => (None, error.to_string()),
-        Err(panic) => (None, panic.to_string()),
-    };
+    let (approved, terms) = (approved(&shown, "storage-run"), terms());
+    let (outcome, says) =
+        match tokio::spawn(async move { execute(&*runbook, seam, approved, terms).await }).await {
+            Ok(Ok(finished)) => (Some(finished.outcome), finished.says),
+            Ok(Err(error)) => (None, error.to_string()),
+            Err(panic) => (None, panic.to_string()),
+        };
     let troubled = storage.arrived().iter().any(|one| one.call == call && one.status != Some(200));
     let wrong = judge(outcome, &says, &buckets.join("exercises"), &artifacts, &stores);
     Ended { outcome, says, troubled, wrong }

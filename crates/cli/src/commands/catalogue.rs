@@ -18,6 +18,11 @@ pub(super) fn runbook(name: &str) -> Result<&'static Entry, CliError> {
     find(name).map_err(|unknown| CliError::usage(unknown.to_string()))
 }
 
+/// The runbook of a recorded run: one of the catalogue, or an undo.
+pub(super) fn recorded_runbook(id: &str) -> Result<&'static Entry, CliError> {
+    if id == allclear_engine::undo::UNDO { Ok(super::undo::UNDO_ENTRY) } else { runbook(id) }
+}
+
 pub(super) fn list(global: &Global) -> Exit {
     if global.json {
         let runbooks: Vec<_> = catalogue()

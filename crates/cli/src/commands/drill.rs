@@ -1,14 +1,16 @@
 //! `drill`: practise on a sandbox, on the same path as a real run.
 
+use allclear_engine::{PlanApproval, Shown};
 use allclear_runbooks::{Entry, catalogue};
 use allclear_sandbox::{FaultSet, Profile, Scenario, WorldSpec};
 use serde_json::{Value, json};
 
 use super::catalogue::runbook;
-use super::execute::{Start, make_plan, new_id, start};
+use super::execute::{Announces, Start, approve, make_plan, new_id, shown, start};
 use super::here::folder;
 use crate::Hooks;
 use crate::args::{Contract, DrillArgs, GatePolicy, Global};
+use crate::config::state_dir;
 use crate::environment::Wired;
 use crate::exit::{CliError, Exit};
 use crate::output::{self, say};
@@ -19,12 +21,18 @@ pub(super) async fn drill(global: &Global, args: DrillArgs, hooks: Hooks) -> Res
     }
     let entry = runbook(args.runbook.as_deref().unwrap_or_default())?;
     let world = world(entry, &args)?;
-    let url = crate::sandbox::start(&world, (!args.r#virtual).then_some(args.speed))?;
+    let id = new_id(entry);
+    let state = state_dir(global);
+    let purpose = crate::sandbox::For { state: &state, run: &id, idle: args.sandbox_idle };
+    let url = crate::sandbox::start(&world, (!args.r#virtual).then_some(args.speed), Some(&purpose))?;
     say(&format!("The platform in a box runs at {url}: {}", describe(entry, &args)));
     let global =
         Global { operator: global.operator.clone().or_else(|| Some("drill".to_owned())), ..global.clone() };
-    let result = on_sandbox(&global, entry, &args, &url, hooks).await;
-    let ended = !matches!(&result, Ok(Exit::Waiting | Exit::InDoubt | Exit::Detached));
+    let result = on_sandbox(&global, entry, &args, (&id, &url), hooks).await;
+    let ended = !matches!(
+        &result,
+        Ok(Exit::Waiting | Exit::InDoubt | Exit::Detached | Exit::Interrupted | Exit::TimedOut)
+    );
     if ended && !args.keep_sandbox {
         stop_sandbox(&url).await;
     }
@@ -35,38 +43,32 @@ async fn on_sandbox(
     global: &Global,
     entry: &'static Entry,
     args: &DrillArgs,
-    url: &str,
+    (id, url): (&str, &str),
     hooks: Hooks,
 ) -> Result<Exit, CliError> {
-    let id = new_id(entry);
-    let on = Wired::sandbox(global, "sandbox", url, folder(global, &id).join("artifacts")).await?;
+    let on = Wired::sandbox(global, "sandbox", url, folder(global, id).join("artifacts")).await?;
     let on = Wired { ends_with_run: !args.keep_sandbox, ..on };
     let control = on.control();
     let input = super::execute::input_of(entry, &args.input);
     let plan = make_plan(global, entry, &input, &on).await?;
     say(&output::plan_text(&plan));
-    if !(args.auto_approve || global.yes || !plan.has_effects()) {
+    let how = if args.auto_approve { Some(Shown::Role) } else { shown(global, &plan).await };
+    let Some(how) = how else {
         if global.no_input {
             say("nobody may be asked (--no-input); approve with --yes or --auto-approve");
             stop_sandbox(url).await;
             return Ok(Exit::Waiting);
         }
-        let asked = crate::humans::read_line(&format!(
-            "\nApply this plan ({})? [y/N] ",
-            output::effects(plan.effects.len())
-        ))
-        .await;
-        if !matches!(asked.as_deref().map(str::trim), Some("y" | "yes")) {
-            say("not approved; nothing was changed");
-            return Ok(Exit::Rejected);
-        }
-    }
-    let approved_by =
-        if args.auto_approve { "drill-approver".to_owned() } else { super::here::operator(global) };
+        say("not approved; nothing was changed");
+        return Ok(Exit::Rejected);
+    };
+    let by = if args.auto_approve { "drill-approver".to_owned() } else { super::here::operator(global) };
+    let yes = PlanApproval::of(&plan, id, by, how);
+    let approved = approve(global, plan, yes, &on)?;
     let gates = GatePolicy { auto_approve: args.auto_approve, ..GatePolicy::default() };
-    let run = Start { entry, id: id.clone(), input, plan, approved_by, gates };
+    let run = Start { entry, id: id.to_owned(), input, approved, gates, announces: Announces::Nothing };
     let (exit, _) = start(global, run, on, hooks).await?;
-    tell_time(global, &id)?;
+    tell_time(global, id)?;
     if let Some(control) = control {
         tell_ledger(&control.ledger().await?);
     }

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use allclear_core::Clock as _;
 use allclear_engine::gate::{Answer, Question, Standing};
 use allclear_engine::journal::{Entry, Event};
 use allclear_engine::sqlite::{NotTaken, Store};
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::here::{operator, store};
 use crate::args::{AnswerArgs, Global};
+use crate::clock::SystemClock;
 use crate::environment::Wired;
 use crate::exit::{CliError, Exit};
-use crate::humans::read_line;
+use crate::humans::{answer_with, gate_text, read_line};
 use crate::output::{self, say};
 
 /// How long an answer to a run that goes on is followed until the run has taken it up.
@@ -27,6 +28,7 @@ pub(super) fn open_question(entries: &[Entry]) -> Option<Question> {
 pub(super) fn hand_over(global: &Global, name: &str, to: &str) -> Result<Exit, CliError> {
     let store = store(global)?;
     let run = store.find(name)?;
+    super::execute::refuse_damaged(&run)?;
     if let Some(outcome) = run.outcome {
         let message = format!("run {} has ended {outcome}; there is nothing to hand over", run.id);
         return Err(CliError::new(Exit::Refused, message));
@@ -52,24 +54,40 @@ pub(super) async fn answer(
 ) -> Result<Exit, CliError> {
     let store = store(global)?;
     let run = store.find(name)?;
+    super::execute::refuse_damaged(&run)?;
     let refused = |message: String| CliError::new(Exit::Refused, message);
     if let Some(outcome) = run.outcome {
         return Err(refused(format!("run {} has ended {outcome}; there is nothing to answer", run.id)));
     }
     let asked = store.standing(&run.id)?.map(|standing| standing.question);
-    let question = asked.filter(|question| args.gate.as_ref().is_none_or(|gate| *gate == question.gate));
-    let question = question.ok_or_else(|| {
+    let question = asked.ok_or_else(|| {
         refused(format!("run {} asks nothing now; see `allclear status {}`", run.id, run.id))
     })?;
-    let now = match question.deadline {
-        Some(_) => Wired::clock_of(&run).await?.now(),
-        None => Timestamp::MIN,
+    if let Some(gate) = args.gate.as_ref().filter(|gate| **gate != question.gate) {
+        let message = format!(
+            "run {} asks at `{}` now, and not at `{gate}`, so nothing was answered; see `allclear status {}`",
+            run.id, question.gate, run.id
+        );
+        return Err(refused(message));
+    }
+    // Whoever answers must be able to when nothing answers them, unless the time decides whether it counts.
+    let now = match (Wired::clock_of(&run).await, question.deadline) {
+        (Ok(clock), _) => clock.now(),
+        (Err(error), Some(_)) => return Err(error),
+        (Err(_), None) => SystemClock.now(),
     };
-    let mut answer = Answer {
-        binding: args.binding.unwrap_or_else(|| question.binding.clone()),
-        comment: args.comment,
-        ..Answer::to(&question, choice, operator(global))
-    };
+    let comment = args.comment.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let mut answer = Answer { comment, ..Answer::to(&question, choice, operator(global)) };
+    if let Some(binding) = args.binding {
+        answer.binding = binding;
+    } else {
+        // Whoever may not answer hears that first, before they look at anything.
+        store.would_take(&run.id, &answer.clone().typing(""), now)?;
+        if !agreed(global, &run.id, &question, choice).await? {
+            say("not answered; the question is still open");
+            return Ok(Exit::Rejected);
+        }
+    }
     if let Some(what) = question.choice(choice).and_then(|choice| choice.typing.as_ref()) {
         answer = answer.typing(&typed(global, what).await?);
     }
@@ -84,10 +102,30 @@ pub(super) async fn answer(
     } else {
         output::result(&format!("{}: {} at gate {}", answer.by, answer.choice, question.gate));
     }
+    if let Some(stop) = store.stopped()? {
+        say(&format!(
+            "the answer is kept, and counts once the run goes on: {stop}; first: allclear lift-stop"
+        ));
+    }
     if !run.held {
         say(&format!("now: allclear resume {}", run.id));
     }
     Ok(Exit::Verified)
+}
+
+/// Shows what would be answered, and asks whether that is meant. Nobody says yes to what they have not seen: where nobody can be
+/// asked, the binding says what they saw.
+async fn agreed(global: &Global, run: &str, question: &Question, choice: &str) -> Result<bool, CliError> {
+    use std::io::IsTerminal as _;
+    say(&gate_text(run, question));
+    if global.no_input || !std::io::stdin().is_terminal() {
+        return Err(CliError::usage(format!(
+            "look at what is asked above; if `{choice}` is your answer to it: {}",
+            answer_with(run, question, choice)
+        )));
+    }
+    let typed = read_line(&format!("\nAnswer `{choice}` to this? [y/N] ")).await;
+    Ok(matches!(typed.as_deref().map(str::trim), Some("y" | "yes")))
 }
 
 impl From<NotTaken> for CliError {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use allclear_engine::person::person;
 use allclear_engine::sqlite::Store;
 
 use crate::args::Global;
@@ -18,8 +19,7 @@ pub(super) fn operator(global: &Global) -> String {
     global
         .operator
         .clone()
-        .or_else(|| std::env::var("USER").ok())
-        .filter(|name| !name.is_empty())
+        .or_else(|| std::env::var("USER").ok().and_then(|name| person(&name).ok()))
         .unwrap_or_else(|| "operator".to_owned())
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one file for each group.
 
+mod audit;
 mod catalogue;
 mod doctor;
 mod drill;
@@ -9,6 +10,7 @@ mod gates;
 mod here;
 mod runs;
 mod stop;
+mod undo;
 
 use clap::CommandFactory as _;
 
@@ -26,10 +28,17 @@ pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
         Command::Plan(args) => execute::plan_only(&global, args).await,
         Command::Run(args) => execute::run(&global, args, hooks).await,
         Command::Resume { run, gates } => execute::resume(&global, &run, &gates, hooks).await,
-        Command::Drill(args) => drill::drill(&global, args, hooks).await,
+        Command::Drill(args) => Box::pin(drill::drill(&global, args, hooks)).await,
         Command::Watch { run } => runs::watch(&global, &run).await,
         Command::HandOver { run, to } => gates::hand_over(&global, &run, &to),
-        Command::Abort { run } => runs::abort(&global, &run, hooks).await,
+        Command::Abort { run, damaged: true, reason } => {
+            runs::abort_damaged(&global, &run, &reason.unwrap_or_default()).await
+        }
+        Command::Abort { run, damaged: false, reason } => {
+            runs::abort(&global, &run, reason.as_deref(), hooks).await
+        }
+        Command::Audit { what } => audit::audit(&global, what),
+        Command::Undo(args) => undo::undo(&global, args, hooks).await,
         Command::Status { run } => runs::status(&global, run.as_deref()),
         Command::Report { run, format, output } => runs::report(&global, &run, format, output),
         Command::Link { run, file, minutes } => evidence::link(&global, &run, &file, minutes).await,

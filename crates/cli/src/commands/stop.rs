@@ -6,6 +6,7 @@ use serde_json::json;
 use super::here::{operator, store};
 use crate::args::Global;
 use crate::clock::SystemClock;
+use crate::config::state_dir;
 use crate::exit::{CliError, Exit};
 use crate::output::{self, say};
 
@@ -14,10 +15,19 @@ pub(super) fn stop_all(global: &Global, reason: Option<&str>) -> Result<Exit, Cl
     let stop = store.stop_all(&operator(global), reason, SystemClock.now())?;
     let running: Vec<String> = store.runs()?.into_iter().filter(|run| run.held).map(|run| run.id).collect();
     if global.json {
-        output::document("stop-all", json!({ "stop": stop, "running": running }));
+        output::document(
+            "stop-all",
+            json!({ "stop": stop, "reaches": state_dir(global), "running": running }),
+        );
     } else {
         output::result(&stop.to_string());
     }
+    say(&format!(
+        "this reaches all runs that are kept here, in {} ({} at work); those of other machines go on: `allclear doctor` names \
+         them, and each is stopped where it runs",
+        state_dir(global).display(),
+        running.len()
+    ));
     for run in running {
         say(&format!("run {run} lets go after its current effect is settled"));
     }

@@ -10,6 +10,14 @@ fn outage() -> Value {
     world(&json!({ "scenario": "outage", "minutes": 3 }), "target")
 }
 
+/// The same at this machine's time: what is no sandbox to the configuration is compared with our clock.
+#[expect(clippy::disallowed_methods, reason = "the process that is tested has this machine's time too")]
+fn outage_now() -> Value {
+    let mut world = outage();
+    world["start"] = jiff::Timestamp::now().to_string().into();
+    world
+}
+
 /// Checks exit code and message, and that the message is the only thing said.
 fn assert_says(output: &Output, code: i32, parts: &[&str]) {
     let said = stderr(output);
@@ -95,7 +103,7 @@ fn staging(url: &str) -> String {
 
 #[test]
 fn a_wrong_token_and_an_unreachable_host_are_told_apart_and_secrets_are_not_told_at_all() {
-    let desk = Desk::with(&outage());
+    let desk = Desk::with(&outage_now());
     std::fs::write(desk.folder().join("s.toml"), staging(&desk.url)).unwrap();
     let call = |service_key: &str| {
         let args = ["--config", "s.toml", "--env", "staging", "run", "whatsapp-send-failures", "--yes"];
@@ -138,7 +146,7 @@ fn plan_with(desk: &Desk, text: &str, webhook: &str) -> Output {
 
 #[test]
 fn the_region_of_pagerduty_is_said_once_and_is_one() {
-    let desk = Desk::with(&outage());
+    let desk = Desk::with(&outage_now());
     let with_addresses = staging(&desk.url);
     let is_address =
         |line: &&str| line.starts_with("pagerduty_events") || line.starts_with("pagerduty_rest =");
@@ -165,7 +173,7 @@ fn the_region_of_pagerduty_is_said_once_and_is_one() {
 
 #[test]
 fn slacks_webhook_may_be_left_out_and_must_be_an_address_and_is_not_shown() {
-    let desk = Desk::with(&outage());
+    let desk = Desk::with(&outage_now());
     let text = staging(&desk.url);
     let with =
         text.replace("provider_token = {", "slack_webhook = { env = \"T_WEBHOOK\" }\nprovider_token = {");
@@ -203,7 +211,7 @@ fn a_damaged_journal_is_located_and_nothing_is_done() {
     let before = desk.effects();
     let store = rusqlite::Connection::open(desk.state().join("runs.db")).unwrap();
     store.execute("UPDATE run SET outcome = NULL", []).unwrap();
-    store.execute("UPDATE entry SET body = replace(body, 'campaign', 'kampaign') WHERE seq = 5", []).unwrap();
+    store.execute("UPDATE entry SET body = replace(body, 'e', 'x') WHERE seq = 5", []).unwrap();
     drop(store);
     assert_says(
         &desk.call(&["resume", "@last"]),
@@ -215,19 +223,15 @@ fn a_damaged_journal_is_located_and_nothing_is_done() {
 
 #[test]
 fn a_run_that_another_process_holds_is_left_alone() {
-    let desk = Desk::with(&outage());
-    let output = desk.call(&["run", "whatsapp-send-failures", "--yes", "--auto-approve"]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let desk = Desk::with(&world(&json!({ "scenario": "quiet-hours-misconfigured" }), "target"));
+    let output = desk.call(&["run", "whatsapp-send-failures", "--yes", "--no-input"]);
+    assert_eq!(output.status.code(), Some(11), "it waits at its gate: {}", stderr(&output));
     let store = rusqlite::Connection::open(desk.state().join("runs.db")).unwrap();
-    store.execute("UPDATE run SET outcome = NULL", []).unwrap();
     let id: String = store.query_row("SELECT id FROM run", [], |row| row.get(0)).unwrap();
     let lock = std::fs::File::open(desk.state().join("locks").join(format!("{id}.lock"))).unwrap();
     lock.lock().unwrap();
     assert_says(&desk.call(&["resume", "@last"]), 16, &["held by another process"]);
     // A second run of the same runbook in the same environment is refused too, and told who holds it.
-    store
-        .execute("INSERT INTO claim (resource, run) VALUES ('box/runbook whatsapp-send-failures', 1)", [])
-        .unwrap();
     let second = desk.call(&["run", "whatsapp-send-failures", "--yes"]);
     assert_says(&second, 16, &["held by run", &id]);
 }
@@ -238,4 +242,88 @@ fn no_run_and_no_such_run_say_what_there_is() {
     assert_says(&desk.call(&["resume", "@last"]), 2, &["no runs yet"]);
     assert_says(&desk.call(&["report", "x"]), 2, &["no runs yet"]);
     assert_says(&desk.call(&["answer"]), 2, &["Usage"]);
+}
+
+/// Every number that a runbook may be told, with what fits.
+const NUMBERS: [(&str, &str, &str); 5] = [
+    ("station-redeem-anomalies", "window_hours", "8760"),
+    ("whatsapp-send-failures", "window_minutes", "10080"),
+    ("whatsapp-send-failures", "elevated_percent", "100"),
+    ("voucher-preview-failures", "window_minutes", "10080"),
+    ("campaign-dispatcher-stalls", "stalled_minutes", "1440"),
+];
+
+const ODD: [&str; 16] = [
+    "0",
+    "-1",
+    "1e9",
+    "1000000000",
+    "4000000000",
+    "1e18",
+    "1000000000000000000",
+    "NaN",
+    "inf",
+    "",
+    "text",
+    "2.5",
+    "null",
+    "[]",
+    "18446744073709551616",
+    "\u{0666}",
+];
+
+#[test]
+fn d8b_a_number_is_in_its_bounds_or_refused_with_them() {
+    let desk = Desk::with(&outage());
+    for (runbook, field, most) in NUMBERS {
+        for value in ODD {
+            let output = desk.call(&["plan", runbook, "--set", &format!("{field}={value}")]);
+            assert_says(&output, 2, &[&format!("`{field}` is "), &format!("from 1 to {most}")]);
+        }
+        for value in ["1", most] {
+            let output = desk.call(&["plan", runbook, "--set", &format!("{field}={value}")]);
+            assert_says(&output, 0, &[]);
+        }
+    }
+}
+
+#[test]
+fn d8b_a_number_after_a_flag_is_in_its_bounds_or_refused_with_them() {
+    let desk = Desk::with(&outage());
+    let drill = |flag: &str, value: &str| {
+        desk.call(&["drill", "whatsapp-send-failures", "--auto-approve", &format!("{flag}={value}")])
+    };
+    let timeout = |value: &str| {
+        desk.call(&["run", "whatsapp-send-failures", "--no-input", &format!("--timeout={value}")])
+    };
+    for value in ODD.iter().filter(|value| **value != "1e9") {
+        assert_says(&drill("--targets", value), 2, &["--targets"]);
+        if !["4000000000", "1000000000", "1000000000000000000", "0"].contains(value) {
+            assert_says(&drill("--seed", value), 2, &["--seed"]);
+        }
+        assert_says(&timeout(value), 2, &["--timeout", "at most 720h"]);
+        assert_says(&drill("--sandbox-idle", value), 2, &["--sandbox-idle"]);
+        let minutes = ["link", "@last", "backup.log", &format!("--minutes={value}")];
+        assert_says(&desk.call(&minutes), 2, &["--minutes"]);
+    }
+    for value in ["0", "-1", "4000000000", "1e18", "NaN", "inf", "-inf", "", "text"] {
+        assert_says(&drill("--speed", value), 2, &["--speed", "from 0.1 to 10000"]);
+    }
+    for value in ["1000000h", "9223372036854775807s", "99999999999999999999h", "-5m", "0s"] {
+        assert_says(&timeout(value), 2, &["--timeout", "at most 720h"]);
+    }
+    for (field, value) in [
+        ("campaigns", json!(4_000_000_000_u64)),
+        ("targets_per_campaign", json!(4_000_000_000_u64)),
+        ("vouchers", json!(4_000_000_000_u64)),
+        ("stations", json!(4_000_000_000_u64)),
+        ("notifications", json!(4_000_000_000_u64)),
+        ("start", json!("9999-12-30T00:00:00Z")),
+        ("scenario", json!({ "scenario": "outage", "minutes": u64::MAX })),
+    ] {
+        let mut world = outage();
+        world[field] = value;
+        let output = desk.call(&["sandbox", "--world", &world.to_string(), "--exit-when-idle", "1"]);
+        assert_says(&output, 2, &["--world", field]);
+    }
 }

@@ -20,7 +20,7 @@ use allclear_sandbox::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use allclear_sandbox::{Profile, Sandbox, ScaledClock, Scenario, StagingPlatform, Time, Twist, WorldSpec};
 use serde_json::{Value, json};
 
-use crate::desk::{ALLCLEAR, stderr, stdout};
+use crate::desk::{ALLCLEAR, STATUS, binding, stderr, stdout};
 use crate::exercise::{environment, secrets};
 
 /// Another name than any default.
@@ -146,6 +146,12 @@ impl Given {
         self.command(who, args).output().unwrap()
     }
 
+    /// Answers as a script does, which looked at what is asked.
+    fn answer(&self, who: &str, args: &[&str]) -> Output {
+        let binding = binding(&self.call(who, &STATUS));
+        self.call(who, &[args, &["--binding", &binding]].concat())
+    }
+
     /// A process that goes on beside us.
     fn start(&self, who: &str, args: &[&str]) -> Process<'_> {
         let said = self.folder.path().join(format!("said-{}", args[0]));
@@ -160,7 +166,8 @@ impl Given {
 
     /// The answer of somebody who types a line.
     fn typing(&self, who: &str, line: &str) -> Output {
-        let mut answer = self.command(who, &["answer", "@last", "approve"]);
+        let binding = binding(&self.call(who, &STATUS));
+        let mut answer = self.command(who, &["answer", "@last", "approve", "--binding", &binding]);
         answer.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = answer.spawn().unwrap();
         child.stdin.take().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -250,7 +257,7 @@ fn begin_and_die(given: &Given) {
     let args = ["run", "dr-tabletop", "--env", "rehearsal", "--plan", "plan.json", "--yes", "--wait"];
     let mut run = given.start("kim", &args);
     run.until_asked("begin");
-    said_yes(&given.call("lea", &["approve", "@last"]));
+    said_yes(&given.answer("lea", &["approve", "@last"]));
     run.until_asked("restore");
     // An address of no Supabase project has no ref, so its own name is what must be typed.
     for wrong in ["sandboxprojectrefabc", DATABASE] {
@@ -266,9 +273,9 @@ fn begin_and_die(given: &Given) {
 fn go_on(given: &Given) {
     let mut resumed = given.start("kim", &["resume", "@last", "--wait"]);
     resumed.until_asked("checklist");
-    said_yes(&given.call("sam", &["answer", "@last", "confirmed"]));
+    said_yes(&given.answer("sam", &["answer", "@last", "confirmed"]));
     resumed.until_asked("rollback");
-    said_yes(&given.call("mia", &["answer", "@last", "confirmed"]));
+    said_yes(&given.answer("mia", &["answer", "@last", "confirmed"]));
     let (status, said) = resumed.ended();
     assert_eq!(status.code(), Some(0), "{said}");
     for secret in ["postgres://", given.production.password(), given.staging.password(), SECRET_KEY] {

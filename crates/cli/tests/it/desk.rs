@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 
 pub(crate) const ALLCLEAR: &str = env!("CARGO_BIN_EXE_allclear");
 
-/// The walking example, built now: `cargo test --test it` alone would not, and an old one would test old code.
+/// The walking example, built now: `cargo test --test it` alone would not, and an old one would test old code. With the
+/// features of the whole suite, so that nothing is compiled a second time.
 pub(crate) fn walker() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let folder = Path::new(ALLCLEAR).parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
         build
-            .args(["build", "--quiet", "-p", "allclear-cli", "--example", "walk", "--target-dir"])
+            .args(["build", "--quiet", "--workspace", "--all-features", "--example", "walk", "--target-dir"])
             .arg(folder.parent().unwrap());
         if folder.ends_with("release") {
             build.arg("--release");
@@ -49,6 +50,15 @@ pub(crate) fn world(scenario: &Value, profile: &str) -> Value {
         "profile": profile, "scenario": scenario,
     })
 }
+
+/// The binding of what the latest run asks, as a script finds it; empty where it asks nothing.
+pub(crate) fn binding(status: &Output) -> String {
+    let told: Value = serde_json::from_str(&stdout(status)).unwrap_or_default();
+    told["runs"][0]["binding"].as_str().unwrap_or_default().to_owned()
+}
+
+/// How a script finds it.
+pub(crate) const STATUS: [&str; 3] = ["status", "@last", "--json"];
 
 impl Desk {
     pub(crate) fn with(world: &Value) -> Self {
@@ -106,6 +116,12 @@ impl Desk {
         self.command(Path::new(ALLCLEAR), args).output().unwrap()
     }
 
+    /// Answers as a script does, which looked at what is asked.
+    pub(crate) fn answer(&self, args: &[&str]) -> Output {
+        let binding = binding(&self.call(&STATUS));
+        self.call(&[args, &["--binding", &binding]].concat())
+    }
+
     /// A new world and a clean state folder.
     pub(crate) fn start_over(&self, world: &Value) {
         let _ = std::fs::remove_dir_all(self.state());
@@ -132,6 +148,10 @@ impl Desk {
                 continue;
             }
             let subject = entry["subject"].as_str().unwrap();
+            // What a run says before it acts is no act; its rows are one for each effect.
+            if subject.starts_with("allclear_run_effect") {
+                continue;
+            }
             // What PagerDuty, Slack and the audit log know carries the run's id.
             let subject = match name {
                 "slack.post" | "audit.insert" => subject.split(' ').next().unwrap_or(subject),
@@ -146,6 +166,13 @@ impl Desk {
     pub(crate) fn digest(&self) -> String {
         let state = self.with_control(async |control| control.state().await.unwrap());
         state["digest"].as_str().unwrap().to_owned()
+    }
+
+    /// What matters of the world, without how many tickets the provider has: a second does no harm.
+    pub(crate) fn world_without_tickets(&self) -> Value {
+        let mut state = self.with_control(async |control| control.state().await.unwrap())["state"].take();
+        state["tickets"].take();
+        state
     }
 }
 

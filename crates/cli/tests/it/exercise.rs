@@ -316,3 +316,38 @@ fn the_source_is_never_a_target_and_a_production_environment_holds_no_exercise()
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("move it to the staging environment"), "{}", stderr(&refused));
 }
+
+/// On a disk of its own that is too small for the dump, and then has room.
+const ON_A_SMALL_DISK: &str = r#"
+mkdir -p "$ALLCLEAR_STATE_DIR/runs" && mount -t tmpfs -o size=200k allclear "$ALLCLEAR_STATE_DIR/runs" || exit 99
+"$1" run dr-tabletop --yes --auto-approve --set backup=full
+[ $? = 17 ] || exit 98
+"$1" status @last --json > stands.json
+mount -o remount,size=1g "$ALLCLEAR_STATE_DIR/runs" || exit 97
+exec "$1" resume @last --auto-approve
+"#;
+
+#[test]
+fn d8b_a_full_disk_of_this_machine_is_told_as_ours_and_the_exercise_goes_on_when_there_is_room() {
+    let stage = Stage::set();
+    let mut command = desk_command(&stage.0, "unshare");
+    let ran = command.args(["-m", "sh", "-c", ON_A_SMALL_DISK, "sh", ALLCLEAR]).output().unwrap();
+    let said = stderr(&ran);
+    assert_eq!(ran.status.code(), Some(0), "{said}");
+    let stands = std::fs::read_to_string(stage.0.folder().join("stands.json")).unwrap();
+    let stands: Value = serde_json::from_str(&stands).unwrap();
+    let stopped = &stands["runs"][0]["stopped"];
+    assert_eq!(stopped["service"], "artifacts", "{stands}");
+    let why = stopped["why"].as_str().unwrap();
+    for part in ["the disk of this machine is full", "/work/backup/full/", "Free space there", "resume"] {
+        assert!(why.contains(part), "`{part}` is missing in: {why}");
+    }
+    assert!(!why.contains("source database") && !why.contains("target database"), "{why}");
+    assert!(said.contains("the postmortem is not there: "), "{said}");
+    let restored = "select count(*) from allclear.restored where backup = 'full'";
+    assert_eq!(stage.count(restored), 1);
+}
+
+fn desk_command(desk: &Desk, program: &str) -> std::process::Command {
+    desk.command(Path::new(program), &[])
+}

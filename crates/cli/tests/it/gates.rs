@@ -61,6 +61,12 @@ impl Running {
         }
     }
 
+    /// Asks it to let go, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    }
+
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
@@ -81,7 +87,7 @@ fn a_prompt_does_not_hold_up_an_answer_from_another_terminal() {
     let (_keys, line) = terminal();
     let mut run = Running::start(&desk, &RUN, line);
     run.until_said("from elsewhere: allclear answer");
-    let approved = desk.call(&["approve", "@last", "--as", "lea"]);
+    let approved = desk.answer(&["approve", "@last", "--as", "lea"]);
     assert_eq!(approved.status.code(), Some(0), "{}", stderr(&approved));
     assert_eq!(run.exit_code(), Some(0), "{}", run.said());
     let said = run.said();
@@ -115,7 +121,7 @@ fn without_a_terminal_an_open_standard_input_holds_nothing_up() {
     assert_eq!(early.status.code(), Some(16), "{}", stderr(&early));
     assert_eq!(desk.call(&["answer", "@last", "maybe"]).status.code(), Some(16));
     assert_eq!(desk.call(&["approve", "@last", "--gate", "WA-R1"]).status.code(), Some(16));
-    assert_eq!(desk.call(&["approve", "@last"]).status.code(), Some(0));
+    assert_eq!(desk.answer(&["approve", "@last"]).status.code(), Some(0));
     assert_eq!(run.exit_code(), Some(0), "{}", run.said());
 }
 
@@ -124,17 +130,53 @@ fn answers_to_a_run_without_a_process_are_kept_and_the_second_person_hears_of_th
     let desk = desk();
     let waiting = desk.call(&[&RUN[..], &["--no-input"]].concat());
     assert_eq!(waiting.status.code(), Some(11), "{}", stderr(&waiting));
-    assert_eq!(desk.call(&["approve", "@last", "--as", "lea"]).status.code(), Some(0));
-    let again = desk.call(&["approve", "@last", "--as", "lea"]);
+    assert_eq!(desk.answer(&["approve", "@last", "--as", "lea"]).status.code(), Some(0));
+    let again = desk.answer(&["approve", "@last", "--as", "lea"]);
     assert_eq!(again.status.code(), Some(16));
     assert!(stderr(&again).contains("lea has answered already"), "{}", stderr(&again));
-    let second = desk.call(&["reject", "@last", "--as", "ren"]);
+    let second = desk.answer(&["reject", "@last", "--as", "ren"]);
     assert_eq!(second.status.code(), Some(16));
     assert!(stderr(&second).contains("lea answered `approve` before"), "{}", stderr(&second));
     let resumed = desk.call(&["resume", "@last", "--no-input", "--as", "ren"]);
     assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));
     let report = stdout(&desk.call(&["report", "@last"]));
     assert!(report.contains("ren took the run up again"), "{report}");
-    let late = desk.call(&["reject", "@last", "--as", "ren"]);
+    let late = desk.answer(&["reject", "@last", "--as", "ren"]);
     assert_eq!(late.status.code(), Some(16));
+}
+
+#[test]
+fn d4_nobody_says_yes_to_what_they_have_not_seen() {
+    let desk = desk();
+    assert_eq!(desk.call(&[&RUN[..], &["--no-input"]].concat()).status.code(), Some(11));
+    let status = stdout(&desk.call(&["status", "@last"]));
+    let binding = crate::desk::binding(&desk.call(&crate::desk::STATUS));
+    assert!(binding.len() == 12 && status.contains(&format!("--binding {binding}")), "{status}");
+    for args in [&["approve", "@last"][..], &["reject", "@last"], &["answer", "@last", "approve"]] {
+        let blind = desk.call(args);
+        let said = stderr(&blind);
+        assert_eq!(blind.status.code(), Some(2), "{args:?}: {said}");
+        let choice = if args[0] == "reject" { "reject" } else { "approve" };
+        assert!(said.contains(&format!("{choice} --binding {binding}")), "{args:?}: {said}");
+        assert!(said.contains("?  "), "the question is shown: {said}");
+    }
+    let given = desk.call(&["approve", "@last", "--binding", &binding]);
+    assert_eq!(given.status.code(), Some(0), "{}", stderr(&given));
+}
+
+#[test]
+fn d4_at_a_terminal_it_is_shown_and_asked_for_and_a_no_leaves_the_question_open() {
+    let desk = desk();
+    assert_eq!(desk.call(&[&RUN[..], &["--no-input"]].concat()).status.code(), Some(11));
+    for (typed, code, state) in [("n\n", 12, "waiting"), ("\n", 12, "waiting"), ("y\n", 0, "waiting")] {
+        let (mut keys, line) = terminal();
+        let mut approve = Running::start(&desk, &["approve", "@last", "--as", "lea"], line);
+        approve.until_said("Answer `approve` to this? [y/N]");
+        assert!(approve.said().contains("?  "), "{}", approve.said());
+        keys.write_all(typed.as_bytes()).unwrap();
+        assert_eq!(approve.exit_code(), Some(code), "{}", approve.said());
+        assert!(stdout(&desk.call(&["status", "@last"])).contains(state));
+    }
+    let again = desk.answer(&["approve", "@last", "--as", "lea"]);
+    assert!(stderr(&again).contains("lea has answered already"), "{}", stderr(&again));
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::desk::{ALLCLEAR, stderr, stdout};
+use crate::desk::{ALLCLEAR, STATUS, binding, stderr, stdout};
 use crate::gates::{RUN, Running, desk};
 
 fn with<'a>(run: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
@@ -21,7 +21,7 @@ fn a_run_whose_time_is_up_lets_go_and_goes_on_later() {
         let refused = desk.call(&with(&RUN, &[&format!("--timeout={bad}")]));
         assert_eq!(refused.status.code(), Some(2), "{bad}: {}", stderr(&refused));
     }
-    assert_eq!(desk.call(&["approve", "@last"]).status.code(), Some(0));
+    assert_eq!(desk.answer(&["approve", "@last"]).status.code(), Some(0));
     let resumed = desk.call(&["resume", "@last", "--timeout", "5m"]);
     assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));
 }
@@ -46,7 +46,7 @@ fn while_everything_is_stopped_runs_let_go_and_none_begins_or_goes_on() {
     told(&desk.call(&["drill", "whatsapp-send-failures", "--virtual", "--auto-approve", "--targets", "50"]));
     assert_eq!(desk.call(&["plan", "whatsapp-send-failures"]).status.code(), Some(0), "looking is allowed");
     assert!(stdout(&desk.call(&["status"])).starts_with("lea stopped all automation"));
-    assert_eq!(desk.call(&["approve", "@last"]).status.code(), Some(0), "an answer waits");
+    assert_eq!(desk.answer(&["approve", "@last"]).status.code(), Some(0), "an answer waits");
 
     let lifted = desk.call(&["lift-stop", "--as", "ren"]);
     assert!(stdout(&lifted).contains("lifted: lea stopped"), "{}", stdout(&lifted));
@@ -64,7 +64,10 @@ fn the_status_of_a_waiting_run_names_the_gate_and_the_command_that_answers_it() 
     assert!(run.contains(" waiting ") && !all.contains("interrupted"), "{all}");
     let id = run.split(' ').next().unwrap();
     assert!(
-        next.contains(&format!("allclear answer {id} approve|reject, then: allclear resume {id}")),
+        next.contains(&format!(
+            "allclear answer {id} approve|reject --binding {}, then: allclear resume {id}",
+            binding(&desk.call(&STATUS))
+        )),
         "{all}"
     );
     let said: Value = serde_json::from_str(&stdout(&desk.call(&["--json", "status"]))).unwrap();
@@ -120,7 +123,8 @@ fn the_sandbox_of_a_drill_ends_with_its_run_whoever_ends_it() {
     for keep in [false, true] {
         let waiting = allclear(folder.path(), &with(&drill, if keep { &["--keep-sandbox"] } else { &[] }));
         assert_eq!(waiting.status.code(), Some(11), "{}", stderr(&waiting));
-        let approved = allclear(folder.path(), &["approve", "@last"]);
+        let binding = binding(&allclear(folder.path(), &STATUS));
+        let approved = allclear(folder.path(), &["approve", "@last", "--binding", &binding]);
         assert_eq!(approved.status.code(), Some(0), "{}", stderr(&approved));
         let resumed = allclear(folder.path(), &["resume", "@last", "--no-input"]);
         assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));

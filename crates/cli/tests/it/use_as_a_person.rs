@@ -28,7 +28,9 @@ fn a_saved_plan_is_run_as_shown_and_refused_after_drift_or_a_foreign_approval() 
 
     let plan: Value =
         serde_json::from_str(&std::fs::read_to_string(desk.folder().join("plan.json")).unwrap()).unwrap();
-    let campaign = plan["effects"][0]["changes"][0]["id"].as_str().unwrap();
+    let pauses = |effect: &&Value| effect["effect"] == "campaign.pause";
+    let pause = plan["effects"].as_array().unwrap().iter().find(pauses).unwrap();
+    let campaign = pause["changes"][0]["id"].as_str().unwrap();
     desk.with_control(async |control| control.act("pause_campaign", campaign).await.unwrap());
     let drifted = desk.call(&["run", "whatsapp-send-failures", "--plan", "plan.json", "--yes"]);
     assert_eq!(drifted.status.code(), Some(16), "{}", stderr(&drifted));
@@ -63,7 +65,7 @@ fn a_gate_is_answered_from_elsewhere_and_the_run_goes_on() {
         "{}",
         stdout(&status)
     );
-    let approved = desk.call(&["approve", "@last"]);
+    let approved = desk.answer(&["approve", "@last"]);
     assert_eq!(approved.status.code(), Some(0), "{}", stderr(&approved));
     let resumed = desk.call(&["resume", "@last", "--no-input"]);
     assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));

@@ -9,6 +9,7 @@ use allclear_core::function::{Preview, PreviewFault, PreviewImage};
 use allclear_core::ports::VoucherPreviews;
 use allclear_core::{PortError, VoucherId};
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -49,14 +50,16 @@ impl Previews {
         let Some(path) = self.storage.path_here(address) else {
             return Err(reply.unusable("its picture lies on another host than the platform's storage"));
         };
-        let picture = self.storage.send(Call::read_at(path)).await?;
+        // A picture out of some cache on the way would show nothing of what lies there now.
+        let picture = self.storage.send(Call::read_at(path).header("cache-control", "no-cache")).await?;
         if !picture.is_success() {
             return no_picture(&format!("fetching it answers HTTP {}", picture.status));
         }
         match decode(&picture.body) {
             Ok((width, height)) => {
-                let sha256 = hex(&Sha256::digest(&picture.body));
-                Ok(Ok(PreviewImage { width, height, bytes: picture.body.len() as u64, sha256 }))
+                let (bytes, sha256) = (picture.body.len() as u64, hex(&Sha256::digest(&picture.body)));
+                let made_at = picture.header("last-modified").and_then(written_at);
+                Ok(Ok(PreviewImage { width, height, bytes, sha256, made_at }))
             }
             Err(detail) => no_picture(&detail),
         }
@@ -76,16 +79,37 @@ fn decode(bytes: &[u8]) -> Result<(u32, u32), String> {
     Ok((width, height))
 }
 
-/// What a failed preview means. The admin API gives no reason; it follows from the status and its default words.
-fn fault_of(status: u16, body: &Value) -> PreviewFault {
+/// The time in a `Last-Modified` header.
+fn written_at(header: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(header).ok().map(|at| at.timestamp())
+}
+
+/// What the platform says where the function has no message of its own, whatever its status: it names the setting that
+/// would be missing.
+const DEFAULT_WORDS: &str = "VOUCHER_PREVIEW_ENDPOINT";
+/// What Node's `fetch` says of a way that is broken.
+const BROKEN_WAY: [&str; 5] = ["fetch failed", "terminated", "socket hang up", "ECONNRE", "ENOTFOUND"];
+
+/// What a failed preview means. The admin API gives no reason; it follows from the status and its words.
+fn fault_of(status: u16, body: &Value, clean: impl Fn(&str) -> String) -> PreviewFault {
     let message = body["integration"]["message"].as_str().unwrap_or_default();
-    let early = body["status"] == "not_configured";
+    let defaulted = message.contains(DEFAULT_WORDS);
+    // The default words name a cause that a status other than 503 disproves.
+    let says = || if defaulted { String::new() } else { clean(message) };
     match status {
-        503 if message.starts_with("Configure ") => PreviewFault::NotConfigured,
-        _ if early => PreviewFault::NotConfigured,
-        503 if message.contains("operation was aborted") => PreviewFault::Timeout,
-        404 => PreviewFault::NotDeployed,
-        status => PreviewFault::HttpError { status },
+        _ if body["status"] == "not_configured" => PreviewFault::NotConfigured,
+        503 if defaulted || message.is_empty() => {
+            PreviewFault::NotConfiguredOrSilent { says: clean(message) }
+        }
+        503 if message.contains("operation was aborted") => PreviewFault::Timeout { says: says() },
+        503 if BROKEN_WAY.iter().any(|words| message.contains(words)) => {
+            PreviewFault::Unreachable { says: says() }
+        }
+        401 | 403 => PreviewFault::CredentialRefused { status, says: says() },
+        404 => PreviewFault::NotDeployed { says: says() },
+        429 => PreviewFault::RateLimited { says: says() },
+        400..=499 => PreviewFault::RequestRefused { status, says: says() },
+        status => PreviewFault::HttpError { status, says: says() },
     }
 }
 
@@ -102,12 +126,18 @@ impl VoucherPreviews for Previews {
         }
         let says_degraded = body["integration"]["status"] == "degraded";
         if !reply.is_success() || says_degraded || body["status"] == "not_configured" {
-            return Ok(Preview::Failed { fault: fault_of(reply.status, &body), says_degraded });
+            return Ok(Preview::Failed {
+                fault: fault_of(reply.status, &body, |text| reply.clean(text)),
+                says_degraded,
+            });
+        }
+        // Nothing at all: a page instead of an answer would be another matter, and is an error of its own.
+        if reply.body.trim_ascii().is_empty() || reply.body.trim_ascii() == b"null" {
+            return Ok(Preview::Failed { fault: PreviewFault::EmptyAnswer, says_degraded });
         }
         let rendered: Rendered = reply.expect()?;
         let Some(address) = rendered.image_url else {
-            let fault = PreviewFault::NoPicture { detail: "the answer points to none".to_owned() };
-            return Ok(Preview::Failed { fault, says_degraded });
+            return Ok(Preview::Failed { fault: PreviewFault::EmptyAnswer, says_degraded });
         };
         Ok(match self.picture(&reply, &address).await? {
             Ok(image) => {
@@ -123,23 +153,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_follows_from_status_and_words() {
-        let said = |message: &str| json!({ "integration": { "status": "degraded", "message": message } });
-        let cases = [
-            (
-                503,
-                "Configure VOUCHER_PREVIEW_ENDPOINT to enable voucher previews.",
-                PreviewFault::NotConfigured,
-            ),
-            (503, "This operation was aborted", PreviewFault::Timeout),
-            (404, "Requested function was not found", PreviewFault::NotDeployed),
-            (500, "render failed", PreviewFault::HttpError { status: 500 }),
-            (503, "Service is temporarily unavailable", PreviewFault::HttpError { status: 503 }),
-        ];
-        for (status, message, fault) in cases {
-            assert_eq!(fault_of(status, &said(message)), fault, "{status} {message}");
+    fn c9_the_reason_follows_from_status_and_words() {
+        const DEFAULT: &str =
+            "Voucher preview service not configured. Set VOUCHER_PREVIEW_ENDPOINT to enable previews.";
+        let fault = |status, message: &str| {
+            let body = json!({ "integration": { "status": "degraded", "message": message } });
+            fault_of(status, &body, str::to_owned)
+        };
+        let says = |message: &str| message.to_owned();
+        let none = String::new;
+        assert_eq!(fault(503, DEFAULT), PreviewFault::NotConfiguredOrSilent { says: says(DEFAULT) });
+        assert_eq!(fault(503, ""), PreviewFault::NotConfiguredOrSilent { says: none() });
+        let aborted = "This operation was aborted";
+        assert_eq!(fault(503, aborted), PreviewFault::Timeout { says: says(aborted) });
+        for way in ["fetch failed", "terminated", "read ECONNRESET", "getaddrinfo ENOTFOUND functions"] {
+            assert_eq!(fault(503, way), PreviewFault::Unreachable { says: says(way) });
         }
-        assert_eq!(fault_of(200, &json!({ "status": "not_configured" })), PreviewFault::NotConfigured);
+        let busy = "Service is temporarily unavailable";
+        assert_eq!(fault(503, busy), PreviewFault::HttpError { status: 503, says: says(busy) });
+        let missing = "Requested function was not found";
+        assert_eq!(fault(404, missing), PreviewFault::NotDeployed { says: says(missing) });
+        for status in [401, 403] {
+            let refused = PreviewFault::CredentialRefused { status, says: says("Invalid JWT") };
+            assert_eq!(fault(status, "Invalid JWT"), refused);
+        }
+        for status in [400, 409, 413, 422] {
+            let refused = PreviewFault::RequestRefused { status, says: says("amount is missing") };
+            assert_eq!(fault(status, "amount is missing"), refused);
+        }
+        assert_eq!(fault(429, "slow down"), PreviewFault::RateLimited { says: says("slow down") });
+        // The default words come with every status of a function that says nothing, and name the wrong cause there.
+        for status in [500, 502, 504, 546] {
+            assert_eq!(fault(status, DEFAULT), PreviewFault::HttpError { status, says: none() });
+        }
+        assert_eq!(fault(401, DEFAULT), PreviewFault::CredentialRefused { status: 401, says: none() });
+        let early = json!({ "status": "not_configured" });
+        assert_eq!(fault_of(200, &early, str::to_owned), PreviewFault::NotConfigured);
+    }
+
+    #[test]
+    fn the_time_of_a_picture_is_the_storages() {
+        let at = "2026-11-23T07:00:05Z".parse().ok();
+        assert_eq!(written_at("Mon, 23 Nov 2026 07:00:05 GMT"), at);
+        assert_eq!(written_at("yesterday"), None);
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Artifacts for ArtifactFolder {
             sweep(&self.folder, name)?;
             open_part(&self.folder, name)
         };
-        let (part, file) = open().map_err(|error| failed(name, &error))?;
+        let (part, file) = open().map_err(|error| failed(&self.folder.join(name), &error))?;
         Ok(Box::new(Writer {
             folder: self.folder.clone(),
             name: name.to_owned(),
@@ -57,7 +57,7 @@ impl Artifacts for ArtifactFolder {
         match read_back(&self.folder.join(name)) {
             Ok((bytes, sha256)) => Ok(Some(Artifact { name: name.to_owned(), bytes, sha256 })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(name, &error)),
+            Err(error) => Err(failed(&self.folder.join(name), &error)),
         }
     }
 }
@@ -129,7 +129,7 @@ fn part_prefix(name: &str) -> String {
 #[async_trait]
 impl ArtifactWriter for Writer {
     async fn append(&mut self, bytes: &[u8]) -> Result<(), PortError> {
-        self.file.write_all(bytes).map_err(|error| failed(&self.name, &error))?;
+        self.file.write_all(bytes).map_err(|error| failed(&self.folder.join(&self.name), &error))?;
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
@@ -143,7 +143,7 @@ impl ArtifactWriter for Writer {
             // The name itself must survive a power cut too.
             File::open(&self.folder)?.sync_all()
         };
-        publish().map_err(|error| failed(&self.name, &error))?;
+        publish().map_err(|error| failed(&self.folder.join(&self.name), &error))?;
         let sha256 = hex(&std::mem::take(&mut self.digest).finalize());
         Ok(Artifact { name: self.name.clone(), bytes: self.bytes, sha256 })
     }
@@ -179,7 +179,14 @@ fn check_name(name: &str) -> Result<(), PortError> {
     })
 }
 
-fn failed(name: &str, error: &io::Error) -> PortError {
-    let detail = format!("{error}; free space or check the folder's permissions");
-    PortError::Rejected { service: Service::Artifacts, call: format!("write {name}"), code: None, detail }
+fn failed(path: &Path, error: &io::Error) -> PortError {
+    let what = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; it is this machine's disk: free space there"
+        }
+        _ => "; check the folder's permissions",
+    };
+    let detail = format!("{error}{what}, then resume");
+    let call = format!("write {}", path.display());
+    PortError::Rejected { service: Service::Artifacts, call, code: None, detail }
 }

@@ -97,5 +97,11 @@ fn rejected(path: &str, detail: &str) -> PortError {
 }
 
 fn failed(path: &str, error: &io::Error) -> PortError {
-    rejected(path, &format!("{error}; check the folder that recovery.documents names, and its permissions"))
+    let what = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "it is this machine's disk: free space in the folder that recovery.documents names, then resume"
+        }
+        _ => "check the folder that recovery.documents names, and its permissions",
+    };
+    rejected(path, &format!("{error}; {what}"))
 }

@@ -8,7 +8,8 @@
 //! | `UNAUTHORIZED_…` (401) | the key, before the function was started | same |
 //! | `RATE_LIMIT_EXCEEDED` | functions call functions too often; nothing was started | same |
 //! | 402, 540 | the organisation is restricted, the project is paused: a person must act | Supabase, platform status codes |
-//! | 521, 522 | the gateway does not reach the project: nothing was started | same |
+//! | 521, 522, 523, 525, 526 | the gateway does not reach the project, or does not trust it: nothing was started | same; Cloudflare, 5xx errors |
+//! | 520, 524, 527 | the project was reached and its answer did not come, or is none | same |
 //! | 544 | a time limit behind the gateway | same |
 
 use allclear_core::PortError;
@@ -53,8 +54,14 @@ const CODES: &[(&str, Means)] = &[
 /// Statuses that no function gives.
 const STATUSES: &[(u16, Means)] = &[
     (402, Project("the organisation is restricted: look at its usage and its bills")),
+    (520, Ended("the gateway got no usable answer from the project")),
     (521, NotStarted("the gateway does not reach the project")),
     (522, NotStarted("the gateway does not reach the project")),
+    (523, NotStarted("the gateway does not reach the project")),
+    (524, Ended("the project did not answer the gateway in time")),
+    (525, NotStarted("the gateway and the project do not agree on a connection")),
+    (526, NotStarted("the gateway does not trust the project's certificate")),
+    (527, Ended("the connection between the gateway and the project broke")),
     (540, Project("the project is paused: restore it in the dashboard")),
     (544, Ended("a time limit behind the gateway")),
     (546, Ended("the function ran out of memory or time")),
@@ -122,8 +129,14 @@ mod tests {
             (401, "UNAUTHORIZED_INVALID_JWT_FORMAT", Class::Stop(StopReason::Credential)),
             (429, "RATE_LIMIT_EXCEEDED", later),
             (402, "", permission),
+            (520, "", Class::OutcomeUnknown),
             (521, "", later),
             (522, "", later),
+            (523, "", later),
+            (524, "", Class::OutcomeUnknown),
+            (525, "", later),
+            (526, "", later),
+            (527, "", Class::OutcomeUnknown),
             (540, "", permission),
             (544, "", Class::OutcomeUnknown),
             (546, "", Class::OutcomeUnknown),

@@ -116,12 +116,14 @@ fn classify(reply: &Reply) -> PortError {
     };
     let detail = format!("WhatsApp error {code}");
     match SendFault::from_code(code) {
-        SendFault::RateLimited => reply.rate_limited(detail),
+        SendFault::RateLimited | SendFault::PairLimit => reply.rate_limited(detail),
         SendFault::Credential => PortError::Stopped { service, call, reason: StopReason::Credential, detail },
         SendFault::PolicyBlock => PortError::Stopped { service, call, reason: StopReason::Policy, detail },
         SendFault::Transient | SendFault::HeldByPolicy => PortError::Unavailable { service, call, detail },
-        SendFault::InvalidNumber | SendFault::Recipient | SendFault::Template | SendFault::Unknown => {
-            PortError::Rejected { service, call, code: Some(code.to_string()), detail }
-        }
+        SendFault::InvalidNumber
+        | SendFault::Recipient
+        | SendFault::Template
+        | SendFault::Media
+        | SendFault::Unknown => PortError::Rejected { service, call, code: Some(code.to_string()), detail },
     }
 }

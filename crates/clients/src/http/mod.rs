@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use allclear_core::error::WaitSource;
-use allclear_core::{Clock, PortError, Service};
+use allclear_core::{Clock, HeardTimes, PortError, Service};
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, redirect};
@@ -40,11 +40,32 @@ pub(crate) struct Rules {
     pub(crate) pace: Duration,
 }
 
-/// Makes the client that all services share.
-pub(crate) fn client(timeout: Duration) -> Result<Client, ConfigError> {
+/// Whose word counts for a server's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Everybody's whom this machine trusts. Reading who that is, a few hundred files, takes ten times as long as all else that
+    /// a process does before it goes on with its run.
+    OfTheMachine,
+    /// Nobody's: what is called over this client is on this machine and speaks in the clear.
+    Nobody,
+}
+
+impl Trust {
+    /// What a base URL needs.
+    pub(crate) fn needed_at(base: &str) -> Self {
+        if base.starts_with("http://") { Self::Nobody } else { Self::OfTheMachine }
+    }
+}
+
+/// Makes a client that services share.
+pub(crate) fn client(timeout: Duration, trust: Trust) -> Result<Client, ConfigError> {
     // A second installation fails and changes nothing: whoever embeds us may have chosen a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
+    let builder = match trust {
+        Trust::OfTheMachine => Client::builder(),
+        Trust::Nobody => Client::builder().tls_certs_only([]),
+    };
+    builder
         // A redirect would carry the credential to another place.
         .redirect(redirect::Policy::none())
         // Well before the whole call's: of the two, only this one proves that nothing was sent.
@@ -207,6 +228,8 @@ pub(crate) struct Http {
     clock: Arc<dyn Clock>,
     headers: HeaderMap,
     redactor: Redactor,
+    /// What its answers say about its clock.
+    heard: Arc<HeardTimes>,
     last_call: Arc<Mutex<Option<Timestamp>>>,
     /// Until when the service asked to be left alone with a call, by the call's title.
     left_alone: Arc<Mutex<HashMap<String, Timestamp>>>,
@@ -222,8 +245,25 @@ impl Http {
     ) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         let (headers, redactor) = (HeaderMap::new(), Redactor::default());
-        let (last_call, left_alone) = (Arc::default(), Arc::default());
-        Self { client, service, base, rules, clock, headers, redactor, last_call, left_alone }
+        let (heard, last_call, left_alone) = (Arc::default(), Arc::default(), Arc::default());
+        Self { client, service, base, rules, clock, headers, redactor, heard, last_call, left_alone }
+    }
+
+    /// Keeps what answers say about the service's clock with what those of others say.
+    pub(crate) fn hearing(mut self, times: &Arc<HeardTimes>) -> Self {
+        self.heard = Arc::clone(times);
+        self
+    }
+
+    /// Compares the answer's `Date` with our clock. An answer from a cache has an `Age` and says when it was made; two dates
+    /// are one too many.
+    fn hear(&self, headers: &HeaderMap, sent: Timestamp) {
+        let mut dates = headers.get_all("date").iter();
+        let (Some(date), None, None) = (dates.next(), dates.next(), headers.get("age")) else { return };
+        let read = date.to_str().ok().and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+        if let Some(date) = read {
+            self.heard.heard(self.service, date.timestamp(), sent, self.clock.now());
+        }
     }
 
     /// Shares what is known of secrets with other services: what one was sent, another may repeat.
@@ -311,7 +351,9 @@ impl Http {
     pub(crate) async fn send(&self, call: Call) -> Result<Reply, PortError> {
         let (title, writes) = (call.title(), call.writes);
         let request = self.request(call, &title).await?;
+        let sent = self.clock.now();
         let response = request.send().await.map_err(|error| self.transport_error(&title, writes, &error))?;
+        self.hear(response.headers(), sent);
         self.reply(title, writes, response).await
     }
 
@@ -326,7 +368,9 @@ impl Http {
     ) -> Result<Reply, PortError> {
         let title = call.title();
         let request = self.request(call, &title).await?.timeout(LONGEST_STREAM);
+        let sent = self.clock.now();
         let mut response = self.in_time(&title, request.send()).await?;
+        self.hear(response.headers(), sent);
         if !response.status().is_success() {
             return self.in_whole(title, response).await;
         }

@@ -1,12 +1,13 @@
 //! Takes our own secrets out of foreign words.
 //!
 //! A service may repeat what it was sent: "invalid token abc", an echo page, a debug dump. Its words go into a journal, a
-//! report and a chat, so whatever we send as a secret is taken out of them first, in each form in which it may come back.
+//! report and a chat, so whatever we send as a secret is taken out of them first, in each form in which it may come back;
+//! and what looks like somebody else's after that.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use allclear_core::phone::mask_numbers_in;
+use allclear_core::secrets::mask;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Foreign words in an error are cut to this many characters.
@@ -39,13 +40,13 @@ impl Redactor {
         forms.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
     }
 
-    /// Foreign words, fit for a journal and a terminal: no secrets, no numbers, no control characters, not too long.
+    /// Foreign words, fit for a journal and a terminal: no secrets of ours or of others, no numbers, no control characters, not too long.
     pub(crate) fn clean(&self, text: &str) -> String {
         // Secrets go first: masked or cut, one would not be recognised.
         let text = self.redact(text);
-        let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let visible = allclear_core::text::line(&text);
         // Masked before it is cut: half a number looks like none.
-        mask_numbers_in(visible.trim()).chars().take(DETAIL).collect()
+        mask(&visible).chars().take(DETAIL).collect()
     }
 
     /// The text without any of our secrets.

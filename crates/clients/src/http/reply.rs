@@ -129,14 +129,20 @@ impl Reply {
 
     /// How long the service asks us to wait: `Retry-After` as seconds or as a date, or a rate-limit header.
     fn asked_wait(&self) -> (Option<Duration>, WaitSource) {
-        if let Some(wait) = self.header("retry-after").and_then(|text| parse_wait(text, self.now)) {
+        if let Some(wait) = self.header("retry-after").and_then(|text| parse_wait(text, self.told_at())) {
             return (Some(wait), WaitSource::RetryAfterHeader);
         }
         let reset = ["ratelimit-reset", "x-ratelimit-reset"].iter().find_map(|name| self.header(name));
-        match reset.and_then(|text| parse_wait(text, self.now)) {
+        match reset.and_then(|text| parse_wait(text, self.told_at())) {
             Some(wait) => (Some(wait), WaitSource::LimitHeader),
             None => (None, WaitSource::Ours),
         }
+    }
+
+    /// When it was told, by the clock of whoever told it: a date in it is one of theirs.
+    fn told_at(&self) -> Timestamp {
+        let date = self.header("date").and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+        date.map_or(self.now, |date| date.timestamp())
     }
 
     /// The service's own error code, where the body has one in a usual place.

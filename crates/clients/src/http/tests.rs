@@ -17,7 +17,7 @@ fn clock() -> Arc<VirtualClock> {
 
 fn http(base: &str) -> Http {
     let rules = Rules { timeout: Duration::from_millis(300), max_body: 10_000, pace: Duration::ZERO };
-    Http::new(client(rules.timeout).unwrap(), Service::AdminApi, base, rules, clock())
+    Http::new(client(rules.timeout, Trust::Nobody).unwrap(), Service::AdminApi, base, rules, clock())
 }
 
 /// Answers one request with these bytes and closes.
@@ -155,7 +155,8 @@ async fn nobody_comes_back_before_the_wait_that_was_asked_for_is_over() {
     let base = server(answer("429 Slow", &format!("{JSON}retry-after: 90\r\n"), "{}")).await;
     let clock = clock();
     let rules = Rules { timeout: Duration::from_secs(30), max_body: 10_000, pace: Duration::ZERO };
-    let http = Http::new(client(rules.timeout).unwrap(), Service::Slack, &base, rules, clock.clone());
+    let http =
+        Http::new(client(rules.timeout, Trust::Nobody).unwrap(), Service::Slack, &base, rules, clock.clone());
     let asked = async |path: &str| {
         let call = Call::write(Method::POST, path, json!({}));
         match http.send(call).await.and_then(|reply| reply.expect::<Value>()).unwrap_err() {
@@ -180,7 +181,7 @@ async fn a_wait_until_a_date_is_not_cut_to_whole_seconds() {
     let clock = clock();
     clock.advance(Duration::from_millis(500));
     let rules = Rules { timeout: Duration::from_secs(30), max_body: 10_000, pace: Duration::ZERO };
-    let http = Http::new(client(rules.timeout).unwrap(), Service::Slack, &base, rules, clock);
+    let http = Http::new(client(rules.timeout, Trust::Nobody).unwrap(), Service::Slack, &base, rules, clock);
     let reply = http.send(Call::read("/x")).await.unwrap();
     let class = reply.expect::<Value>().unwrap_err().class();
     assert_eq!(class, Class::RetryAfter(Some(Duration::from_mins(1))), "59.5 s, and not 59");

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use allclear_core::incident::Incident;
 use allclear_core::ports::{Acknowledgements, Page, Paging};
 use allclear_core::recovery::Acknowledgement;
+use allclear_core::text::{line, neutral};
 use allclear_core::{Clock, PortError, Service};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -131,6 +132,7 @@ impl PagerDuty {
     /// Leaves a note at an incident (`POST /incidents/{id}/notes`) unless it has that note: a note has no key, so its words
     /// are looked for first, and again after a lost answer.
     pub async fn note(&self, incident: &str, text: &str) -> Result<(), PortError> {
+        let text = neutral(text);
         let path = format!("{}/notes", self.incident_path(incident)?);
         let known: wire::Notes = self.read(Call::read(path.clone())).await?;
         if known.notes.iter().any(|note| note.content == text) {
@@ -145,7 +147,7 @@ impl PagerDuty {
     /// after a lost answer only they can tell whether it came.
     pub async fn status_update(&self, incident: &str, message: &str) -> Result<(), PortError> {
         let path = format!("{}/status_updates", self.incident_path(incident)?);
-        let body = json!({ "message": message });
+        let body = json!({ "message": neutral(message) });
         let _: wire::Updated = self.write(Call::write(Method::POST, path, body)).await?;
         Ok(())
     }
@@ -236,12 +238,12 @@ impl PagerDuty {
 #[async_trait]
 impl Paging for PagerDuty {
     async fn trigger(&self, page: &Page) -> Result<(), PortError> {
-        let summary: String = page.summary.chars().take(SUMMARY).collect();
+        let summary: String = line(&page.summary).chars().take(SUMMARY).collect();
         let payload = json!({
             "summary": summary,
             "source": page.source,
             "severity": page.severity.as_str(),
-            "custom_details": { "details": page.details },
+            "custom_details": { "details": neutral(&page.details) },
         });
         self.event("trigger", &page.dedup_key, Some(payload)).await
     }
@@ -296,7 +298,7 @@ impl Acknowledgements for PagerDuty {
             |user: &&String| json!({ "responder_request_target": { "id": user, "type": "user_reference" } });
         let body = json!({
             "requester_id": self.requester().await?,
-            "message": message,
+            "message": neutral(message),
             "responder_request_targets": missing.iter().map(target).collect::<Vec<_>>(),
         });
         let path = format!("{}/responder_requests", self.incident_path(incident)?);

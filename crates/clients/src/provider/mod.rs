@@ -8,6 +8,7 @@
 
 use allclear_core::PortError;
 use allclear_core::ports::{Provider, Ticket};
+use allclear_core::text::{line, neutral};
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
@@ -35,7 +36,8 @@ impl TicketIntake {
 #[async_trait]
 impl Provider for TicketIntake {
     async fn open_ticket(&self, ticket: &Ticket) -> Result<String, PortError> {
-        let body = json!({ "subject": ticket.subject, "body": ticket.body, "severity": "high" });
+        let body =
+            json!({ "subject": line(&ticket.subject), "body": neutral(&ticket.body), "severity": "high" });
         let opened: Opened = self.http.send(Call::write(Method::POST, "/tickets", body)).await?.expect()?;
         Ok(self.http.clean(&opened.ticket))
     }

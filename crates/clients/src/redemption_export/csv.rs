@@ -5,14 +5,20 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::near;
 use super::row::{Cells, Fault, Field};
 
 /// What the header says: for each column the field that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Columns(Vec<Option<Field>>);
+pub(super) struct Columns {
+    fields: Vec<Option<Field>>,
+    /// What stands between cells: a comma, a semicolon (spreadsheets of many countries) or a tab.
+    separator: u8,
+    /// Whether the header's line ends in CR LF, so that each line does.
+    crlf: bool,
+}
 
 /// Why a line is no row.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,10 +36,11 @@ impl From<Fault> for NoRow {
 }
 
 impl Columns {
-    /// Reads the header.
-    pub(super) fn named_by(header: &[u8]) -> Result<Self, Fault> {
+    /// Reads the header; its first line, without the line's end.
+    pub(super) fn named_by(header: &[u8], crlf: bool) -> Result<Self, Fault> {
         let name_them = "name the columns in the first line: id,voucher_id,event_type,station_id,created_at,idempotency_key";
-        let cells = quoted(header).map_err(|no_row| match no_row {
+        let separator = *b",;\t".iter().max_by_key(|one| memchr_iter(**one, header).count()).unwrap_or(&b',');
+        let cells = quoted(header, separator).map_err(|no_row| match no_row {
             NoRow::Open => Fault::in_line("has a quote that does not end", name_them),
             NoRow::Wrong(fault) => fault,
         })?;
@@ -48,7 +55,12 @@ impl Columns {
             };
             return Err(Fault { field: field.name(), problem: problem.to_owned(), fix: name_them });
         }
-        Ok(Self(columns))
+        Ok(Self { fields: columns, separator, crlf })
+    }
+
+    /// Whether none of these lines needs care: no quote, and no line end other than the file's own.
+    pub(super) fn are_plain(&self, lines: &[u8]) -> bool {
+        if self.crlf { memchr(b'"', lines).is_none() } else { memchr2(b'"', b'\r', lines).is_none() }
     }
 
     /// Reads one record and shows its cells to `each`. It is `plain` where somebody knows already that no quote is in it.
@@ -60,31 +72,35 @@ impl Columns {
         each: impl FnOnce(&Cells<'_>) -> R,
     ) -> Result<R, NoRow> {
         if !plain && memchr(b'"', record).is_some() {
-            let texts = quoted(record)?;
+            let texts = quoted(record, self.separator)?;
             return Ok(each(&self.cells(texts.iter().map(AsRef::as_ref))?));
         }
+        // Two lines in one: whoever took a lone CR for a line's end would see other rows than we do.
+        if (self.crlf || !plain) && memchr(b'\r', record).is_some() {
+            return Err(stray_return());
+        }
         let mut cells = Cells::default();
-        let (mut start, mut columns) = (0, self.0.iter());
-        for end in near::Each::of(b',', record).chain([record.len()]) {
-            let column =
-                columns.next().ok_or_else(|| self.other_count(memchr_iter(b',', record).count() + 1))?;
+        let (mut start, mut columns) = (0, self.fields.iter());
+        let found = || memchr_iter(self.separator, record).count() + 1;
+        for end in near::Each::of(self.separator, record).chain([record.len()]) {
+            let column = columns.next().ok_or_else(|| self.other_count(found()))?;
             if let Some(field) = column {
                 cells.0[*field as usize] = Some(&record[start..end]);
             }
             start = end + 1;
         }
         if columns.next().is_some() {
-            return Err(self.other_count(memchr_iter(b',', record).count() + 1).into());
+            return Err(self.other_count(found()).into());
         }
         Ok(each(&cells))
     }
 
     fn cells<'a>(&self, texts: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Cells<'a>, Fault> {
-        if texts.len() != self.0.len() {
+        if texts.len() != self.fields.len() {
             return Err(self.other_count(texts.len()));
         }
         let mut cells = Cells::default();
-        for (column, text) in self.0.iter().zip(texts) {
+        for (column, text) in self.fields.iter().zip(texts) {
             if let Some(field) = column {
                 cells.0[*field as usize] = Some(text);
             }
@@ -94,32 +110,36 @@ impl Columns {
 
     #[cold]
     fn other_count(&self, found: usize) -> Fault {
-        let problem = format!("has {found} columns where the header has {}", self.0.len());
-        Fault::in_line(problem, "quote cells that hold a comma, and check that the line is whole")
+        let problem = format!("has {found} columns where the header has {}", self.fields.len());
+        Fault::in_line(problem, "quote cells that hold the separator, and check that the line is whole")
     }
 }
 
 /// Splits a record with quotes in it.
-fn quoted(record: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, NoRow> {
+fn quoted(record: &[u8], separator: u8) -> Result<Vec<Cow<'_, [u8]>>, NoRow> {
     let mut cells = Vec::new();
     let mut rest = record;
     loop {
         let (cell, after) = match rest.split_first() {
             Some((b'"', inside)) => until_closed(inside)?,
-            _ => until_comma(rest)?,
+            _ => until_separator(rest, separator)?,
         };
         cells.push(cell);
         match after.split_first() {
             None => return Ok(cells),
-            Some((b',', next)) => rest = next,
+            Some((found, next)) if *found == separator => rest = next,
             Some(_) => return Err(stray_quote()),
         }
     }
 }
 
-fn until_comma(rest: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), NoRow> {
-    let (cell, after) = rest.split_at(memchr(b',', rest).unwrap_or(rest.len()));
-    if memchr(b'"', cell).is_some() { Err(stray_quote()) } else { Ok((Cow::Borrowed(cell), after)) }
+fn until_separator(rest: &[u8], separator: u8) -> Result<(Cow<'_, [u8]>, &[u8]), NoRow> {
+    let (cell, after) = rest.split_at(memchr(separator, rest).unwrap_or(rest.len()));
+    match memchr2(b'"', b'\r', cell).map(|place| cell[place]) {
+        None => Ok((Cow::Borrowed(cell), after)),
+        Some(b'"') => Err(stray_quote()),
+        Some(_) => Err(stray_return()),
+    }
 }
 
 fn until_closed(inside: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), NoRow> {
@@ -141,6 +161,12 @@ fn until_closed(inside: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), NoRow> {
 }
 
 #[cold]
+fn stray_return() -> NoRow {
+    let fix = "end every line in the same way, e.g. with `tr -d '\\r'` where the others end in LF";
+    Fault::in_line("has a carriage return in the middle", fix).into()
+}
+
+#[cold]
 fn stray_quote() -> NoRow {
     let fix = "put the whole cell in quotes and double the quotes in it (RFC 4180)";
     Fault::in_line("has a quote in the middle of a cell", fix).into()
@@ -151,7 +177,7 @@ mod tests {
     use super::*;
 
     fn columns() -> Columns {
-        Columns::named_by(b"voucher_id,note,id,\"created_at\"").unwrap()
+        Columns::named_by(b"voucher_id,note,id,\"created_at\"", false).unwrap()
     }
 
     fn shown(record: &[u8]) -> Result<[Option<Vec<u8>>; 6], NoRow> {
@@ -183,9 +209,39 @@ mod tests {
     #[test]
     fn a_header_names_what_is_needed_once() {
         for header in
-            ["id,voucher_id", "id,id,voucher_id,created_at", "id;voucher_id;created_at", "id,\"voucher_id"]
+            ["id,voucher_id", "id,id,voucher_id,created_at", "id|voucher_id|created_at", "id,\"voucher_id"]
         {
-            assert!(Columns::named_by(header.as_bytes()).is_err(), "{header}");
+            assert!(Columns::named_by(header.as_bytes(), false).is_err(), "{header}");
+        }
+    }
+
+    #[test]
+    fn semicolons_and_tabs_separate_too() {
+        for separator in [";", "\t"] {
+            let line = |cells: [&str; 3]| cells.join(separator);
+            let columns =
+                Columns::named_by(line(["id", "voucher_id", "created_at"]).as_bytes(), false).unwrap();
+            for record in [line(["i", "v,w", "t"]), line(["i", "\"v,w\"", "t"])] {
+                let voucher = columns.row(record.as_bytes(), false, |cells| {
+                    cells.0[Field::Voucher as usize].map(<[u8]>::to_vec)
+                });
+                assert_eq!(voucher.unwrap().as_deref(), Some(&b"v,w"[..]), "{record:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a12_a_lone_carriage_return_is_no_line_end_and_is_told() {
+        for crlf in [false, true] {
+            let columns = Columns::named_by(b"id,voucher_id,created_at", crlf).unwrap();
+            for record in ["i,v,t\ri,v,t", "i,v,t\r", "\"i\",v,t\ri"] {
+                assert!(
+                    matches!(columns.row(record.as_bytes(), false, |_| ()), Err(NoRow::Wrong(_))),
+                    "{record:?}"
+                );
+            }
+            assert!(columns.row(b"\"i\r\ni\",v,t", false, |_| ()).is_ok());
+            assert!(!columns.are_plain(b"i,\"v\",t\n") && columns.are_plain(b"i,v,t\n"));
         }
     }
 }

@@ -248,6 +248,9 @@ fn candidates(repeats: &Repeats) -> HashSet<Uuid> {
 /// The format by the first bytes, and where the rows begin.
 fn judge(head: &[u8], path: &Path) -> Result<(Format, u64), ExportError> {
     let wrong = |what, fix| Err(ExportError::WrongFormat { path: path.to_owned(), what, fix });
+    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+        return wrong("UTF-16", "save it as UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`");
+    }
     let mark = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     let text = &head[mark..];
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -260,7 +263,16 @@ fn judge(head: &[u8], path: &Path) -> Result<(Format, u64), ExportError> {
         Some(_) => {}
     }
     let end = memchr(b'\n', text).unwrap_or(text.len());
-    let header = text[..end].strip_suffix(b"\r").unwrap_or(&text[..end]);
+    let (header, crlf) = match text[..end].strip_suffix(b"\r") {
+        Some(header) => (header, true),
+        None => (&text[..end], false),
+    };
+    if memchr(b'\r', header).is_some() {
+        return wrong(
+            "a file whose lines end in CR alone",
+            "write lines that end in LF, e.g. with `tr '\\r' '\\n'`",
+        );
+    }
     let malformed = |Fault { field, problem, fix }| ExportError::Malformed {
         path: path.to_owned(),
         line: 1,
@@ -268,7 +280,7 @@ fn judge(head: &[u8], path: &Path) -> Result<(Format, u64), ExportError> {
         problem,
         fix,
     };
-    let columns = Columns::named_by(header).map_err(malformed)?;
+    let columns = Columns::named_by(header, crlf).map_err(malformed)?;
     Ok((Format::Csv(columns), (mark + end + 1).min(head.len()) as u64))
 }
 

@@ -34,7 +34,7 @@ impl Format {
     /// Whether none of these lines needs care. Looking at many at once costs less than looking at each.
     fn are_plain(&self, lines: &[u8]) -> bool {
         match self {
-            Self::Csv(_) => memchr(b'"', lines).is_none(),
+            Self::Csv(columns) => columns.are_plain(lines),
             Self::Ndjson => ndjson::are_plain(lines),
         }
     }

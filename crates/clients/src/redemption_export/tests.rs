@@ -175,7 +175,10 @@ fn what_is_wrong_is_said_with_the_line_and_the_fix() {
         scan("", 1).unwrap_err().to_string(),
         scan("[{}]", 1).unwrap_err().to_string(),
         scan(b"\x1f\x8b\x08\x00\x00", 1).unwrap_err().to_string(),
-        scan("id;voucher_id;created_at\n", 1).unwrap_err().to_string(),
+        scan("id|voucher_id|created_at\n", 1).unwrap_err().to_string(),
+        scan(format!("{HEADER}\r{csv}\r{csv}"), 1).unwrap_err().to_string(),
+        scan(format!("{HEADER}\n{csv}\r{csv}\n{csv}"), 1).unwrap_err().to_string(),
+        scan(b"\xff\xfei\x00d\x00", 1).unwrap_err().to_string(),
     ];
     let said: Vec<_> = errors.iter().map(|error| error.split_once("/export").unwrap().1).collect();
     assert_eq!(
@@ -185,7 +188,7 @@ fn what_is_wrong_is_said_with_the_line_and_the_fix() {
             ", line 3: created_at is no time with an offset; give a time such as 2026-11-23T07:00:00Z or 2026-11-23 07:00:00.123+00",
             ", line 3: id is missing; export the rows with their ids",
             ", line 3: station_id is no UUID; give a UUID such as 6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e90",
-            ", line 3: line has 4 columns where the header has 7; quote cells that hold a comma, and check that the line is whole",
+            ", line 3: line has 4 columns where the header has 7; quote cells that hold the separator, and check that the line is whole",
             ", line 3: line has a quote that does not end; close the quote, and check that the file is whole",
             ", line 3: line has a quote in the middle of a cell; put the whole cell in quotes and double the quotes in it (RFC 4180)",
             ", line 2: line is cut off; write one JSON object a line, as `row_to_json` does",
@@ -195,6 +198,9 @@ fn what_is_wrong_is_said_with_the_line_and_the_fix() {
             " is one JSON array: write one object a line, e.g. with `jq -c '.[]'`",
             " is packed: unpack it first, e.g. with `gunzip`, `zstd -d` or `unzip`",
             ", line 1: id is no column; name the columns in the first line: id,voucher_id,event_type,station_id,created_at,idempotency_key",
+            " is a file whose lines end in CR alone: write lines that end in LF, e.g. with `tr '\\r' '\\n'`",
+            ", line 2: line has a carriage return in the middle; end every line in the same way, e.g. with `tr -d '\\r'` where the others end in LF",
+            " is UTF-16: save it as UTF-8, e.g. with `iconv -f UTF-16 -t UTF-8`",
         ]
     );
 }

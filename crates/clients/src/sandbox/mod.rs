@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{DangerousApprovals, Limits};
-use allclear_core::{PortError, Service, VirtualClock};
+use allclear_core::{PortError, Rehearsal, Service, VirtualClock};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub use clock::SandboxClock;
 
 use crate::config::{ConfigError, Credentials, Endpoints, Settings, WhatsAppNumber};
-use crate::http::{Call, Http, Rules};
+use crate::http::{Call, Http, Rules, Trust};
 use crate::management::BundleSource;
 use crate::pagerduty::Region;
 
@@ -79,6 +79,7 @@ pub fn settings(base: &str, artifacts: PathBuf) -> Result<Settings, ConfigError>
             dispatch_function: "campaign-dispatch".to_owned(),
             dangerous: DangerousApprovals::default(),
         },
+        rehearsal: Rehearsal::at(base),
         artifacts,
     })
 }
@@ -98,7 +99,7 @@ pub struct SandboxControl {
 impl SandboxControl {
     /// The sandbox at `base`.
     pub fn at(base: &str) -> Result<Self, ConfigError> {
-        let client = crate::http::client(RULES.timeout)?;
+        let client = crate::http::client(RULES.timeout, Trust::needed_at(base))?;
         // Controls are not paced, so the clock is never asked.
         let unused = Arc::new(VirtualClock::at(Timestamp::UNIX_EPOCH));
         Ok(Self { http: Http::new(client, Service::Sandbox, base, RULES, unused) })

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use allclear_core::ports::{Chat, ChatMessage, Posted};
+use allclear_core::text::neutral;
 use allclear_core::{PortError, Service};
 use async_trait::async_trait;
 use reqwest::Method;
@@ -179,7 +180,9 @@ impl Chat for Slack {
             return Err(PortError::NotFound { service: Service::Slack, what });
         };
         let text = format!("{}{}", escape(&message.text), signed(&message.marker));
-        let call = Call::write(Method::POST, "", json!({ "text": text })).named("POST incoming webhook");
+        let call =
+            Call::write(Method::POST, "", json!({ "text": text, "mrkdwn": false, "link_names": false }))
+                .named("POST incoming webhook");
         let reply = webhook.http.send(call).await?;
         if !reply.is_success() {
             return Err(error::classify_webhook(&reply));
@@ -192,7 +195,10 @@ fn body(message: &ChatMessage) -> Value {
     json!({
         "channel": message.channel,
         "text": escape(&message.text),
+        "mrkdwn": false,
+        "link_names": false,
         "unfurl_links": false,
+        "unfurl_media": false,
         "metadata": { "event_type": EVENT_TYPE, "event_payload": { "marker": message.marker } },
     })
 }
@@ -210,6 +216,7 @@ fn signed(marker: &str) -> String {
 }
 
 /// Slack's three control characters: without this, `<!channel>` in a campaign's name would wake everybody.
+/// Nothing in a text hides either; `mrkdwn` is off, so that stars and backticks of a name are stars and backticks.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    neutral(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -76,13 +76,25 @@ impl Campaigns for Supabase {
         let mut rows = self.all(list, |row: &AuditRow| row.id).await?;
         // The key of this table says nothing about the time.
         rows.sort_by_key(|row| row.created_at);
-        let change = |row: AuditRow| CampaignChange {
-            ours: row.actor_id.as_deref() == Some(us.as_str()),
-            action: row.action,
-            at: row.created_at,
-        };
-        Ok(rows.into_iter().map(change).collect())
+        Ok(rows.into_iter().map(|row| change_of(row, &us)).collect())
     }
+
+    /// `GET /audit_log?target_id=eq.X&action=in.(...)&order=created_at.desc&limit=1`.
+    async fn last_change(&self, id: CampaignId) -> Result<Option<CampaignChange>> {
+        let us = self.admin.actor().await?;
+        let last = read("audit_log")
+            .query("select", "id,actor_id,action,target_table,target_id,created_at")
+            .query("target_id", format!("eq.{id}"))
+            .query("action", "in.(campaign_pause,campaign_start,campaign_stop)")
+            .query("order", "created_at.desc")
+            .query("limit", 1);
+        Ok(self.rows::<AuditRow>(last).await?.pop().map(|row| change_of(row, &us)))
+    }
+}
+
+fn change_of(row: AuditRow, us: &str) -> CampaignChange {
+    let ours = row.actor_id.as_deref() == Some(us);
+    CampaignChange { ours, action: row.action, at: row.created_at }
 }
 
 /// Whether a code holds nothing that must be taken out: too short for a secret or a number.

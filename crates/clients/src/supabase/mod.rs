@@ -15,6 +15,7 @@
 //!
 //! The writes of the admin API that belong to the same ports (pause, retry, settings) are delegated to [`AdminApi`].
 
+mod announcements;
 mod campaigns;
 mod error;
 mod pages;
@@ -32,9 +33,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::PortError;
+use allclear_core::ports::AuditRow;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::admin_api::AdminApi;
 use crate::http::{Call, Http, Reply};
@@ -100,6 +102,22 @@ impl Supabase {
             .header("prefer", "resolution=ignore-duplicates, return=minimal")
             .keyed();
         self.checked(call).await.map(drop)
+    }
+
+    /// A row of the audit log, once.
+    async fn insert_audit(&self, row: &AuditRow, actor: Option<String>) -> Result<()> {
+        let body = json!({
+            "id": row.id,
+            "actor_id": actor,
+            "action": row.action,
+            "target_table": row.target_table,
+            "target_id": row.target_id,
+            "diff": row.diff,
+        });
+        match self.insert_once("audit_log", body).await {
+            Err(PortError::AlreadyDone { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     /// Makes a call; once more where PostgREST does not know the table yet and the call may be repeated.

@@ -62,7 +62,8 @@ impl Supabase {
         Ok(rows)
     }
 
-    fn endless(&self, list: &Call, detail: &str) -> PortError {
+    /// A list that does not end, or that begins anew.
+    pub(super) fn endless(&self, list: &Call, detail: &str) -> PortError {
         PortError::Malformed { service: self.http.service(), call: list.title(), detail: detail.to_owned() }
     }
 }

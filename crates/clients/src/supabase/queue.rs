@@ -3,29 +3,144 @@
 use std::collections::HashSet;
 
 use allclear_core::ports::{AuditLog, AuditRow, QueueDepth, SendQueue};
-use allclear_core::{CampaignId, PortError};
+use allclear_core::{CampaignId, PortError, QueueRows};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::wire::{Numbered, SentFrom};
+use super::wire::{Numbered, QueuedAs, SentFrom};
 use super::{Result, Supabase, read, table, wire};
 use crate::http::Call;
 
-const UNSENT: &str = "in.(PENDING,SKIPPED)";
+/// Ranges of ids in one call at most: an address of some four thousand characters passes every server that is known.
+const RANGES: usize = 80;
+
+/// The filters of one call. All of them hold.
+type Filters = Vec<(&'static str, String)>;
 
 fn rows_of(campaign: CampaignId, status: &str) -> Call {
     read("send_queue").query("campaign_id", format!("eq.{campaign}")).query("status", status)
 }
 
-fn filters(campaign: CampaignId, status: &str) -> Vec<(&'static str, String)> {
+fn filters(campaign: CampaignId, status: &str) -> Filters {
     vec![("campaign_id", format!("eq.{campaign}")), ("status", status.to_owned())]
+}
+
+fn reading(filters: &Filters) -> Call {
+    filters.iter().fold(read("send_queue"), |call, (column, condition)| call.query(column, condition))
+}
+
+/// `id.eq.5,and(id.gte.7,id.lte.9)`, as it stands within `or(…)`.
+fn within(ranges: &[(i64, i64)]) -> String {
+    let one = |(first, last): &(i64, i64)| {
+        if first == last { format!("id.eq.{first}") } else { format!("and(id.gte.{first},id.lte.{last})") }
+    };
+    ranges.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+/// The rows of a campaign with a status and among these, for as many calls as their ranges need.
+fn among(campaign: CampaignId, status: &str, rows: &QueueRows) -> Vec<Filters> {
+    let some = |ranges: &[(i64, i64)]| {
+        let mut all = filters(campaign, status);
+        all.push(("or", format!("({})", within(ranges))));
+        all
+    };
+    rows.ranges().chunks(RANGES).map(some).collect()
+}
+
+/// The unsent rows of a campaign, those that wait and those of `held` that are skipped, for as many calls as the ranges
+/// need: each call is about the rows from the first of its ranges to the first of the next call's.
+fn unsent(campaign: CampaignId, held: &QueueRows) -> Vec<Filters> {
+    let chunks: Vec<&[(i64, i64)]> = held.ranges().chunks(RANGES).collect();
+    if chunks.is_empty() {
+        return vec![filters(campaign, "eq.PENDING")];
+    }
+    let some = |(index, ranges): (usize, &&[(i64, i64)])| {
+        let unsent = format!("(status.eq.PENDING,and(status.eq.SKIPPED,or({})))", within(ranges));
+        let mut all = vec![("campaign_id", format!("eq.{campaign}")), ("or", unsent)];
+        if index > 0 {
+            all.push(("id", format!("gte.{}", ranges[0].0)));
+        }
+        if let Some(next) = chunks.get(index + 1) {
+            all.push(("id", format!("lt.{}", next[0].0)));
+        }
+        all
+    };
+    chunks.iter().enumerate().map(some).collect()
+}
+
+/// Those that are due before a time.
+fn due(mut rows: Vec<Filters>, at: Timestamp) -> Vec<Filters> {
+    for filters in &mut rows {
+        filters.push(("next_attempt_at", format!("lt.{at}")));
+    }
+    rows
+}
+
+/// Those from a row on.
+fn from_row(mut rows: Vec<Filters>, first: i64) -> Vec<Filters> {
+    for filters in &mut rows {
+        filters.push(("id", format!("gte.{first}")));
+    }
+    rows
+}
+
+impl Supabase {
+    async fn count_each(&self, rows: Vec<Filters>) -> Result<u64> {
+        let mut all = 0;
+        for filters in rows {
+            all += self.count(reading(&filters)).await?;
+        }
+        Ok(all)
+    }
+
+    async fn change_each(&self, rows: Vec<Filters>, change: Value) -> Result<u64> {
+        let mut all = 0;
+        for filters in rows {
+            all += self.change(&table("send_queue"), &filters, change.clone()).await?;
+        }
+        Ok(all)
+    }
+
+    /// The row with so many of these before it, by id.
+    async fn row_at(&self, rows: &Filters, place: u64) -> Result<Option<i64>> {
+        let one =
+            reading(rows).query("select", "id").query("order", "id").query("offset", place).query("limit", 1);
+        match self.rows::<Numbered>(one).await {
+            // The offset lies beyond the rows.
+            Err(PortError::Rejected { code, .. }) if code.as_deref() == Some("PGRST103") => Ok(None),
+            rows => Ok(rows?.pop().map(|row| row.id)),
+        }
+    }
 }
 
 #[async_trait]
 impl SendQueue for Supabase {
+    /// `GET /send_queue?select=campaign_id&status=eq.PENDING&campaign_id=gt.X&order=campaign_id&limit=1`, once for each campaign:
+    /// the queue may have a hundred thousand rows, and its campaigns are few.
+    async fn waiting_campaigns(&self) -> Result<Vec<CampaignId>> {
+        let mut found: Vec<CampaignId> = Vec::new();
+        loop {
+            let mut next = read("send_queue")
+                .query("select", "campaign_id")
+                .query("status", "eq.PENDING")
+                .query("order", "campaign_id")
+                .query("limit", "1");
+            next = match found.last() {
+                None => next.query("campaign_id", "not.is.null"),
+                Some(last) => next.query("campaign_id", format!("gt.{last}")),
+            };
+            let Some(row) = self.rows::<wire::OfCampaign>(next.clone()).await?.pop() else {
+                return Ok(found);
+            };
+            if found.last().is_some_and(|last| row.campaign_id <= *last) {
+                return Err(self.endless(&next, "the next campaign is not after the last one"));
+            }
+            found.push(row.campaign_id);
+        }
+    }
+
     async fn pending(&self, campaign: CampaignId) -> Result<u64> {
         self.count(rows_of(campaign, "eq.PENDING")).await
     }
@@ -73,31 +188,78 @@ impl SendQueue for Supabase {
         Ok(sent.len() as u64)
     }
 
-    async fn skipped(&self, campaign: CampaignId) -> Result<u64> {
-        self.count(rows_of(campaign, "eq.SKIPPED")).await
+    /// One walk over the ids and states of all of the campaign's rows.
+    async fn waiting(&self, campaign: CampaignId) -> Result<QueueRows> {
+        let list =
+            read("send_queue").query("campaign_id", format!("eq.{campaign}")).query("select", "id,status");
+        let mut rows = Vec::new();
+        let waits = |row: QueuedAs| rows.push((row.id, row.status == "PENDING"));
+        self.walk(list, |row: &QueuedAs| row.id, usize::MAX, waits).await?;
+        Ok(QueueRows::of(rows))
     }
 
-    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING {status: SKIPPED}`: one statement.
-    async fn skip_pending(&self, campaign: CampaignId) -> Result<u64> {
-        self.change(&table("send_queue"), &filters(campaign, "eq.PENDING"), json!({ "status": "SKIPPED" }))
-            .await
+    async fn skipped(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64> {
+        self.count_each(among(campaign, "eq.SKIPPED", rows)).await
     }
 
-    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.SKIPPED {status: PENDING}`: one statement.
-    async fn restore_skipped(&self, campaign: CampaignId) -> Result<u64> {
-        self.change(&table("send_queue"), &filters(campaign, "eq.SKIPPED"), json!({ "status": "PENDING" }))
-            .await
+    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING&or=(and(id.gte.A,id.lte.B),…) {status: SKIPPED}`.
+    async fn skip(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64> {
+        self.change_each(among(campaign, "eq.PENDING", rows), json!({ "status": "SKIPPED" })).await
     }
 
-    async fn due_before(&self, campaign: CampaignId, at: Timestamp) -> Result<u64> {
-        self.count(rows_of(campaign, UNSENT).query("next_attempt_at", format!("lt.{at}"))).await
+    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.SKIPPED&or=(and(id.gte.A,id.lte.B),…) {status: PENDING}`.
+    async fn restore(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64> {
+        self.change_each(among(campaign, "eq.SKIPPED", rows), json!({ "status": "PENDING" })).await
     }
 
-    /// `PATCH /send_queue?campaign_id=eq.X&status=in.(PENDING,SKIPPED)&next_attempt_at=lt.T {next_attempt_at: T}`.
-    async fn postpone(&self, campaign: CampaignId, at: Timestamp) -> Result<u64> {
-        let mut earlier = filters(campaign, UNSENT);
-        earlier.push(("next_attempt_at", format!("lt.{at}")));
-        self.change(&table("send_queue"), &earlier, json!({ "next_attempt_at": at })).await
+    async fn due_before(&self, campaign: CampaignId, held: &QueueRows, at: Timestamp) -> Result<u64> {
+        self.count_each(due(unsent(campaign, held), at)).await
+    }
+
+    /// `PATCH /send_queue?campaign_id=eq.X&or=(status.eq.PENDING,and(status.eq.SKIPPED,or(…)))&next_attempt_at=lt.T
+    /// {next_attempt_at: T}`.
+    async fn postpone(&self, campaign: CampaignId, held: &QueueRows, at: Timestamp) -> Result<u64> {
+        self.change_each(due(unsent(campaign, held), at), json!({ "next_attempt_at": at })).await
+    }
+
+    /// `GET /send_queue?campaign_id=eq.X&or=(status.eq.PENDING,…)&order=id&offset=N&limit=1`.
+    async fn unsent_at(&self, campaign: CampaignId, held: &QueueRows, place: u64) -> Result<Option<i64>> {
+        let mut windows = unsent(campaign, held);
+        let last = windows.pop();
+        let mut place = place;
+        for filters in windows {
+            let within = self.count(reading(&filters)).await?;
+            if place < within {
+                return self.row_at(&filters, place).await;
+            }
+            place -= within;
+        }
+        match last {
+            Some(filters) => self.row_at(&filters, place).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn due_from(
+        &self,
+        campaign: CampaignId,
+        held: &QueueRows,
+        first: i64,
+        at: Timestamp,
+    ) -> Result<u64> {
+        self.count_each(due(from_row(unsent(campaign, held), first), at)).await
+    }
+
+    /// As `postpone`, with `id=gte.N`.
+    async fn postpone_from(
+        &self,
+        campaign: CampaignId,
+        held: &QueueRows,
+        first: i64,
+        at: Timestamp,
+    ) -> Result<u64> {
+        let later = due(from_row(unsent(campaign, held), first), at);
+        self.change_each(later, json!({ "next_attempt_at": at })).await
     }
 }
 
@@ -108,22 +270,8 @@ impl AuditLog for Supabase {
     /// The row names us as its actor if we have signed in to the admin API before or can do so now. While that API is down
     /// the row goes in without an actor: that the record exists matters more, and its id and target are ours.
     async fn insert(&self, row: &AuditRow) -> Result<()> {
-        let body = json!({
-            "id": row.id,
-            "actor_id": self.admin.actor_if_reachable().await?,
-            "action": row.action,
-            "target_table": row.target_table,
-            "target_id": row.target_id,
-            "diff": row.diff,
-        });
-        let call = Call::write(Method::POST, table("audit_log"), body)
-            .query("on_conflict", "id")
-            .keyed()
-            .header("prefer", "resolution=ignore-duplicates, return=minimal");
-        match self.checked(call).await {
-            Ok(_) | Err(PortError::AlreadyDone { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let actor = self.admin.actor_if_reachable().await?;
+        self.insert_audit(row, actor).await
     }
 
     /// `GET /audit_log?id=eq.X`.
@@ -132,12 +280,28 @@ impl AuditLog for Supabase {
             .query("select", "id,actor_id,action,target_table,target_id,diff,created_at")
             .query("id", format!("eq.{id}"));
         let row = self.rows::<wire::AuditRow>(call).await?.pop();
-        Ok(row.map(|row| AuditRow {
-            id: row.id,
-            action: row.action,
-            target_table: row.target_table.unwrap_or_default(),
-            target_id: row.target_id.unwrap_or_default(),
-            diff: row.diff,
-        }))
+        Ok(row.map(audit_row))
+    }
+
+    /// `GET /audit_log?action=eq.A&target_id=eq.X`.
+    async fn all_of(&self, action: &str, target: &str) -> Result<Vec<(AuditRow, Timestamp)>> {
+        let list = read("audit_log")
+            .query("select", "id,actor_id,action,target_table,target_id,diff,created_at")
+            .query("action", format!("eq.{action}"))
+            .query("target_id", format!("eq.{target}"));
+        let mut rows = self.all(list, |row: &wire::AuditRow| row.id).await?;
+        // The key of this table says nothing about the time.
+        rows.sort_by_key(|row| row.created_at);
+        Ok(rows.into_iter().map(|row| (row.created_at, row)).map(|(at, row)| (audit_row(row), at)).collect())
+    }
+}
+
+fn audit_row(row: wire::AuditRow) -> AuditRow {
+    AuditRow {
+        id: row.id,
+        action: row.action,
+        target_table: row.target_table.unwrap_or_default(),
+        target_id: row.target_id.unwrap_or_default(),
+        diff: row.diff,
     }
 }

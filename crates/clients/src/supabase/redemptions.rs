@@ -1,6 +1,6 @@
 //! What stations tried, and what was redeemed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use allclear_core::VoucherId;
 use allclear_core::ports::{NewVoucherEvent, RedemptionLog};
@@ -17,8 +17,8 @@ use super::{PAGE, Result, Supabase, read};
 
 /// The route whose requests are attempts to redeem.
 const ENDPOINT: &str = "/api/station/redeem";
-/// Codes asked for in one request: they stand in its URL.
-const CODES: usize = 100;
+/// Codes and ids asked for in one request: they stand in its URL.
+const IN_ONE_URL: usize = 100;
 
 #[derive(Deserialize)]
 struct SeenRow {
@@ -62,7 +62,7 @@ impl Supabase {
     /// Which voucher each code is. A code that two rows share is nobody's: acting on either would be a guess.
     async fn vouchers_by_code(&self, codes: &[String]) -> Result<HashMap<String, Option<VoucherId>>> {
         let mut found: HashMap<String, Option<VoucherId>> = HashMap::new();
-        for some in codes.chunks(CODES) {
+        for some in codes.chunks(IN_ONE_URL) {
             let call = read("vouchers")
                 .query("select", "id,code5")
                 .query("code5", format!("in.({})", some.join(",")))
@@ -100,6 +100,31 @@ impl RedemptionLog for Supabase {
         }
         let rows: Vec<SeenRow> = self.rows(call).await?;
         Ok(rows.into_iter().map(|row| RedemptionSeen { id: row.id, voucher: row.voucher_id }).collect())
+    }
+
+    /// `GET /voucher_redemptions?voucher_id=in.(…)&created_at=lt.T`, a hundred vouchers at a time, page by page by id.
+    async fn redeemed_before(&self, vouchers: &[VoucherId], before: Timestamp) -> Result<Vec<VoucherId>> {
+        let mut found = BTreeSet::new();
+        for some in vouchers.chunks(IN_ONE_URL) {
+            let ids: Vec<String> = some.iter().map(ToString::to_string).collect();
+            let mut after: Option<Uuid> = None;
+            loop {
+                let mut call = read("voucher_redemptions")
+                    .query("select", "id,voucher_id")
+                    .query("voucher_id", format!("in.({})", ids.join(",")))
+                    .query("created_at", format!("lt.{before}"))
+                    .query("order", "id")
+                    .query("limit", PAGE);
+                if let Some(after) = after {
+                    call = call.query("id", format!("gt.{after}"));
+                }
+                let rows: Vec<SeenRow> = self.rows(call).await?;
+                let Some(last) = rows.last() else { break };
+                after = Some(last.id);
+                found.extend(rows.iter().map(|row| row.voucher_id));
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     /// `GET /webhook_logs?endpoint=eq./api/station/redeem&received_at=gte.T&id=gt.N&order=id`. A request names the code;

@@ -43,6 +43,11 @@ fn code(id: VoucherId, n: u32) -> String {
     digest.iter().take(5).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
 }
 
+/// The filters of a change of what a run holds.
+fn held(id: VoucherId, by: &str) -> [(&'static str, String); 3] {
+    [("id", format!("eq.{id}")), ("status", "eq.void".to_owned()), ("metadata->>held_by", format!("eq.{by}"))]
+}
+
 impl Supabase {
     async fn one<T: serde::de::DeserializeOwned>(&self, id: VoucherId, columns: &str) -> Result<T> {
         let call = read("vouchers").query("select", columns).query("id", format!("eq.{id}"));
@@ -88,6 +93,7 @@ impl Replacements for Supabase {
                 "whatsapp_e164": replacement.msisdn.expose(),
                 "station_scope": replacement.station_scope,
                 "campaign_id": replacement.campaign,
+                "expires_at": replacement.expires_at,
                 "status": "void",
                 "metadata": { "replaces": replacement.original, "held_by": replacement.held_by },
             });
@@ -104,6 +110,13 @@ impl Replacements for Supabase {
         })
     }
 
+    /// `PATCH /vouchers?id=eq.X&status=eq.void&metadata->>held_by=eq.R {metadata}` with `max-affected=1`.
+    async fn adopt(&self, id: VoucherId, from: &str, to: &str) -> Result<u64> {
+        let mut metadata = self.metadata(id).await?;
+        metadata.insert("held_by".to_owned(), json!(to));
+        self.change_one(&table("vouchers"), &held(id, from), json!({ "metadata": metadata })).await
+    }
+
     /// `PATCH /vouchers?id=eq.X&status=eq.S&updated_at=eq.T {status: void, metadata}` with `max-affected=1`. The metadata
     /// is read before; had it changed since, so had `updated_at`, and nothing would be changed.
     async fn void_original(&self, id: VoucherId, seen: &AsSeen, replaced_by: VoucherId) -> Result<u64> {
@@ -117,13 +130,8 @@ impl Replacements for Supabase {
     async fn release(&self, id: VoucherId, held_by: &str) -> Result<u64> {
         let mut metadata = self.metadata(id).await?;
         metadata.remove("held_by");
-        let filters = [
-            ("id", format!("eq.{id}")),
-            ("status", "eq.void".to_owned()),
-            ("metadata->>held_by", format!("eq.{held_by}")),
-        ];
         let change = json!({ "status": "issued", "metadata": metadata });
-        self.change_one(&table("vouchers"), &filters, change).await
+        self.change_one(&table("vouchers"), &held(id, held_by), change).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! What was sent: the send log and the notifications.
 
+use std::collections::HashSet;
+
 use allclear_core::notification::{FailedNotification, NotificationId, RetryAnswer};
 use allclear_core::ports::{Delivery, Notifications, SendLog};
 use allclear_core::target::SendTally;
@@ -14,31 +16,30 @@ use crate::http::Call;
 /// Adds one failure to a tally.
 fn count_failure(tally: &mut SendTally, at: Timestamp, text: &str) {
     let error = ErrorText::parse(text);
-    *tally.failed.entry(error.code).or_default() += 1;
     // The latest failure's wait counts: it is the one that still runs.
     if tally.last_failure_at.is_none_or(|last| at >= last) {
-        tally.last_failure_at = Some(at);
         tally.retry_after_seconds = error.retry_after.or(tally.retry_after_seconds);
     }
-    if tally.first_failure_at.is_none_or(|first| at < first) {
-        tally.first_failure_at = Some(at);
-    }
+    tally.count_failure(&error.code, at);
 }
 
 #[async_trait]
 impl SendLog for Supabase {
-    /// `GET /send_logs?sent_at=gte.T&id=gt.N&order=id`, page by page; only counts are kept.
+    /// `GET /send_logs?sent_at=gte.T&id=gt.N&order=id`, page by page; only counts are kept, and which rows of the queue went out:
+    /// a second send of one is a repeat.
     async fn tally(&self, campaign: Option<CampaignId>, since: Timestamp) -> Result<SendTally> {
         let mut list = read("send_logs")
-            .query("select", "id,sent_at,delivery_status,error")
+            .query("select", "id,queue_id,sent_at,delivery_status,error")
             .query("sent_at", format!("gte.{since}"));
         if let Some(campaign) = campaign {
             list = list.query("campaign_id", format!("eq.{campaign}"));
         }
         let mut tally = SendTally::default();
+        let mut gone_out = HashSet::new();
         let count = |row: SendRow| match (&row.error, row.delivery_status.as_deref()) {
             (Some(error), _) => count_failure(&mut tally, row.sent_at, error),
             (None, Some("failed")) => count_failure(&mut tally, row.sent_at, "unknown"),
+            _ if row.queue_id.is_some_and(|id| !gone_out.insert(id)) => tally.repeats += 1,
             _ => tally.sent += 1,
         };
         self.walk(list, |row| row.id, usize::MAX, count).await?;
@@ -84,8 +85,8 @@ impl Notifications for Supabase {
         let list = notifications_since(since).query("status", "eq.failed");
         let mut failed = Vec::new();
         let keep = |row: NotificationRow| {
-            let error = self.http.clean(&row.error_message.unwrap_or_default());
-            failed.push(FailedNotification { id: row.id, error });
+            let code = ErrorText::parse(row.error_message.as_deref().unwrap_or_default()).code;
+            failed.push(FailedNotification { id: row.id, code });
         };
         self.walk(list, |row| row.id, limit as usize, keep).await?;
         Ok(failed)

@@ -14,7 +14,7 @@ use super::{Result, Supabase, read, table};
 
 /// The columns of a voucher that we read: its code is not among them.
 const VOUCHER: &str = "id,status,amount_minor,amount,currency,issued_by_admin,created_by,whatsapp_e164,campaign_id,\
-station_scope,redeemed_at,updated_at,metadata";
+station_scope,redeemed_at,expires_at,updated_at,metadata";
 
 #[derive(Deserialize)]
 pub(super) struct VoucherRow {
@@ -29,6 +29,7 @@ pub(super) struct VoucherRow {
     campaign_id: Option<CampaignId>,
     station_scope: Option<StationId>,
     redeemed_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
     updated_at: Timestamp,
     #[serde(default)]
     metadata: Value,
@@ -55,6 +56,7 @@ impl From<VoucherRow> for Voucher {
             campaign: row.campaign_id,
             station_scope: row.station_scope,
             redeemed_at: row.redeemed_at,
+            expires_at: row.expires_at,
             updated_at: row.updated_at,
             replaces: row.metadata["replaces"].as_str().and_then(|id| id.parse().ok()),
             replaced_by: row.metadata["replaced_by"].as_str().and_then(|id| id.parse().ok()),
@@ -107,14 +109,14 @@ impl Vouchers for Supabase {
         found.ok_or_else(|| PortError::NotFound { service, what: format!("voucher {id}") })
     }
 
-    /// `GET /vouchers?status=in.(issued,sent)&order=issued_at.desc,id&limit=1`.
-    async fn newest_redeemable(&self) -> Result<Option<VoucherId>> {
+    /// `GET /vouchers?status=in.(issued,sent)&order=issued_at.desc,id&limit=N`.
+    async fn newest_redeemable(&self, limit: u32) -> Result<Vec<VoucherId>> {
         let call = read("vouchers")
             .query("select", "id")
             .query("status", "in.(issued,sent)")
             .query("order", "issued_at.desc,id")
-            .query("limit", 1);
-        Ok(self.rows::<Named>(call).await?.pop().map(|row| row.id))
+            .query("limit", limit);
+        Ok(self.rows::<Named>(call).await?.into_iter().map(|row| row.id).collect())
     }
 
     /// `GET /vouchers?png_url=is.null&issued_at=gte.T&order=issued_at,id`.

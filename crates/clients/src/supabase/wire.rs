@@ -46,6 +46,17 @@ pub(super) struct Numbered {
 }
 
 #[derive(Deserialize)]
+pub(super) struct QueuedAs {
+    pub(super) id: i64,
+    pub(super) status: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OfCampaign {
+    pub(super) campaign_id: allclear_core::CampaignId,
+}
+
+#[derive(Deserialize)]
 pub(super) struct SentFrom {
     pub(super) id: i64,
     pub(super) queue_id: Option<i64>,
@@ -54,6 +65,7 @@ pub(super) struct SentFrom {
 #[derive(Deserialize)]
 pub(super) struct SendRow {
     pub(super) id: i64,
+    pub(super) queue_id: Option<i64>,
     pub(super) sent_at: Timestamp,
     pub(super) delivery_status: Option<String>,
     pub(super) error: Option<String>,
@@ -94,8 +106,17 @@ pub(super) struct AuditRow {
     pub(super) created_at: Timestamp,
 }
 
-/// What the platform writes into `send_logs.error` and `notifications.error_message`: JSON, or words with a code among
-/// them.
+/// What the platform writes into `send_logs.error` and `notifications.error_message`:
+///
+/// | text | who writes it |
+/// |---|---|
+/// | `{"error":{"message":…,"code":190}}` | the dispatcher: Graph's own body |
+/// | `WhatsApp send failed (503): ` and Graph's body or `null` | the notification sender |
+/// | `(#130429) Rate limit hit` | Graph's message alone |
+/// | `quiet_hours`, `throttled`, `opt_out`, `http_503` | the platform's own words |
+/// | words about a timeout | the runtime's `fetch` |
+///
+/// A code is read from its field and never from prose: a time such as 17:04:10 holds three codes of WhatsApp's table.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ErrorText {
     pub(super) code: String,
@@ -104,15 +125,57 @@ pub(super) struct ErrorText {
 
 impl ErrorText {
     pub(super) fn parse(text: &str) -> Self {
-        if let Ok(body) = serde_json::from_str::<Value>(text)
-            && !body["code"].is_null()
-        {
-            let code = body["code"].as_str().map_or_else(|| body["code"].to_string(), str::to_owned);
-            let code = if is_code(&code) { code } else { code_in_prose(&code) };
-            return Self { code, retry_after: body["retry_after"].as_u64() };
-        }
-        Self { code: code_in_prose(text), retry_after: None }
+        let body: Option<Value> = text.find('{').and_then(|start| serde_json::from_str(&text[start..]).ok());
+        let retry_after = body
+            .as_ref()
+            .and_then(|body| body["retry_after"].as_u64().or_else(|| body["error"]["retry_after"].as_u64()));
+        let code = body
+            .as_ref()
+            .and_then(code_in_body)
+            .or_else(|| code_in_mark(text))
+            .or_else(|| status_of_sender(text))
+            .or_else(|| word_of_platform(text))
+            .or_else(|| speaks_of_timeout(text).then(|| "timeout".to_owned()))
+            .unwrap_or_else(|| "unknown".to_owned());
+        Self { code, retry_after }
     }
+}
+
+/// `error.code` of Graph's body, or the `code` or `error` of the platform's own.
+fn code_in_body(body: &Value) -> Option<String> {
+    let code = [&body["error"]["code"], &body["code"], &body["error"]]
+        .into_iter()
+        .find(|code| code.is_number() || code.is_string())?;
+    let text = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
+    is_code(&text).then_some(text)
+}
+
+/// Graph marks its code in a message: `(#131048) Spam rate limit hit`.
+fn code_in_mark(text: &str) -> Option<String> {
+    let (code, _) = text.split_once("(#")?.1.split_once(')')?;
+    (is_code(code) && code.bytes().all(|byte| byte.is_ascii_digit())).then(|| code.to_owned())
+}
+
+/// The notification sender's text names the HTTP status in its first words.
+fn status_of_sender(text: &str) -> Option<String> {
+    let (status, _) = text.strip_prefix("WhatsApp send failed (")?.split_once(')')?;
+    let status: u16 = status.parse().ok().filter(|status| (100..600).contains(status))?;
+    Some(format!("http_{status}"))
+}
+
+/// The whole text is one word of the platform's, or begins with one as a label.
+fn word_of_platform(text: &str) -> Option<String> {
+    let word = text.split_once(':').map_or(text, |(label, _)| label).trim();
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    let known = SendFault::from_text(word) != SendFault::Unknown;
+    (is_code(word) && known && (!is_number || word == text.trim())).then(|| word.to_owned())
+}
+
+fn speaks_of_timeout(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["timeout", "timed out", "etimedout", "the operation was aborted"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 /// A word that can stand for a failure. It becomes a key of tallies, which are journaled and reported, so nothing with
@@ -122,40 +185,4 @@ fn is_code(word: &str) -> bool {
     (1..=40).contains(&word.len())
         && word.bytes().all(plain)
         && word.bytes().filter(u8::is_ascii_digit).count() <= 6
-}
-
-/// The code in a sentence: the platform's own words have an underscore, WhatsApp's numbers are known and most have five
-/// digits or more. A smaller one counts only where it is announced and set off: "after 200 ms" is no code 200, which
-/// would mean that our credential is refused.
-fn code_in_prose(text: &str) -> String {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut rest = text;
-    let mut words = 0;
-    while let Some(start) = rest.find(is_part) {
-        let (before, from_word) = (rest[..start].trim_end(), &rest[start..]);
-        let (word, after) = from_word.split_at(from_word.find(|c| !is_part(c)).unwrap_or(from_word.len()));
-        let alone = words == 0 && after.trim().is_empty();
-        let announced = before.ends_with([':', '#', '(', '=']) || words == 0;
-        let set_off = !after.trim_start().starts_with(is_part);
-        let stands_for_a_failure = match word.parse::<u32>() {
-            Ok(number) => {
-                let known = SendFault::from_code(number) != SendFault::Unknown;
-                known && (number >= 10_000 || (announced && set_off) || follows_code(text, word))
-            }
-            Err(_) => word.contains('_') || alone,
-        };
-        if stands_for_a_failure && is_code(word) {
-            return word.to_owned();
-        }
-        words += 1;
-        rest = after;
-    }
-    "unknown".to_owned()
-}
-
-/// Whether the text calls that number a code: "error code 190 expired".
-fn follows_code(text: &str, number: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    let phrase = format!("code {number}");
-    text.split(&phrase).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }

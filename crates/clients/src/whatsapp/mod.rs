@@ -109,7 +109,9 @@ fn classify(reply: &Reply) -> PortError {
     };
     match (known.stop, known.fault) {
         (Some(reason), _) => PortError::Stopped { service, call, reason, detail },
-        (None, SendFault::RateLimited) => with_usage(reply.rate_limited(detail), reply),
+        (None, SendFault::RateLimited | SendFault::PairLimit) => {
+            with_usage(reply.rate_limited(detail), reply)
+        }
         (None, SendFault::Transient) => PortError::Unavailable { service, call, detail },
         (None, _) => PortError::Rejected { service, call, code, detail },
     }

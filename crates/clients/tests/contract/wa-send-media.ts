@@ -9,7 +9,11 @@ const answers: Record<string, () => Response | Promise<Response>> = {
   skipped: () => json(202, { status: "skipped", reason: "endpoint_not_configured" }),
   "no-id": () => json(202, {}),
   "limited-seconds": () => json(429, { error: { code: 130429 } }, { "retry-after": "90" }),
-  "limited-date": () => json(429, { error: { code: 130429 } }, { "retry-after": "Mon, 23 Nov 2026 09:02:00 GMT" }),
+  "limited-date": () => json(429, { error: { code: 130429 } }, {
+    // A date means what the answer's own clock says.
+    date: "Mon, 23 Nov 2026 09:00:00 GMT",
+    "retry-after": "Mon, 23 Nov 2026 09:02:00 GMT",
+  }),
   limited: () => json(429, { error: { code: 130429 } }),
   invalid: () => json(400, { error: { code: 131026 } }),
   expired: () => json(500, { error: { code: 190 } }),

@@ -11,6 +11,7 @@ use allclear_clients::smoke::{StagingSmokeTests, StationLogin};
 use allclear_clients::storage::{BucketLists, EvidenceBucket, StorageAccess};
 use allclear_core::function::{Bundle, Preview};
 use allclear_core::notification::NotificationId;
+use allclear_core::owner::{Announced, AnnouncedEffect, Announcement, EffectPlace, Ended, ProcessId};
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{
     Acknowledgements, AuditRow, BackupHost, ChatMessage, EvidenceShelf, NewReplacement, NewVoucherEvent,
@@ -20,7 +21,7 @@ use allclear_core::recovery::{SmokeResult, SmokeTest};
 use allclear_core::station::StationId;
 use allclear_core::target::TargetRange;
 use allclear_core::voucher::{AsSeen, Voucher};
-use allclear_core::{CampaignId, Clock, Platform, PortError, Service, VoucherId};
+use allclear_core::{CampaignId, Clock, Platform, PortError, QueueRows, Service, VoucherId};
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -51,6 +52,16 @@ impl std::ops::Deref for Clients {
     fn deref(&self) -> &Platform {
         &self.platform
     }
+}
+
+fn announcement() -> Announcement {
+    let [run, runbook, by, host, environment] = ["run-1", "x", "kim", "x", "x"].map(str::to_owned);
+    Announcement { run, runbook, by, host, environment }
+}
+
+fn announced_effect() -> AnnouncedEffect {
+    let [run, effect, host] = ["run-1", "slack.post", "x"].map(str::to_owned);
+    AnnouncedEffect { run, effect, process: ProcessId::random(), intended_at: Timestamp::UNIX_EPOCH, host }
 }
 
 impl Clients {
@@ -89,10 +100,11 @@ pub(crate) struct Method {
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     campaign: CampaignId,
+    rows: QueueRows,
     voucher: Voucher,
     seen: AsSeen,
     failed: Vec<NotificationId>,
-    station: Uuid,
+    station: StationId,
     bundle: Bundle,
     since: Timestamp,
     later: Timestamp,
@@ -110,7 +122,7 @@ fn message() -> ChatMessage {
 impl Scene {
     pub(crate) async fn of(platform: &Platform, since: Timestamp) -> Self {
         let campaign = platform.campaigns.running().await.unwrap()[0].id;
-        let voucher = platform.vouchers.newest_redeemable().await.unwrap().unwrap();
+        let voucher = platform.vouchers.newest_redeemable(1).await.unwrap()[0];
         let voucher = platform.vouchers.find(voucher).await.unwrap();
         let posted = platform.chat.post(&message()).await.unwrap();
         let word = || "scene".to_owned();
@@ -126,9 +138,10 @@ impl Scene {
         let seen = AsSeen { status: voucher.status.clone(), updated_at: voucher.updated_at };
         Self {
             campaign,
+            rows: QueueRows::of([(1, true), (2, true)]),
             seen,
             failed: vec![NotificationId(Uuid::from_u128(3))],
-            station: Uuid::from_u128(1),
+            station: platform.stations.named("Station 1").await.unwrap()[0].id,
             bundle: platform.functions.bundle("voucher-preview").await.unwrap(),
             voucher,
             since,
@@ -162,6 +175,7 @@ impl Scene {
             msisdn: "+250788000001".parse().unwrap(),
             station_scope: None,
             campaign: None,
+            expires_at: None,
             held_by: "run".to_owned(),
         }
     }
@@ -187,17 +201,23 @@ const PLAIN: &[Method] = methods! {
     "Campaigns::start": |p, s| p.campaigns.start(s.campaign),
     "Campaigns::stop": |p, s| p.campaigns.stop(s.campaign),
     "Campaigns::changes_since": |p, s| p.campaigns.changes_since(s.campaign, s.since),
+    "Campaigns::last_change": |p, s| p.campaigns.last_change(s.campaign),
     "Targets::failed": |p, s| p.targets.failed(s.campaign, TargetRange::default(), 5),
     "Targets::count_failed": |p, s| p.targets.count_failed(s.campaign),
     "Targets::progress": |p, s| p.targets.progress(s.campaign),
+    "SendQueue::waiting_campaigns": |p, s| p.send_queue.waiting_campaigns(),
     "SendQueue::pending": |p, s| p.send_queue.pending(s.campaign),
     "SendQueue::depth": |p, s| p.send_queue.depth(s.campaign, s.since),
     "SendQueue::sent_but_pending": |p, s| p.send_queue.sent_but_pending(s.campaign),
-    "SendQueue::skipped": |p, s| p.send_queue.skipped(s.campaign),
-    "SendQueue::skip_pending": |p, s| p.send_queue.skip_pending(s.campaign),
-    "SendQueue::restore_skipped": |p, s| p.send_queue.restore_skipped(s.campaign),
-    "SendQueue::due_before": |p, s| p.send_queue.due_before(s.campaign, s.later),
-    "SendQueue::postpone": |p, s| p.send_queue.postpone(s.campaign, s.later),
+    "SendQueue::waiting": |p, s| p.send_queue.waiting(s.campaign),
+    "SendQueue::skipped": |p, s| p.send_queue.skipped(s.campaign, &s.rows),
+    "SendQueue::skip": |p, s| p.send_queue.skip(s.campaign, &s.rows),
+    "SendQueue::restore": |p, s| p.send_queue.restore(s.campaign, &s.rows),
+    "SendQueue::due_before": |p, s| p.send_queue.due_before(s.campaign, &s.rows, s.later),
+    "SendQueue::postpone": |p, s| p.send_queue.postpone(s.campaign, &s.rows, s.later),
+    "SendQueue::unsent_at": |p, s| p.send_queue.unsent_at(s.campaign, &s.rows, 1),
+    "SendQueue::due_from": |p, s| p.send_queue.due_from(s.campaign, &s.rows, 1, s.later),
+    "SendQueue::postpone_from": |p, s| p.send_queue.postpone_from(s.campaign, &s.rows, 1, s.later),
     "SendLog::tally": |p, s| p.send_log.tally(Some(s.campaign), s.since),
     "SendLog::to_number": |p, s| async move { p.send_log.to_number(&p.sender.canary_number(), s.since).await },
     "Notifications::tally": |p, s| p.notifications.tally(s.since),
@@ -250,24 +270,37 @@ const PLAIN: &[Method] = methods! {
         p.audit.insert(&AuditRow { id: Uuid::from_u128(9), action, target_table, target_id, diff: json!({}) }).await
     },
     "AuditLog::find": |p, s| p.audit.find(Uuid::from_u128(9)),
+    "AuditLog::all_of": |p, s| p.audit.all_of("allclear_holds", "whatsapp-send-failures"),
+    "Announcements::all": |p, s| p.announcements.all("x"),
+    "Announcements::announce": |p, s| async move { p.announcements.announce(0, &announcement()).await },
+    "Announcements::end": |p, s| async move {
+        let one = Announced { number: 0, says: announcement(), since: Timestamp::UNIX_EPOCH, ended: None };
+        p.announcements.end(&one, &Ended::by_itself("x")).await
+    },
+    "Announcements::announce_effect": |p, s| async move {
+        let at = EffectPlace { runbook: "x".to_owned(), number: Some(0), key: "VP-R2/effect".to_owned() };
+        p.announcements.announce_effect(&at, &announced_effect()).await
+    },
     "StatusPage::lights": |p, s| p.status_page.lights(),
     "Vouchers::find": |p, s| p.vouchers.find(s.voucher.id),
-    "Vouchers::newest_redeemable": |p, s| p.vouchers.newest_redeemable(),
+    "Vouchers::newest_redeemable": |p, s| p.vouchers.newest_redeemable(3),
     "Vouchers::without_picture": |p, s| p.vouchers.without_picture(s.since, 5),
-    "Vouchers::set_scope": |p, s| p.vouchers.set_scope(s.voucher.id, &s.seen, StationId(s.station)),
+    "Vouchers::set_scope": |p, s| p.vouchers.set_scope(s.voucher.id, &s.seen, s.station),
     "Replacements::of": |p, s| p.replacements.of(s.voucher.id),
     "Replacements::reserve": |p, s| async move { p.replacements.reserve(&s.replacement()).await },
+    "Replacements::adopt": |p, s| p.replacements.adopt(s.voucher.id, "run", "another run"),
     "Replacements::void_original":
         |p, s| p.replacements.void_original(s.voucher.id, &s.seen, VoucherId(Uuid::from_u128(7))),
     "Replacements::release": |p, s| p.replacements.release(s.voucher.id, "run"),
     "RedemptionLog::redemptions": |p, s| p.redemptions.redemptions(s.since, None, 5),
     "RedemptionLog::attempts": |p, s| p.redemptions.attempts(s.since, None, 5),
+    "RedemptionLog::redeemed_before": |p, s| p.redemptions.redeemed_before(&[s.voucher.id], s.since),
     "RedemptionLog::history": |p, s| p.redemptions.history(s.voucher.id),
     "RedemptionLog::add_event": |p, s| async move {
         let (id, kind) = (Uuid::from_u128(11), "note".to_owned());
         p.redemptions.add_event(&NewVoucherEvent { id, voucher: s.voucher.id, kind, context: json!({}) }).await
     },
-    "Stations::look_up": |p, s| p.stations.look_up(s.station),
+    "Stations::look_up": |p, s| p.stations.look_up(s.station.0),
     "Stations::named": |p, s| p.stations.named("x"),
     "ProjectHost::status": |p, s| p.project.status(),
     "ProjectHost::health": |p, s| p.project.health(),

@@ -19,8 +19,8 @@ pub trait Vouchers: Send + Sync {
     /// One voucher. [`PortError::NotFound`](crate::PortError::NotFound) where there is none.
     async fn find(&self, id: VoucherId) -> Result<Voucher>;
 
-    /// The newest voucher that a station could redeem: what a preview is tried with. `None` where there is none.
-    async fn newest_redeemable(&self) -> Result<Option<VoucherId>>;
+    /// Up to `limit` of the newest vouchers that a station could redeem, newest first: what previews are tried with.
+    async fn newest_redeemable(&self, limit: u32) -> Result<Vec<VoucherId>>;
 
     /// Up to `limit` vouchers issued at or after `since` that have no picture, by issue, then id.
     async fn without_picture(&self, since: Timestamp, limit: u32) -> Result<Vec<VoucherId>>;
@@ -45,6 +45,8 @@ pub struct NewReplacement {
     pub station_scope: Option<StationId>,
     /// The original's campaign.
     pub campaign: Option<CampaignId>,
+    /// The original's date: a replacement is good for as long as what it replaces.
+    pub expires_at: Option<Timestamp>,
     /// The run that makes it.
     pub held_by: String,
 }
@@ -70,6 +72,10 @@ pub trait Replacements: Send + Sync {
 
     /// Inserts a replacement, not redeemable yet. Keyed by its id: a second insert changes nothing.
     async fn reserve(&self, replacement: &NewReplacement) -> Result<()>;
+
+    /// Takes a held replacement over from the run `from`, which has ended, for the run `to`. Still nobody can redeem it. Returns
+    /// how many rows changed: 0 says that it is not held, or not by that run.
+    async fn adopt(&self, id: VoucherId, from: &str, to: &str) -> Result<u64>;
 
     /// Voids the original, if the row is as seen. Returns how many rows changed.
     async fn void_original(&self, id: VoucherId, seen: &AsSeen, replaced_by: VoucherId) -> Result<u64>;
@@ -102,6 +108,10 @@ pub trait RedemptionLog: Send + Sync {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<RedemptionSeen>>;
+
+    /// Those of `vouchers` that have a redemption before `before`; each once. A window shows only the second half of a double
+    /// whose first half is older.
+    async fn redeemed_before(&self, vouchers: &[VoucherId], before: Timestamp) -> Result<Vec<VoucherId>>;
 
     /// Up to `limit` attempts of stations at or after `since` with ids above `after`, by id.
     async fn attempts(&self, since: Timestamp, after: Option<i64>, limit: u32) -> Result<Vec<RedeemAttempt>>;

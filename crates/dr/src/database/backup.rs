@@ -126,7 +126,12 @@ impl PostgresBackups {
         let program = Program::find("pg_dump", server)?;
         let counts = Box::pin(self.dumped_and_counted(&program, &snapshot, &tables, folder, &log)).await?;
         let list = Program::find("pg_restore", server)?
-            .run(None, &["--list".into(), folder.path().join("files").into()], &Redactor::default())
+            .run(
+                folder.path(),
+                None,
+                &["--list".into(), folder.path().join("files").into()],
+                &Redactor::default(),
+            )
             .await?;
         let toc = Contents::parse(&String::from_utf8_lossy(&list));
         let (files, tables) = self.hashed(folder, &toc, (tables, counts), &log).await?;
@@ -163,7 +168,7 @@ impl PostgresBackups {
         let password = PasswordFile::new(folder.path(), &self.source)?;
         let redactor = Redactor::of([&self.source]);
         let arguments = self.arguments(snapshot, &files);
-        let dump = program.run(Some((&self.source, &password)), &arguments, &redactor);
+        let dump = program.run(&files, Some((&self.source, &password)), &arguments, &redactor);
         let dump = async {
             dump.await?;
             part.set_bytes(size_of(&files));

@@ -1,6 +1,6 @@
 //! What can go wrong with backup, restore and parity, and what to do next.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use allclear_core::error::StopReason;
 use allclear_core::recovery::BackupId;
@@ -107,7 +107,11 @@ pub enum DatabaseError {
         detail: String,
     },
     /// This machine, or the folder it works in, has no space left.
-    #[error("no space left in {}; make room, then resume", .path.display())]
+    #[error(
+        "the disk of this machine is full: no space left for {}; the databases and the bucket are not meant. Nothing was swapped \
+         in. Free space there (`df -h {}` shows how much; the `work` folders of ended runs are the first to go), then resume",
+        .path.display(), .path.display()
+    )]
     Full {
         /// Where.
         path: PathBuf,
@@ -293,8 +297,8 @@ impl DatabaseError {
         }
     }
 
-    /// What the last words of `pg_dump` mean. They are English: programs run with `LC_ALL=C`.
-    pub(crate) fn program(program: &'static str, party: Party, said: String) -> Self {
+    /// What the last words of `pg_dump` mean, which worked in `folder`. They are English: programs run with `LC_ALL=C`.
+    pub(crate) fn program(program: &'static str, party: Party, folder: &Path, said: String) -> Self {
         let has = |text: &str| said.contains(text);
         let doing = program.to_owned();
         if has("password authentication failed") || has("no password supplied") {
@@ -304,7 +308,12 @@ impl DatabaseError {
             return Self::LockTimeout { party, doing, detail: said };
         }
         if has("No space left on device") || has("Disk quota exceeded") {
-            return Self::ServerFull { party, doing, detail: said };
+            // What the server says carries its severity, in capitals; a program calls its own failures `error`.
+            return if has("ERROR:") || has("FATAL:") || has("PANIC:") {
+                Self::ServerFull { party, doing, detail: said }
+            } else {
+                Self::Full { path: folder.to_owned() }
+            };
         }
         if has("permission denied") || has("row-level security") {
             return Self::Permission { party, doing, detail: said };
@@ -395,6 +404,46 @@ impl From<DatabaseError> for PortError {
             }
             E::Refused { code, .. } => Self::Rejected { service, call, code: Some(code), detail },
             _ => Self::Rejected { service, call, code: None, detail },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d8b_whose_disk_is_full_is_told_apart() {
+        let local = [
+            "pg_dump: error: could not write to file \"/w/files/3412.dat.gz\": No space left on device",
+            "pg_dump: error: could not close data file \"/w/files/3412.dat.gz\": No space left on device",
+            "pg_dump: error: could not write to output file: No space left on device",
+            "pg_dump: error: could not write to file \"/w/files/toc.dat\": Disk quota exceeded",
+        ];
+        for said in local {
+            let told =
+                DatabaseError::program("pg_dump", Party::Source, Path::new("/w/files"), said.to_owned());
+            assert_eq!(told, DatabaseError::Full { path: "/w/files".into() }, "{said}");
+            let told = PortError::from(told);
+            assert_eq!(told.service(), Service::Artifacts);
+            let told = told.to_string();
+            assert!(!told.contains("source database") && told.contains("/w/files"), "{told}");
+            assert!(told.contains("this machine") && told.contains("then resume"), "{told}");
+        }
+        let servers = [
+            "pg_dump: error: query failed: ERROR:  could not write to file \"base/pgsql_tmp/pgsql_tmp1.0\": No space left on device",
+            "pg_dump: detail: Error message from server: ERROR:  could not extend file \"base/1/2\": No space left on device",
+            "pg_dump: error: connection failed: FATAL:  could not write lock file: No space left on device",
+        ];
+        for said in servers {
+            let told =
+                DatabaseError::program("pg_dump", Party::Source, Path::new("/w/files"), said.to_owned());
+            assert!(matches!(told, DatabaseError::ServerFull { party: Party::Source, .. }), "{told}");
+        }
+        for code in [28, 122] {
+            let error = std::io::Error::from_raw_os_error(code);
+            let told = DatabaseError::file("/w/files", &error);
+            assert_eq!(told, DatabaseError::Full { path: "/w/files".into() }, "{error}");
         }
     }
 }

@@ -48,9 +48,10 @@ impl Program {
         })
     }
 
-    /// Runs it against a server, to its end.
+    /// Runs it against a server, to its end. What it keeps on this machine is in `folder`.
     pub(crate) async fn run(
         &self,
+        folder: &Path,
         at: Option<(&DatabaseUrl, &PasswordFile)>,
         arguments: &[OsString],
         redactor: &Redactor,
@@ -90,7 +91,7 @@ impl Program {
             Ok(status) => {
                 let said = redactor.clean(&String::from_utf8_lossy(&err));
                 let said = if said.is_empty() { status.to_string() } else { said };
-                Err(DatabaseError::program(self.name, Party::Source, said))
+                Err(DatabaseError::program(self.name, Party::Source, folder, said))
             }
             Err(error) => Err(failed(error.to_string())),
         }

@@ -1,5 +1,7 @@
 //! Takes passwords out of what programs and servers say.
 
+use allclear_core::secrets::masked;
+
 use super::url::{DatabaseUrl, spellings};
 
 /// Knows the passwords of this work and takes them out of any text; also those of URLs that it does not know.
@@ -20,33 +22,10 @@ impl Redactor {
         for secret in &self.secrets {
             clean = clean.replace(secret.as_str(), "[password]");
         }
-        clean = without_url_passwords(&clean);
+        clean = masked(clean);
         let count = clean.chars().count();
         clean.chars().skip(count.saturating_sub(600)).collect()
     }
-}
-
-/// `postgres://user:password@host`, whoever wrote it.
-fn without_url_passwords(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("://") {
-        clean.push_str(before);
-        clean.push_str("://");
-        let end = after.find([' ', '"', '\'']).unwrap_or(after.len());
-        let (url, tail) = after.split_at(end);
-        match url.rsplit_once('@').and_then(|(who, place)| Some((who.split_once(':')?.0, place))) {
-            Some((user, place)) => {
-                clean.push_str(user);
-                clean.push_str(":[password]@");
-                clean.push_str(place);
-            }
-            None => clean.push_str(url),
-        }
-        rest = tail;
-    }
-    clean.push_str(rest);
-    clean
 }
 
 #[cfg(test)]
@@ -59,6 +38,6 @@ mod tests {
         let redactor = Redactor::of([&url]);
         let said = "no a:b@c, a%3Ab%40c, a\\:b@c nor postgres://you:other@h/db";
         let clean = redactor.clean(said);
-        assert_eq!(clean, "no [password], [password], [password] nor postgres://you:[password]@h/db");
+        assert_eq!(clean, "no [password], [password], [password] nor postgres://you:[masked]@h/db");
     }
 }

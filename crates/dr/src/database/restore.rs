@@ -285,7 +285,7 @@ struct Dump<'a> {
 impl<'a> Dump<'a> {
     async fn open(folder: &'a Path, manifest: &Manifest) -> Result<Self, DatabaseError> {
         let program = Program::find("pg_restore", major(&manifest.source.server_version))?;
-        let list = program.run(None, &["--list".into(), folder.into()], &Redactor::default()).await?;
+        let list = program.run(folder, None, &["--list".into(), folder.into()], &Redactor::default()).await?;
         let contents = Contents::parse(&String::from_utf8_lossy(&list));
         for dumped in &manifest.tables {
             let Table { schema, name, owner, .. } = &dumped.table;
@@ -312,7 +312,7 @@ impl<'a> Dump<'a> {
             path.into(),
             self.folder.into(),
         ];
-        let sql = self.program.run(None, &arguments, &Redactor::default()).await?;
+        let sql = self.program.run(self.folder, None, &arguments, &Redactor::default()).await?;
         let sql = String::from_utf8(sql).map_err(|_| DatabaseError::DumpIncomplete {
             detail: "its definitions are not UTF-8".to_owned(),
         })?;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::Entry;
 use super::{hex, unhex};
+use crate::database::DatabaseError;
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
@@ -74,9 +75,9 @@ impl Ledger {
     /// Opens the file of a backup, making it, and reads what it says.
     pub(super) fn open(folder: &Path, id: &BackupId, buckets: &[String]) -> Result<(Self, Known), PortError> {
         let path = folder.join(format!("{id}.copy.jsonl"));
-        std::fs::create_dir_all(folder).map_err(|error| refused(&path, &error.to_string()))?;
+        std::fs::create_dir_all(folder).map_err(|error| refused(&path, &error))?;
         let open = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
-        let mut file = open.map_err(|error| refused(&path, &error.to_string()))?;
+        let mut file = open.map_err(|error| refused(&path, &error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -87,11 +88,11 @@ impl Ledger {
                     detail: "another process is copying this backup; let it finish, or end it".to_owned(),
                 });
             }
-            Err(TryLockError::Error(error)) => return Err(refused(&path, &error.to_string())),
+            Err(TryLockError::Error(error)) => return Err(refused(&path, &error)),
         }
         let known = read(&file, buckets);
         // A line that was cut by a kill must not swallow the next one.
-        file.write_all(b"\n").map_err(|error| refused(&path, &error.to_string()))?;
+        file.write_all(b"\n").map_err(|error| refused(&path, &error))?;
         Ok((Self { file, path, buckets: buckets.to_vec() }, known))
     }
 
@@ -124,7 +125,7 @@ impl Ledger {
         let mut text = Vec::new();
         push(&mut text, &line);
         self.append(&text)?;
-        self.file.sync_data().map_err(|error| refused(&self.path, &error.to_string()))
+        self.file.sync_data().map_err(|error| refused(&self.path, &error))
     }
 
     /// A part of it is there.
@@ -142,7 +143,7 @@ impl Ledger {
     }
 
     fn append(&mut self, text: &[u8]) -> Result<(), PortError> {
-        self.file.write_all(text).map_err(|error| refused(&self.path, &error.to_string()))
+        self.file.write_all(text).map_err(|error| refused(&self.path, &error))
     }
 }
 
@@ -189,9 +190,10 @@ fn push(text: &mut Vec<u8>, line: &Line) {
     text.push(b'\n');
 }
 
-fn refused(path: &Path, why: &str) -> PortError {
+fn refused(path: &Path, error: &std::io::Error) -> PortError {
     let call = format!("write {}", path.display());
-    PortError::Rejected { service: Service::Artifacts, call, code: None, detail: why.to_owned() }
+    let detail = DatabaseError::file(path, error).to_string();
+    PortError::Rejected { service: Service::Artifacts, call, code: None, detail }
 }
 
 #[cfg(test)]

@@ -130,6 +130,12 @@ async fn a_restore_that_is_killed_leaves_staging_as_it_was_or_whole() {
             Duration::from_millis(after),
             slow_ms,
         ));
+        // What the server was told before the kill it may still be doing.
+        let ours = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'killed_restore' \
+                    AND application_name = 'allclear-recovery'";
+        while exercise.staging_says(ours).await != "0" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         match exercise.staging().find(&id).await.unwrap() {
             None => exercise.assert_staging_untouched().await,
             Some(restored) => {

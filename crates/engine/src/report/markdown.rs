@@ -23,6 +23,8 @@ pub fn to_markdown(told: &Postmortem) -> String {
     page.head(told);
     page.list("Summary", &told.summary);
     page.list("Open questions", &told.open_questions);
+    let left: Vec<Statement> = told.left.iter().map(|one| one.statement.clone()).collect();
+    page.list("Left changed", &left);
     page.list("Impact", &told.impact);
     page.timeline(told);
     page.bullets(told);

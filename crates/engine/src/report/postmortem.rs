@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::left::{Left, left};
 use super::questions::{Asking, questions};
 use super::sections;
 use super::statement::Statement;
 use super::stories::{Story, stories};
 use super::time::{TimeSpent, time_spent};
-use crate::journal::{Entry, Event};
+use crate::journal::{Entry, Event, Note};
 use crate::outcome::Outcome;
 use crate::step::{Phase, Step};
 
@@ -59,6 +60,8 @@ pub struct Postmortem {
     pub time: TimeSection,
     /// Files that the run left.
     pub artifacts: Vec<Statement>,
+    /// What is not as it was before the run, and what gives it back.
+    pub left: Vec<Left>,
     /// What remains for people: noted by the procedure, or derived from what the journal lacks.
     pub open_questions: Vec<Statement>,
     /// Every entry that is cited above, in order.
@@ -208,7 +211,21 @@ impl<'a> Facts<'a> {
     /// The entry that ends the run.
     pub(super) fn conclusion(&self) -> Option<(&'a Entry, Outcome, &'a str)> {
         self.entries.iter().rev().find_map(|entry| match &entry.event {
-            Event::Concluded { outcome, says } => Some((entry, *outcome, says.as_str())),
+            Event::Concluded { outcome, says, .. } => Some((entry, *outcome, says.as_str())),
+            _ => None,
+        })
+    }
+
+    /// The numbers of the entries with these keys, where the journal has them.
+    pub(super) fn seqs_of(&self, keys: &[String]) -> Vec<u64> {
+        let of = |key: &String| self.entries.iter().find(|entry| entry.key == *key).map(|entry| entry.seq);
+        keys.iter().filter_map(of).collect()
+    }
+
+    /// The notes of the run, with their entries' numbers.
+    pub(super) fn notes(&self) -> impl Iterator<Item = (u64, &'a Note)> {
+        self.entries.iter().filter_map(|entry| match &entry.event {
+            Event::Noted { note, .. } => Some((entry.seq, note)),
             _ => None,
         })
     }
@@ -228,6 +245,7 @@ impl Postmortem {
         };
         let facts = Facts { entries, first, last, stories: stories(entries), questions: questions(entries) };
         told.open_questions = sections::open::open_questions(&facts);
+        told.left = left(entries);
         told.header = sections::overview::header(&facts);
         told.summary = sections::overview::summary(&facts, &told.open_questions);
         told.impact = sections::overview::impact(&facts);
@@ -276,6 +294,7 @@ impl Postmortem {
             verification: Vec::new(),
             time: TimeSection { spent: time_spent(&[]), statements: Vec::new() },
             artifacts: Vec::new(),
+            left: Vec::new(),
             open_questions: Vec::new(),
             evidence: Vec::new(),
         }
@@ -300,6 +319,7 @@ impl Postmortem {
         all.extend(self.verification.iter().map(|row| &row.statement));
         all.extend(&self.time.statements);
         all.extend(&self.artifacts);
+        all.extend(self.left.iter().map(|one| &one.statement));
         all.extend(&self.open_questions);
         all.into_iter()
     }

@@ -11,6 +11,7 @@ use allclear_core::{Class, PortError};
 use crate::effect::{Change, Repeat, Verdict};
 use crate::journal::{Doing, Entry, Event, Finding, Of};
 use crate::probe::Evidence;
+use crate::run::effect_id;
 
 /// One effect of one run, from its first intent on. Performing it anew (another round) is another story.
 #[derive(Debug)]
@@ -20,7 +21,9 @@ pub(super) struct Story<'a> {
     pub(super) title: &'a str,
     pub(super) changes: &'a [Change],
     /// The engine's idempotency key; none where nothing had to be sent.
-    key: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    /// Why nothing takes it back, where the effect says so.
+    pub(super) stays: Option<&'a str>,
     /// Entries of the intents, first to last.
     pub(super) intents: Vec<u64>,
     pub(super) done: Option<Done<'a>>,
@@ -127,6 +130,11 @@ impl<'a> Story<'a> {
         done.into_iter().chain(self.judged.map(|judged| judged.seq))
     }
 
+    /// What open points of this effect go by.
+    pub(super) fn id(&self) -> String {
+        effect_id(&self.of.step, &self.of.subject, self.effect)
+    }
+
     /// Whether something was sent and holds now.
     pub(super) fn changed_something(&self) -> bool {
         self.done.is_some() && !self.intents.is_empty()
@@ -180,7 +188,7 @@ impl<'a> Reader<'a> {
     fn read(&mut self, entry: &'a Entry) {
         let seq = entry.seq;
         match &entry.event {
-            Event::Intended { of, effect, title, key, changes, repeat, .. } => {
+            Event::Intended { of, effect, title, key, changes, repeat, stays, .. } => {
                 let story = match self.find(of, effect).filter(|&i| self.stories[i].key == Some(key)) {
                     Some(index) => &mut self.stories[index],
                     None => self.begin(of, effect, title, *repeat),
@@ -191,6 +199,7 @@ impl<'a> Reader<'a> {
                     story.clue(seq, Shows::SentAgain);
                 }
                 (story.key, story.changes, story.answered) = (Some(key.as_str()), changes, false);
+                story.stays = stays.as_deref();
                 story.intents.push(seq);
             }
             Event::AlreadySo { of, effect, title, .. } => {
@@ -270,6 +279,7 @@ impl<'a> Reader<'a> {
             title,
             changes: &[],
             key: None,
+            stays: None,
             intents: Vec::new(),
             done: None,
             doubts: Vec::new(),

@@ -1,6 +1,6 @@
 //! Where a run's time went.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::questions::questions;
@@ -11,8 +11,9 @@ use crate::step::Phase;
 ///
 /// Every interval between two consecutive entries goes to one part, by the first rule that fits:
 ///
-/// 1. it ends with the run being taken up again: *interrupted*;
-/// 2. it lies between a question and the answer (or expiry) that settled it: *human*;
+/// 1. it lies between a question and the answer (or expiry) that settled it: *human*, whether a process waited for it or
+///    not. Where the answer was handed in while none did, the rest until the run is taken up again is *interrupted*;
+/// 2. it ends with the run being taken up again: *interrupted*;
 /// 3. it starts with a wait to verify, or ends with a verdict: *verifying*;
 /// 4. it starts with any other wait: *waiting*;
 /// 5. *machine*.
@@ -72,31 +73,26 @@ pub fn time_spent(entries: &[Entry]) -> TimeSpent {
     if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
         spent.wall_clock = last.at.duration_since(first.at);
     }
-    let asking = intervals_of_questions(entries);
+    let asking = questions_of_intervals(entries);
     for (index, pair) in entries.windows(2).enumerate() {
         let [from, to] = pair else { continue };
         let took = to.at.duration_since(from.at);
         if took.is_negative() {
             spent.set_back.push(to.seq);
         }
-        let part = part_of(&from.event, &to.event, asking[index]);
-        let total = match part {
-            Part::Machine => &mut spent.machine,
-            Part::Human => &mut spent.human,
-            Part::Waiting => &mut spent.waiting,
-            Part::Verifying => &mut spent.verifying,
-            Part::Interrupted => &mut spent.interrupted,
-        };
-        *total += took;
-        if let Some(of) = step_of(&from.event, &to.event) {
-            let step = step_time(&mut spent.by_step, of);
-            match part {
-                Part::Machine => step.machine += took,
-                Part::Human => step.human += took,
-                Part::Waiting => step.waiting += took,
-                Part::Verifying => step.verifying += took,
-                Part::Interrupted => {}
+        let question = asking[index].as_ref();
+        let part = part_of(&from.event, &to.event, question.is_some());
+        let of = step_of(&from.event, &to.event).or(question.map(|question| question.of));
+        let answered =
+            question.and_then(|question| question.answered).filter(|_| matches!(part, Part::Human));
+        match answered.filter(|_| !took.is_negative()) {
+            // People were done then; what is left of it is the time in which nobody took their answer up.
+            Some(answered) if answered < to.at && matches!(to.event, Event::Resumed { .. }) => {
+                let people = answered.duration_since(from.at).max(SignedDuration::ZERO);
+                spent.add(Part::Human, of, people);
+                spent.add(Part::Interrupted, of, took - people);
             }
+            _ => spent.add(part, of, took),
         }
     }
     spent.by_step.retain(|step| {
@@ -105,19 +101,55 @@ pub fn time_spent(entries: &[Entry]) -> TimeSpent {
     spent
 }
 
-/// For each interval, whether a question was open in it.
-fn intervals_of_questions(entries: &[Entry]) -> Vec<bool> {
-    let mut open = vec![false; entries.len()];
-    for asking in questions(entries) {
-        open[asking.asked..asking.settled.unwrap_or(entries.len())].fill(true);
+impl TimeSpent {
+    fn add(&mut self, part: Part, of: Option<&Of>, took: SignedDuration) {
+        *match part {
+            Part::Machine => &mut self.machine,
+            Part::Human => &mut self.human,
+            Part::Waiting => &mut self.waiting,
+            Part::Verifying => &mut self.verifying,
+            Part::Interrupted => &mut self.interrupted,
+        } += took;
+        let Some(of) = of else { return };
+        let step = step_time(&mut self.by_step, of);
+        match part {
+            Part::Machine => step.machine += took,
+            Part::Human => step.human += took,
+            Part::Waiting => step.waiting += took,
+            Part::Verifying => step.verifying += took,
+            Part::Interrupted => {}
+        }
     }
-    open
+}
+
+/// The question that is open in an interval.
+#[derive(Clone)]
+struct Open<'a> {
+    of: &'a Of,
+    /// When the answer that settled it was handed in, where the store says so.
+    answered: Option<Timestamp>,
+}
+
+/// For each interval, the question that was open in it.
+fn questions_of_intervals(entries: &[Entry]) -> Vec<Option<Open<'_>>> {
+    let mut all = vec![None; entries.len()];
+    for asking in questions(entries) {
+        let answered = asking.settled.and_then(|settled| match &entries[settled].event {
+            Event::Answered { answer, .. } => answer.accepted.as_ref().map(|accepted| accepted.at),
+            _ => None,
+        });
+        // The store is not told the time where nothing depends on it.
+        let answered = answered.filter(|at| *at >= entries[asking.asked].at);
+        let open = Open { of: asking.of, answered };
+        all[asking.asked..asking.settled.unwrap_or(entries.len())].fill(Some(open));
+    }
+    all
 }
 
 fn part_of(from: &Event, to: &Event, asking: bool) -> Part {
     match (from, to) {
-        (_, Event::Resumed { .. }) => Part::Interrupted,
         _ if asking => Part::Human,
+        (_, Event::Resumed { .. }) => Part::Interrupted,
         (Event::Slept { waiting: Waiting::ToVerify, .. }, _) | (_, Event::Judged { .. }) => Part::Verifying,
         (Event::Slept { .. }, _) => Part::Waiting,
         _ => Part::Machine,

@@ -6,9 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::words::{clock_from, listed, quoted, sentence, span, stopped};
+use crate::claim::Certainty;
 use crate::effect::{Change, Verdict};
 use crate::gate::AnswerRefused;
 use crate::journal::{Doing, Entry, Event, Finding, Note, Of, Waiting};
+use crate::outcome::Outcome;
 use crate::step::Phase;
 
 /// Waits before another try that are shorter than this are left out: the failure has been told.
@@ -92,12 +94,20 @@ impl<'a> Teller<'a> {
             Event::Intended { .. } => {
                 !matches!(next, Some(Entry { event: Event::Applied { .. } | Event::Failed { .. }, .. }))
             }
-            Event::Judged { verdict: Verdict::Pending { .. }, .. }
+            Event::Announced { .. }
+            | Event::GaveBack { untold: None }
+            | Event::Judged { verdict: Verdict::Pending { .. }, .. }
             | Event::Slept { waiting: Waiting::ToVerify, .. }
             | Event::Noted {
-                note: Note::Affected { .. } | Note::Count { .. } | Note::Mitigation { .. },
+                note:
+                    Note::Affected { .. }
+                    | Note::Count { .. }
+                    | Note::Mitigation(_)
+                    | Note::Owed(_)
+                    | Note::Excused(_),
                 ..
             } => false,
+            Event::Noted { note: Note::Told(claim), .. } => claim.certainty() == Certainty::Unproven,
             Event::Slept { of, until, waiting, says } => {
                 let is_long = until.duration_since(entry.at) >= LONG_WAIT;
                 (*waiting == Waiting::ForTheWorld || is_long) && self.is_new(of, says)
@@ -150,6 +160,10 @@ impl<'a> Teller<'a> {
             Event::HandedOver { from, to } => {
                 format!("{} handed the run over to {}", quoted(from), quoted(to))
             }
+            Event::Announced { .. }
+            | Event::NotAnnounced { .. }
+            | Event::Owned { .. }
+            | Event::GaveBack { .. } => owner_text(&entry.event),
             Event::Observed { says, .. } | Event::Applied { says, .. } => sentence(says),
             Event::Failed { of, doing, error, .. } => {
                 format!("{}, a call failed: {}", self.while_doing(of, *doing), quoted(&error.to_string()))
@@ -206,14 +220,20 @@ impl<'a> Teller<'a> {
                 format!("The run set a deadline at {}: {}", time(*at), quoted(says))
             }
             Event::DeadlinePassed { at, .. } => format!("The deadline of {} passed", time(*at)),
+            Event::WaitsLong { says } => {
+                format!("The run waits for long, so somebody was to be told: {}", quoted(says))
+            }
             Event::Noted { note, .. } => note_text(note),
             Event::OrderDiffers { key, recorded } => format!(
                 "The procedure went another way than before: it came to `{}` where the journal has `{}`",
                 quoted(key),
                 quoted(recorded)
             ),
-            Event::Detached { why } => format!("The process let go: {}", quoted(why)),
-            Event::Concluded { outcome, says } => {
+            Event::Detached { why, outcome: Some(Outcome::Interrupted) } => {
+                format!("The run was interrupted: {}", quoted(why))
+            }
+            Event::Detached { why, .. } => format!("The process let go: {}", quoted(why)),
+            Event::Concluded { outcome, says, .. } => {
                 format!("The run ended as {outcome}: {}", quoted(says))
             }
         }
@@ -268,6 +288,40 @@ pub(super) fn verdict_text(verdict: &Verdict) -> String {
     }
 }
 
+/// What the platform's record says of the run, as a sentence.
+fn owner_text(event: &Event) -> String {
+    match event {
+        Event::Announced { ended: Some(how), .. } => {
+            format!("By the platform's record the run has ended {}", quoted(how))
+        }
+        Event::Announced { host, .. } => {
+            format!("The platform's record says that the run goes on, on {}", quoted(host))
+        }
+        Event::NotAnnounced { why } => format!(
+            "The run could not be announced on the platform ({}): it goes on, and that no other machine runs the same is \
+             not proven",
+            quoted(why)
+        ),
+        Event::Owned { by, .. } => match &by.ended {
+            Some(ended) if ended.taken_over => {
+                format!("By the platform's record the run was {}", quoted(&ended.how))
+            }
+            Some(_) => format!(
+                "By the platform's record another ended after this plan was made: {}",
+                quoted(&by.to_string())
+            ),
+            None => {
+                format!("By the platform's record another has the runbook: {}", quoted(&by.to_string()))
+            }
+        },
+        Event::GaveBack { untold: None } => "The platform's record says that the run has ended".to_owned(),
+        Event::GaveBack { untold: Some(why) } => {
+            format!("The platform could not be told that the run has ended ({})", quoted(why))
+        }
+        _ => String::new(),
+    }
+}
+
 /// A refused answer, as a sentence.
 pub(super) fn refused_text(by: &str, why: &AnswerRefused) -> String {
     let why = match why {
@@ -282,6 +336,8 @@ pub(super) fn refused_text(by: &str, why: &AnswerRefused) -> String {
         AnswerRefused::Unconfirmed { choice, what } => {
             format!("“{}” took {}, typed, and that was not typed", quoted(choice), quoted(what))
         }
+        AnswerRefused::BadName { why } => quoted(why),
+        AnswerRefused::TooLate { .. } => "the gate's deadline had passed".to_owned(),
         AnswerRefused::Closed { how } => format!("the gate was closed ({})", quoted(how)),
     };
     format!("The answer from {} did not count: {why}", quoted(by))
@@ -291,7 +347,12 @@ fn note_text(note: &Note) -> String {
     match note {
         Note::Affected { kind, label, says, .. } => affected_text(kind, label, says),
         Note::Count { what, count } => format!("The run counted {count} {}", quoted(what)),
-        Note::Mitigation { says } => sentence(says),
+        Note::Mitigation(claim) | Note::Told(claim) => sentence(claim.says()),
+        Note::Owed(owed) => format!("Until the run closes it: {}", quoted(owed.says())),
+        Note::Closed(closing) => sentence(closing.says()),
+        Note::Excused(excuse) => {
+            format!("“{}” is not proven and need not be: {}", quoted(excuse.title()), excuse.because().says())
+        }
         Note::Artifact { name, says } => format!("The run left the file {}: {}", quoted(name), quoted(says)),
         Note::OpenQuestion { says } => format!("The run left open: {}", quoted(says)),
     }

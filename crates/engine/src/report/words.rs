@@ -9,13 +9,8 @@ const LONGEST: usize = 400;
 /// characters that hide or reorder others. Runs of whitespace become one space, so the result is one line.
 pub(super) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let is_sequence = c == '\u{9b}' || (c == '\u{1b}' && chars.next_if_eq(&'[').is_some());
-        if is_sequence {
-            while chars.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
-            let _ = chars.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
-        } else if c.is_whitespace() {
+    for c in allclear_core::text::without_sequences(text).chars() {
+        if c.is_whitespace() {
             if !out.is_empty() && !out.ends_with(' ') {
                 out.push(' ');
             }
@@ -29,18 +24,7 @@ pub(super) fn plain(text: &str) -> String {
 
 /// Control characters, direction overrides, and what takes no room.
 fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+    c.is_control() || allclear_core::text::is_hidden(c)
 }
 
 /// Foreign text as a part of a sentence: harmless, of bounded length, without a full stop of its own.

@@ -1,6 +1,9 @@
 //! Asking people.
 
-use futures_util::future::{Either, select};
+use std::sync::Arc;
+
+use allclear_core::clock::after;
+use futures_util::future::{BoxFuture, Either, select};
 use jiff::Timestamp;
 
 use super::{Mode, Run, key_of, of};
@@ -15,6 +18,14 @@ use crate::step::Step;
 
 /// After this many refused answers a process lets go of a gate instead of asking the same people for ever.
 const MOST_REFUSED_HERE: u32 = 5;
+
+/// A question as whoever is here sees it.
+enum Prompt<'a> {
+    /// They look at it.
+    Shown(BoxFuture<'a, Attention>),
+    /// Nobody here answers it; somebody elsewhere does.
+    Elsewhere,
+}
 
 /// A question that was put, with what only this process knows of it.
 struct Asked {
@@ -49,8 +60,13 @@ impl Run {
     /// Asks for a yes. A no ends the run as rejected.
     pub async fn approve(&mut self, step: &Step, gate: Gate<Approval>) -> Result<(), Halt> {
         let name = gate_name(step, &gate.subject);
+        let gate = self.strengthened(gate);
+        let covers = gate.covers.clone();
         match self.ask_whom(step, gate).await? {
-            (Approval::Approve, _) => Ok(()),
+            (Approval::Approve, _) => {
+                self.covered.extend(covers);
+                Ok(())
+            }
             (Approval::Reject, by) => {
                 Err(Halt::Rejected { gate: name, choice: Approval::Reject.id().to_owned(), by })
             }
@@ -68,8 +84,12 @@ impl Run {
             });
             return Ok((gate.presumed, String::new()));
         }
-        self.check_stop().await?;
         let name = gate_name(step, &gate.subject);
+        if self.beside {
+            // What is told beside the procedure must hold nobody up.
+            return Err(Halt::Waiting { gate: name, question: gate.question });
+        }
+        self.check_stop().await?;
         self.once(&format!("{name}/gate"))?;
         let question = self.pose(step, &name, &gate).await?;
         let expected = gate.confirmation.as_ref().map(|wanted| wanted.expected_at(&question.binding));
@@ -86,6 +106,8 @@ impl Run {
         let mut refused_here = 0;
         for turn in 1.. {
             let key = format!("{}/answer {turn}", question.gate);
+            let answered = self.seam.recorded(&key).map(|entry| entry.seq);
+            self.pass_recorded_deadlines(answered).await?;
             let event = match self.seam.recorded(&key) {
                 Some(entry) => entry.event.clone(),
                 // Whoever is here may not answer and would only be refused again: somebody else must, from elsewhere.
@@ -138,7 +160,7 @@ impl Run {
     async fn pose<C: Choice>(&mut self, step: &Step, name: &str, gate: &Gate<C>) -> Result<Question, Halt> {
         let clock = self.seam.clock();
         let of = of(step, &gate.subject);
-        let plan = self.terms.plan.as_ref().map_or("", |plan| plan.hash.as_str());
+        let plan = self.plan.as_ref().map_or("", |plan| plan.hash.as_str());
         let shown = gate.shown.join("\n");
         let typing = |choice: C| {
             let wanted = gate.confirmation.as_ref().filter(|wanted| wanted.choice == choice);
@@ -180,9 +202,9 @@ impl Run {
             );
             return Err(Refusal::Limit { what }.into());
         }
-        let after = gate.expiry.as_ref().map(|expiry| expiry.after);
+        let within = gate.expiry.as_ref().map(|expiry| expiry.after);
         let body = async move {
-            let deadline = after.map(|after| clock.now() + after);
+            let deadline = within.map(|within| after(clock.now(), within));
             Event::Asked { of, question: Question { deadline, ..question } }
         };
         let entry = self.record(&format!("{name}/gate"), body).await?.entry;
@@ -193,61 +215,92 @@ impl Run {
     }
 
     /// Gets the next answer: one that lies ready, one from whoever is here, or the deadline; and whether it is from
-    /// whoever is here.
+    /// whoever is here. Deadlines of the run pass meanwhile, and the question stays as it is.
     async fn next_answer(&mut self, asked: &Asked, given: &[Answer]) -> Result<(Event, bool), Halt> {
         let Asked { of, question, .. } = asked;
+        let humans = Arc::clone(&self.terms.humans);
+        let mut prompt = None;
         loop {
-            let ready = self.seam.signal(&question.gate, None, false).await?;
-            let (woken, here) = match ready {
-                Woken::Time if self.is_past(question.deadline) => (Woken::Time, false),
-                Woken::Time => self.attend(asked, given).await?,
+            // First what lies ready: a deadline loses to an answer that was handed in before anybody recorded that it
+            // passed.
+            let (woken, here) = match self.seam.signal(&question.gate, None, false).await? {
                 ready @ Woken::By(_) => (ready, false),
-            };
-            // A deadline loses to an answer that was handed in before anybody recorded that it passed.
-            let woken = match woken {
-                Woken::Time => self.seam.signal(&question.gate, None, false).await?,
-                woken @ Woken::By(_) => woken,
+                Woken::Time if self.is_past(self.next_deadline_before(question.deadline)) => {
+                    self.pass_deadline().await?;
+                    continue;
+                }
+                Woken::Time if self.is_past(question.deadline) => {
+                    return match &question.at_deadline {
+                        Some(choice) => {
+                            Ok((Event::GateExpired { of: of.clone(), choice: choice.clone() }, false))
+                        }
+                        None => Err(asked.waits()),
+                    };
+                }
+                Woken::Time => {
+                    let prompt = prompt.get_or_insert_with(|| Prompt::Shown(humans.ask(question, given)));
+                    self.attend(asked, prompt).await?
+                }
             };
             match woken {
-                Woken::By(Signal::HandOver { from, to }) => self.hand_over(from, to).await?,
+                Woken::By(Signal::HandOver { from, to }) => {
+                    self.hand_over(from, to).await?;
+                    // Other people may answer now.
+                    prompt = None;
+                }
                 Woken::By(Signal::Answer(answer)) => return Ok((self.judge(asked, answer, given), here)),
                 Woken::By(signal) => return Err(super::halt_of(signal)),
-                Woken::Time => match &question.at_deadline {
-                    Some(choice) if self.is_past(question.deadline) => {
-                        return Ok((Event::GateExpired { of: of.clone(), choice: choice.clone() }, false));
-                    }
-                    _ => return Err(asked.waits()),
-                },
+                Woken::Time => {}
             }
         }
     }
 
     /// Puts the question to whoever is here and listens elsewhere meanwhile: a prompt that nobody looks at must hold up
-    /// neither an answer from another place nor the deadline.
-    async fn attend(&mut self, asked: &Asked, given: &[Answer]) -> Result<(Woken, bool), Halt> {
-        let Asked { question, expected, .. } = asked;
-        let humans = self.terms.humans.clone();
+    /// neither an answer from another place nor a deadline. The prompt outlives a deadline of the run: whoever is typing
+    /// goes on typing.
+    async fn attend(&mut self, asked: &Asked, prompt: &mut Prompt<'_>) -> Result<(Woken, bool), Halt> {
+        let question = &asked.question;
+        let until = question.deadline.into_iter().chain(self.next_deadline()).min();
+        let Prompt::Shown(asking) = prompt else {
+            let woken = self.seam.signal(&question.gate, until, true).await?;
+            // In memory nobody can be waited for.
+            return if woken == Woken::Time && !self.is_past(until) {
+                Err(asked.waits())
+            } else {
+                Ok((woken, false))
+            };
+        };
         let clock = self.seam.clock();
-        let asking = humans.ask(question, given);
-        let elsewhere = self.seam.signal(&question.gate, question.deadline, true);
-        let attention = match select(asking, elsewhere).await {
+        let elsewhere = self.seam.signal(&question.gate, until, true);
+        let attention = match select(&mut *asking, elsewhere).await {
             Either::Left((attention, _)) => attention,
-            Either::Right((woken, asking)) => match woken? {
+            Either::Right((woken, _)) => match woken? {
                 // In memory nobody can be waited for; whoever is here can.
-                Woken::Time if question.deadline.is_none_or(|at| clock.now() < at) => asking.await,
+                Woken::Time if until.is_none_or(|until| clock.now() < until) => asking.await,
                 woken => return Ok((woken, false)),
             },
         };
         match attention {
-            Attention::Answer(mut answer) => {
-                if humans.is_typed_for() && answer.typed.is_none() {
-                    answer.typed.clone_from(expected);
-                }
-                Ok((Woken::By(Signal::Answer(answer)), true))
+            // Only the store says when it took an answer in.
+            Attention::Answer(answer) => {
+                Ok((Woken::By(Signal::Answer(Answer { accepted: None, ..answer })), true))
             }
-            Attention::Wait => Ok((self.seam.signal(&question.gate, question.deadline, true).await?, false)),
-            Attention::Absent => Err(asked.waits()),
+            // A role has typed for it what a person proves to have looked at; never where anything is real.
+            Attention::Played(answer) if self.rehearsed => {
+                let typed = answer.typed.or_else(|| asked.expected.clone());
+                Ok((Woken::By(Signal::Answer(Answer { typed, accepted: None, ..answer })), true))
+            }
+            Attention::Wait => {
+                *prompt = Prompt::Elsewhere;
+                Ok((Woken::Time, false))
+            }
+            Attention::Absent | Attention::Played(_) => Err(asked.waits()),
         }
+    }
+
+    /// The run's next deadline, where it comes before the question's own.
+    fn next_deadline_before(&self, expiry: Option<Timestamp>) -> Option<Timestamp> {
+        self.next_deadline().filter(|deadline| expiry.is_none_or(|expiry| *deadline <= expiry))
     }
 
     /// What an answer comes to. What was typed with it goes no further than here.

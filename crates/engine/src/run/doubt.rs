@@ -3,10 +3,7 @@
 //! Apart from how effects are performed (`settle`), because these are words for people and hold no promise of their own:
 //! nothing is sent here.
 
-use allclear_core::PortError;
-use serde_json::Value;
-
-use super::settle::Named;
+use super::settle::{Named, Went};
 use super::{Run, to_value};
 use crate::effect::{Change, Effect, Intent, Prediction};
 use crate::gate::{Approval, Choice, Gate};
@@ -62,7 +59,8 @@ impl Run {
             format!("{}: the world has moved since the plan; go on?", named.effect.title()),
             Approval::Approve,
         )
-        .about(about);
+        .about(about)
+        .covering(named.effect);
         for change in planned {
             gate = gate.showing(format!("planned: {change}"));
         }
@@ -75,14 +73,14 @@ impl Run {
         self.approve(named.step, gate).await
     }
 
-    /// Asks whether an effect happened, where nothing else can tell. `Err(None)` inside says that it did not.
+    /// Asks whether an effect happened, where nothing else can tell.
     pub(super) async fn ask_about_doubt<E: Effect>(
         &mut self,
         named: &Named<'_, E>,
         attempt: u32,
         intent: &Intent,
         why: &str,
-    ) -> Result<Result<Value, Option<PortError>>, Halt> {
+    ) -> Result<Went, Halt> {
         let mut about = format!("{} {}", named.subject, named.effect.name());
         if named.round > 0 || attempt > 1 {
             about = format!("{about} {}.{attempt}", named.round);
@@ -101,10 +99,10 @@ impl Run {
         };
         match self.ask(named.step, gate).await {
             Ok(Doubt::Happened) => {
-                let prediction = Prediction { changes: intent.changes.clone(), notes: Vec::new() };
-                Ok(Ok(to_value(&named.effect.foresee(&prediction))))
+                let prediction = Prediction { changes: intent.changes.clone(), ..Prediction::default() };
+                Ok(Went::Done(to_value(&named.effect.foresee(&prediction))))
             }
-            Ok(Doubt::DidNot) => Ok(Err(None)),
+            Ok(Doubt::DidNot) => Ok(Went::DidNot { after: None }),
             Ok(Doubt::Stop) => Err(Halt::Unverified {
                 step: named.step.id.to_owned(),
                 says: format!("{}: whether it happened could not be told", named.effect.title()),

@@ -1,11 +1,19 @@
 //! Looking.
 
-use super::{Mode, Run, key_of, of, to_value};
+use super::{Call, Mode, Run, key_of, of, to_value};
 use crate::journal::{Doing, Entry, Event};
 use crate::outcome::Halt;
 use crate::plan::Seen;
 use crate::probe::Probe;
+use crate::retry::{Failure, Persistence, Tries};
+use crate::seam::Recorded;
 use crate::step::Step;
+
+/// What one look came to.
+pub(super) enum Looked<V> {
+    Seen(V),
+    Failed(Failure),
+}
 
 impl Run {
     /// Looks, and records what is seen. A look that fails is tried again as the error's class says.
@@ -24,35 +32,57 @@ impl Run {
         subject: &str,
         base: &str,
     ) -> Result<P::Value, Halt> {
+        let mut tries = Tries::new(Persistence::Full);
         for attempt in 1.. {
-            let key = format!("{base}/observe {attempt}");
-            let clock = self.seam.clock();
-            let of = of(step, subject);
-            let body = async move {
-                match probe.observe(clock.now()).await {
-                    Ok(seen) => Event::Observed {
-                        of,
-                        value: to_value(&seen.value),
-                        says: seen.says,
-                        evidence: seen.evidence,
-                    },
-                    Err(error) => Event::Failed { of, doing: Doing::Observing, attempt, error },
+            match self.look(step, probe, subject, base, attempt).await? {
+                Looked::Seen(value) => {
+                    self.strain.works(tries.service);
+                    return Ok(value);
                 }
-            };
-            let entry = self.record(&key, body).await?.entry;
-            match &entry.event {
-                Event::Observed { value, says, .. } => {
-                    self.list_seen(step, says);
-                    return self.decode(&entry, value);
+                Looked::Failed(failure) => {
+                    let key = format!("{base}/observe");
+                    self.wait_to_retry(Call { step, subject, key: &key }, &mut tries, attempt, failure)
+                        .await?;
                 }
-                Event::Failed { error, .. } => {
-                    let error = error.clone();
-                    self.wait_to_retry(step, subject, &format!("{base}/observe"), attempt, error).await?;
-                }
-                _ => return Err(self.not_an_observation(&entry)),
             }
         }
         unreachable!("tries are bounded by the retry policy")
+    }
+
+    /// Looks once.
+    pub(super) async fn look<P: Probe>(
+        &mut self,
+        step: &Step,
+        probe: &P,
+        subject: &str,
+        base: &str,
+        attempt: u32,
+    ) -> Result<Looked<P::Value>, Halt> {
+        let key = format!("{base}/observe {attempt}");
+        let clock = self.seam.clock();
+        let of = of(step, subject);
+        let body = async move {
+            match probe.observe(clock.now()).await {
+                Ok(seen) => Event::Observed {
+                    of,
+                    value: to_value(&seen.value),
+                    says: seen.says,
+                    evidence: seen.evidence,
+                },
+                Err(error) => Event::Failed { of, doing: Doing::Observing, attempt, error },
+            }
+        };
+        let Recorded { entry, replayed, .. } = self.record(&key, body).await?;
+        match &entry.event {
+            Event::Observed { value, says, .. } => {
+                self.list_seen(step, says);
+                self.decode(&entry, value).map(Looked::Seen)
+            }
+            Event::Failed { error, .. } => {
+                Ok(Looked::Failed(Failure { error: error.clone(), fresh: !replayed }))
+            }
+            _ => Err(self.not_an_observation(&entry)),
+        }
     }
 
     fn list_seen(&mut self, step: &Step, says: &str) {

@@ -1,17 +1,20 @@
-//! Waiting for the world: look again and again, escalate at a deadline, give up in the end.
+//! Waiting for the world: look again and again, give up in the end.
 
 use std::time::Duration;
 
-use allclear_core::Class;
+use allclear_core::clock::after;
+use allclear_core::{Class, PortError};
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::settle::{Persistence, Tried};
-use super::{Mode, Run, failed, key_of, of};
+use super::observe::Looked;
+use super::settle::Tried;
+use super::{Mode, Moment, Run, failed, key_of, of};
 use crate::effect::{Effect, Verdict};
-use crate::journal::{Event, Waiting};
+use crate::journal::Waiting;
 use crate::outcome::Halt;
 use crate::probe::Probe;
+use crate::retry::{Failure, Persistence, Tries};
 use crate::step::Step;
 
 /// What one look at a condition came to.
@@ -26,6 +29,22 @@ pub enum Check<V> {
         /// How long a service asked us to leave it alone.
         leave_alone: Option<Duration>,
     },
+    /// It could not be looked at.
+    Unseen(Unseen),
+}
+
+/// A look that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen {
+    error: PortError,
+    /// Whether it failed in this process.
+    fresh: bool,
+}
+
+impl From<Failure> for Unseen {
+    fn from(Failure { error, fresh }: Failure) -> Self {
+        Self { error, fresh }
+    }
 }
 
 /// Something to wait for.
@@ -60,7 +79,16 @@ impl<P: Probe> Condition for Observing<P> {
 
     async fn check(&self, run: &mut Run, step: &Step, round: u32) -> Result<Check<P::Value>, Halt> {
         let subject = self.probe.subject();
-        let value = run.observe(step, &self.probe, &subject, &key_of(step, &subject, round)).await?;
+        let base = key_of(step, &subject, round);
+        // Nobody waits for rounds in a plan, and the watch's own rhythm is the wait between looks that fail.
+        let value = if run.is_plan() {
+            run.observe(step, &self.probe, &subject, &base).await?
+        } else {
+            match run.look(step, &self.probe, &subject, &base, 1).await? {
+                Looked::Seen(value) => value,
+                Looked::Failed(failure) => return Ok(Check::Unseen(failure.into())),
+            }
+        };
         Ok(match (self.satisfied)(&value) {
             Ok(()) => Check::Met(value),
             // A plan presumes that it will hold.
@@ -70,8 +98,8 @@ impl<P: Probe> Condition for Observing<P> {
     }
 }
 
-/// Waits until an effect succeeds and is verified; tries it once a round. What was done and cannot be read back ends the
-/// run: nobody could tell how often it happened if each round did it again.
+/// Waits until an effect succeeds and is verified; tries it once a round. What was done is read back for as long as the
+/// watch is patient and is not done again before: nobody could tell how often it happened if each round did it again.
 #[derive(Debug)]
 pub struct Achieving<E>(pub E);
 
@@ -85,28 +113,31 @@ impl<E: Effect> Condition for Achieving<E> {
 
     async fn check(&self, run: &mut Run, step: &Step, round: u32) -> Result<Check<E::Receipt>, Halt> {
         match run.settle(step, &self.0, round, Persistence::Once).await? {
-            Tried::Settled(settled) => Ok(match settled.verdict {
-                Verdict::Verified { .. } => Check::Met(settled.receipt),
-                Verdict::Pending { says } | Verdict::Refuted { says } => {
-                    Check::NotYet { says, leave_alone: None }
+            Tried::Settled(settled) => {
+                let (receipt, account) = settled.into_parts();
+                match account.verdict().clone() {
+                    Verdict::Verified { .. } => Ok(Check::Met(receipt)),
+                    Verdict::Pending { says } | Verdict::Refuted { says } => {
+                        Ok(Check::NotYet { says, leave_alone: None })
+                    }
+                    Verdict::Unverifiable { says } => {
+                        Err(Halt::Unverified { step: step.id.to_owned(), says })
+                    }
                 }
-                Verdict::Unverifiable { says } => {
-                    return Err(Halt::Unverified { step: step.id.to_owned(), says });
+            }
+            Tried::Failed(failure) => match failure.error.class() {
+                // That it does not work yet is what is waited for to end.
+                Class::RetryAfter(leave_alone) => {
+                    Ok(Check::NotYet { says: failure.error.to_string(), leave_alone })
                 }
-            }),
-            Tried::Failed(error) => match error.class() {
-                Class::RetryAfter(leave_alone) => Ok(Check::NotYet { says: error.to_string(), leave_alone }),
-                _ => Err(failed(step, error)),
+                Class::OutcomeUnknown => {
+                    Ok(Check::NotYet { says: failure.error.to_string(), leave_alone: None })
+                }
+                Class::AlreadyDone | Class::Permanent | Class::Stop(_) => Ok(Check::Unseen(failure.into())),
             },
+            Tried::Unclear { says } => Err(Halt::Unverified { step: step.id.to_owned(), says }),
         }
     }
-}
-
-/// What is done when something lasts too long.
-#[async_trait]
-pub trait Escalation: Send + Sync {
-    /// Does it: performs effects, asks, notes.
-    async fn escalate(&self, run: &mut Run) -> Result<(), Halt>;
 }
 
 /// On which terms to wait.
@@ -115,25 +146,17 @@ pub struct Watch<'a> {
     every: Duration,
     give_up_after: Duration,
     not_before: Option<(Timestamp, &'a str)>,
-    escalation: Option<(Timestamp, &'a str, &'a dyn Escalation)>,
 }
 
 impl<'a> Watch<'a> {
     /// Looks every so often, at most for `give_up_after`.
     pub fn every(every: Duration, give_up_after: Duration) -> Self {
-        Self { every, give_up_after, not_before: None, escalation: None }
+        Self { every, give_up_after, not_before: None }
     }
 
-    /// Does not look before `at`; `says` tells why. The deadline runs all the same.
+    /// Does not look before `at`; `says` tells why. Deadlines run all the same.
     pub fn not_before(mut self, at: Timestamp, says: &'a str) -> Self {
         self.not_before = Some((at, says));
-        self
-    }
-
-    /// Escalates, once, when it has not come about at `deadline`. `says` names the condition, e.g. `the failures
-    /// last more than 15 minutes`.
-    pub fn escalate_at(mut self, deadline: Timestamp, says: &'a str, escalation: &'a dyn Escalation) -> Self {
-        self.escalation = Some((deadline, says, escalation));
         self
     }
 }
@@ -147,8 +170,123 @@ impl std::fmt::Debug for Watch<'_> {
     }
 }
 
+/// How a watch stands.
+struct Watching {
+    every: Duration,
+    give_up_after: SignedDuration,
+    /// Since when it is patient: since it began, or since this process took the run up.
+    began: Moment,
+    began_here: bool,
+    /// When to look again.
+    not_before: Timestamp,
+    /// What is missing.
+    says: String,
+    tries: Tries,
+    /// How many looks in a row failed in this process.
+    failed_here: u32,
+    /// Since when nothing can be seen, and why.
+    blind: Option<(Moment, Unseen)>,
+}
+
+impl Watching {
+    fn of(run: &Run, watch: Watch<'_>) -> Self {
+        let began = run.moment();
+        let (not_before, says) =
+            watch.not_before.map_or_else(|| (run.now, String::new()), |(at, says)| (at, says.to_owned()));
+        Self {
+            every: watch.every,
+            give_up_after: SignedDuration::try_from(watch.give_up_after).unwrap_or(SignedDuration::MAX),
+            began,
+            began_here: false,
+            not_before,
+            says,
+            tries: Tries::new(Persistence::Full),
+            failed_here: 0,
+            blind: None,
+        }
+    }
+
+    /// A process that takes the run up is as patient as the first one was.
+    fn begin_here(&mut self, run: &Run) {
+        if run.ahead || self.began_here {
+            return;
+        }
+        self.began_here = true;
+        let moment = run.moment();
+        self.began = Moment { at: run.taken_up_at.map_or(moment.at, |at| moment.at.max(at)), ..moment };
+    }
+
+    fn gives_up_at(&self, run: &Run) -> Timestamp {
+        let left = self.give_up_after - run.passed_since(self.began);
+        run.now.checked_add(left).unwrap_or(Timestamp::MAX)
+    }
+
+    /// When to go on: to look, or to give up. What fails is waited out although the time is up.
+    fn looks_at(&self, run: &Run) -> Timestamp {
+        let gives_up_at = self.gives_up_at(run);
+        if gives_up_at > run.now { self.not_before.min(gives_up_at) } else { self.not_before }
+    }
+
+    fn not_yet(&mut self, run: &mut Run, says: String, leave_alone: Option<Duration>) {
+        run.strain.works(self.tries.service.take());
+        self.tries = Tries::new(Persistence::Full);
+        self.failed_here = 0;
+        // Time in which nothing could be seen is given back.
+        if let Some((since, _)) = self.blind.take() {
+            let blind = run.passed_since(since);
+            self.began.at = self.began.at.checked_add(blind).unwrap_or(self.began.at);
+        }
+        self.says = says;
+        self.not_before = after(run.now, self.every.max(leave_alone.unwrap_or_default()));
+    }
+
+    fn unseen(&mut self, run: &mut Run, base: &str, unseen: Unseen) {
+        let policy = run.terms.retry;
+        // The same in every replay: from it follows in which rounds there is a look.
+        let wait = run.strain.after_failure(&policy, &mut self.tries, &unseen.error, base, run.now);
+        self.failed_here += u32::from(unseen.fresh);
+        self.says = unseen.error.to_string();
+        self.not_before = after(run.now, self.every.max(wait.unwrap_or(policy.longest_wait)));
+        let since = self.blind.as_ref().map_or_else(|| run.moment(), |(since, _)| *since);
+        self.blind = Some((since, unseen));
+    }
+
+    /// Whether it ends here: as in the process before, or because this one's patience is used up.
+    fn has_given_up(&self, run: &Run, wait: &str) -> bool {
+        if run.ahead {
+            // What was waited for is recorded, and where it is not, the procedure went on without.
+            return run.seam.recorded(&run.placed(wait)).is_none();
+        }
+        let is_of_no_use = |unseen: &Unseen| {
+            let class = unseen.error.class();
+            unseen.fresh && !matches!(class, Class::RetryAfter(_) | Class::OutcomeUnknown)
+        };
+        let time_is_up = run.passed_since(self.began) >= self.give_up_after;
+        match &self.blind {
+            Some((_, unseen)) => {
+                is_of_no_use(unseen) || (time_is_up && self.failed_here >= run.terms.retry.tries)
+            }
+            None => time_is_up,
+        }
+    }
+
+    fn gave_up(self, step: &Step) -> Halt {
+        if let Some((_, unseen)) = self.blind {
+            return failed(step, unseen.error, self.failed_here);
+        }
+        let minutes = self.give_up_after.as_secs() / 60;
+        let says = format!("gave up after {minutes} min: {}", self.says);
+        Halt::GaveUp { step: step.id.to_owned(), says }
+    }
+}
+
 impl Run {
-    /// Waits until `condition` holds. Ends the run as unverified when it does not within the watch's patience.
+    /// Waits until `condition` holds. When it does not within the watch's patience, the run is interrupted
+    /// ([`Halt::GaveUp`]), and waits on, with fresh patience, when it is taken up again. A procedure may take the halt for an
+    /// answer and go on.
+    ///
+    /// Looks that fail are no answer: the watch keeps looking, less and less often, and time in which nothing could be seen
+    /// is given back once something can.
     pub async fn until<C: Condition>(
         &mut self,
         step: &Step,
@@ -156,83 +294,47 @@ impl Run {
         condition: C,
     ) -> Result<C::Value, Halt> {
         if self.is_plan() {
-            return self.plan_until(step, watch, &condition).await;
+            return self.plan_until(step, &condition).await;
         }
         let subject = condition.subject();
         let base = key_of(step, &subject, 0);
         self.once(&format!("{base}/until"))?;
-        let began = self.now;
-        let give_up_at = began + watch.give_up_after;
-        let mut pending = self.set_deadline(&base, step, &subject, watch).await?;
-        let (mut not_before, mut last_said) =
-            watch.not_before.map_or_else(|| (began, String::new()), |(at, says)| (at, says.to_owned()));
+        let mut watching = Watching::of(self, watch);
         for round in 1.. {
             self.check_stop().await?;
-            if self.now >= not_before {
-                match condition.check(self, step, round).await? {
-                    Check::Met(value) => return Ok(value),
-                    Check::NotYet { says, leave_alone } => {
-                        last_said = says;
-                        not_before = self.now + watch.every.max(leave_alone.unwrap_or_default());
+            watching.begin_here(self);
+            if self.now >= watching.not_before {
+                self.patient_until = Some(watching.gives_up_at(self));
+                let checked = condition.check(self, step, round).await;
+                self.patient_until = None;
+                match checked? {
+                    Check::Met(value) => {
+                        self.strain.works(watching.tries.service);
+                        return Ok(value);
                     }
+                    Check::NotYet { says, leave_alone } => watching.not_yet(self, says, leave_alone),
+                    Check::Unseen(unseen) => watching.unseen(self, &base, unseen),
                 }
             }
-            if let Some((deadline, _, escalation)) = pending
-                && self.now >= deadline
-            {
-                pending = None;
-                let of = of(step, &subject);
-                let passed = async move { Event::DeadlinePassed { of, at: deadline } };
-                self.record(&format!("{base}/deadline passed"), passed).await?;
-                escalation.escalate(self).await?;
-            }
-            if self.now >= give_up_at {
-                let minutes = watch.give_up_after.as_secs() / 60;
-                let says = format!("gave up after {minutes} min: {last_said}");
-                return Err(Halt::Unverified { step: step.id.to_owned(), says });
-            }
-            let next = pending.map_or(not_before, |(deadline, ..)| not_before.min(deadline)).min(give_up_at);
+            watching.begin_here(self);
             let key = format!("{base}/wait {round}");
-            self.sleep(&key, of(step, &subject), next, Waiting::ForTheWorld, last_said.clone()).await?;
+            if watching.has_given_up(self, &key) {
+                return Err(watching.gave_up(step));
+            }
+            let next = watching.looks_at(self);
+            self.sleep(&key, of(step, &subject), next, Waiting::ForTheWorld, watching.says.clone()).await?;
         }
         unreachable!("the watch gives up in the end")
     }
 
-    async fn set_deadline<'w>(
-        &mut self,
-        base: &str,
-        step: &Step,
-        subject: &str,
-        watch: Watch<'w>,
-    ) -> Result<Option<(Timestamp, &'w str, &'w dyn Escalation)>, Halt> {
-        let Some((at, says, escalation)) = watch.escalation else {
-            return Ok(None);
-        };
-        let set = Event::DeadlineSet { of: of(step, subject), at, says: format!("escalate if {says}") };
-        let entry = self.record(&format!("{base}/deadline"), async move { set }).await?.entry;
-        // The recorded deadline counts: it does not move when the run is taken up again.
-        match entry.event {
-            Event::DeadlineSet { at, .. } => Ok(Some((at, says, escalation))),
-            _ => Err(self.unreadable(&entry, "it is no deadline")),
-        }
-    }
-
-    /// A plan presumes that the condition comes about, and names what would be done if it does not in time.
-    async fn plan_until<C: Condition>(
-        &mut self,
-        step: &Step,
-        watch: Watch<'_>,
-        condition: &C,
-    ) -> Result<C::Value, Halt> {
-        // The deadline itself stays out of the plan: it is derived from what was seen, and would make every later
-        // plan another one.
-        if let Some((_, says, escalation)) = watch.escalation {
-            self.in_case(says, escalation).await?;
-        }
+    /// A plan presumes that the condition comes about.
+    async fn plan_until<C: Condition>(&mut self, step: &Step, condition: &C) -> Result<C::Value, Halt> {
+        self.list_deadlines().await?;
         debug_assert!(matches!(self.mode, Mode::Planning(_)), "only plans come here");
         match condition.check(self, step, 0).await? {
             Check::Met(value) => Ok(value),
             Check::NotYet { says, .. } => Err(Halt::Unverified { step: step.id.to_owned(), says }),
+            Check::Unseen(Unseen { error, .. }) => Err(failed(step, error, 1)),
         }
     }
 }

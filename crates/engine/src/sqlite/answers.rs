@@ -4,12 +4,14 @@
 //! it would believe that it counted.
 
 use jiff::Timestamp;
-use rusqlite::Connection;
 
+use super::chain::Chain;
 use super::seam::{ABORT, HAND_OVER};
-use crate::gate::{Answer, AnswerRefused, Standing};
-use crate::journal::{Damaged, Entry, Event, Link, read_chain};
+use super::signals::Sent;
+use crate::gate::{Accepted, Answer, AnswerRefused, Standing};
+use crate::journal::Entry;
 use crate::outcome::Outcome;
+use crate::person::same_person;
 use crate::seam::SeamError;
 
 /// Why the store does not take an answer.
@@ -23,6 +25,12 @@ pub enum NotTaken {
     Ended {
         /// How.
         outcome: Outcome,
+    },
+    /// Somebody ended the run; it has only not come to record it.
+    #[error("{by} asked the run to end, and it does as soon as it is taken up; start another one instead")]
+    Aborted {
+        /// Who.
+        by: String,
     },
     /// The deadline passed; the run has only not come to record it.
     #[error("the gate's deadline passed at {deadline}; what was declared for it counts")]
@@ -48,55 +56,40 @@ pub enum NotTaken {
     Store(#[from] SeamError),
 }
 
-impl From<Damaged> for NotTaken {
-    fn from(damaged: Damaged) -> Self {
-        Self::Store(damaged.into())
-    }
-}
-
-/// Something that was sent to a run and waits for it.
-#[derive(Debug)]
-pub(super) struct Sent {
-    gate: String,
-    body: String,
+/// What was handed in and its run takes up next: nobody needs to do it again.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "handed_in", rename_all = "snake_case")]
+pub enum HandedIn {
+    /// The answer that settles the open question.
+    Answer {
+        /// Who gave it.
+        by: String,
+        /// What they chose.
+        choice: String,
+    },
+    /// The word that ends the run.
+    End {
+        /// Who asked.
+        by: String,
+    },
 }
 
 impl Sent {
     /// The answer that it is, if it is one.
-    fn answer(&self) -> Option<Answer> {
-        let is_answer = self.gate != ABORT && self.gate != HAND_OVER;
-        is_answer.then(|| serde_json::from_str(&self.body).ok()).flatten()
+    fn answer(&self, run: &str) -> Result<Option<Answer>, SeamError> {
+        if self.gate == ABORT || self.gate == HAND_OVER {
+            return Ok(None);
+        }
+        let unreadable = |error: serde_json::Error| SeamError::Store {
+            doing: "reading an answer that waits for its run",
+            detail: error.to_string(),
+        };
+        serde_json::from_str(&self.body).map(Some).map_err(|error| unreadable(error).about(run))
     }
 
     fn handed_over_to(&self) -> Option<&str> {
         (self.gate == HAND_OVER).then(|| self.body.split_once('\n').map(|(_, to)| to)).flatten()
     }
-}
-
-/// A run's journal as it is stored.
-pub(super) fn links(connection: &Connection, run: &str) -> rusqlite::Result<Vec<Link>> {
-    let mut statement = connection.prepare_cached(
-        "WITH RECURSIVE chain (id, previous, body, hash) AS (
-             SELECT entry.id, previous, body, hash FROM entry JOIN run ON entry.id = run.last WHERE run.id = ?
-             UNION ALL
-             SELECT entry.id, entry.previous, entry.body, entry.hash
-             FROM chain JOIN entry ON entry.id = chain.previous
-         )
-         SELECT body, hash FROM chain ORDER BY id",
-    )?;
-    // A flipped byte may leave text that is no UTF-8; it must reach the chain's check and not fail here.
-    let links = statement
-        .query_map([run], |row| Ok(Link { body: lossy(row.get_ref(0)?), hash: lossy(row.get_ref(1)?) }))?;
-    links.collect()
-}
-
-/// What waits for a run, in the order in which it will be taken up.
-pub(super) fn waiting(connection: &Connection, run: &str) -> rusqlite::Result<Vec<Sent>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT gate, body FROM signal JOIN run ON run.number = signal.run WHERE run.id = ? ORDER BY signal.number",
-    )?;
-    let sent = statement.query_map([run], |row| Ok(Sent { gate: row.get(0)?, body: row.get(1)? }))?;
-    sent.collect()
 }
 
 /// The open question of a run, with who holds it once it has taken up what waits for it.
@@ -107,29 +100,56 @@ pub(super) fn standing(entries: &[Entry], waiting: &[Sent]) -> Option<Standing> 
     Some(standing)
 }
 
-/// Whether `answer` is taken in, and for which gate.
+/// Refuses a run that is damaged, over, or asked to end.
+pub(super) fn going_on(run: &str, chain: &Chain, waiting: &[Sent]) -> Result<(), NotTaken> {
+    if let Some(damaged) = &chain.damaged {
+        return Err(SeamError::Damaged { run: run.to_owned(), damage: damaged.clone().into() }.into());
+    }
+    if let Some(outcome) = chain.outcome() {
+        return Err(NotTaken::Ended { outcome });
+    }
+    match waiting.iter().find(|sent| sent.gate == ABORT) {
+        Some(abort) => Err(NotTaken::Aborted { by: abort.ended_by().to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// What waits for a run and decides how it goes on.
+pub(super) fn handed_in(run: &str, chain: &Chain, waiting: &[Sent]) -> Result<Option<HandedIn>, SeamError> {
+    if let Some(abort) = waiting.iter().find(|sent| sent.gate == ABORT) {
+        return Ok(Some(HandedIn::End { by: abort.ended_by().to_owned() }));
+    }
+    let Some(mut standing) = standing(&chain.entries, waiting) else { return Ok(None) };
+    for sent in waiting.iter().filter(|sent| sent.gate == standing.question.gate) {
+        let Some(answer) = sent.answer(run)? else { continue };
+        // Whether what was typed with it is right is not known here, so it may come to nothing.
+        if answer.typed.is_none() && standing.check(&answer).is_ok() {
+            standing.given.push(answer);
+        }
+    }
+    let settled = standing.question.settled(&standing.given);
+    Ok(settled.map(|answer| HandedIn::Answer { by: answer.by.clone(), choice: answer.choice.clone() }))
+}
+
+/// Whether `answer` is taken in: for which gate, and as what.
 pub(super) fn judge(
-    links: &[Link],
+    run: &str,
+    chain: &Chain,
     waiting: &[Sent],
     answer: &Answer,
     now: Timestamp,
-) -> Result<String, NotTaken> {
-    let entries = read_chain(links)?;
-    let ended = entries.iter().find_map(|entry| match entry.event {
-        Event::Concluded { outcome, .. } => Some(outcome),
-        _ => None,
-    });
-    if let Some(outcome) = ended {
-        return Err(NotTaken::Ended { outcome });
-    }
-    let mut standing = standing(&entries, waiting).ok_or(NotTaken::NothingAsked)?;
+) -> Result<(String, Answer), NotTaken> {
+    going_on(run, chain, waiting)?;
+    let mut standing = standing(&chain.entries, waiting).ok_or(NotTaken::NothingAsked)?;
     if let Some(deadline) = standing.question.deadline.filter(|deadline| now >= *deadline) {
         return Err(NotTaken::TooLate { deadline });
     }
+    let accepted = Accepted { at: now, holders: standing.holders.clone() };
+    let answer = &Answer { accepted: Some(accepted), ..answer.clone() };
     standing.check(answer)?;
     let question = &standing.question;
-    let earlier = waiting.iter().filter(|sent| sent.gate == question.gate).filter_map(Sent::answer);
-    for earlier in earlier {
+    for sent in waiting.iter().filter(|sent| sent.gate == question.gate) {
+        let Some(earlier) = sent.answer(run)? else { continue };
         // Whether what was typed with it is right is not known here, so it may come to nothing.
         if earlier.typed.is_some() || standing.check(&earlier).is_err() {
             continue;
@@ -137,7 +157,7 @@ pub(super) fn judge(
         standing.given.push(earlier);
         if let Some(first) = standing.question.settled(&standing.given) {
             let (by, choice) = (first.by.clone(), first.choice.clone());
-            return Err(if by == answer.by {
+            return Err(if same_person(&by, &answer.by) {
                 AnswerRefused::Repeated { by }.into()
             } else {
                 NotTaken::Settled { by, choice }
@@ -145,9 +165,5 @@ pub(super) fn judge(
         }
     }
     standing.check(answer)?;
-    Ok(standing.question.gate)
-}
-
-fn lossy(value: rusqlite::types::ValueRef<'_>) -> String {
-    value.as_bytes().map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+    Ok((standing.question.gate, answer.clone()))
 }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
+use super::place::Place;
 use crate::journal::Link;
 use crate::seam::SeamError;
 
@@ -42,6 +43,8 @@ pub(super) struct Committer {
     reader: Mutex<Connection>,
     /// After a failed commit nobody knows what is on the disk, so this store writes no more.
     broken: Mutex<Option<SeamError>>,
+    /// What is written to a file that nobody else can find is written to nowhere.
+    place: Place,
 }
 
 impl std::fmt::Debug for Committer {
@@ -51,12 +54,13 @@ impl std::fmt::Debug for Committer {
 }
 
 impl Committer {
-    pub(super) fn new(connection: Connection, reader: Connection) -> Self {
+    pub(super) fn new(connection: Connection, reader: Connection, place: Place) -> Self {
         Self {
             queue: Mutex::default(),
             connection: Mutex::new(connection),
             reader: Mutex::new(reader),
             broken: Mutex::new(None),
+            place,
         }
     }
 
@@ -66,7 +70,10 @@ impl Committer {
         doing: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, SeamError> {
-        let result = work(&guard(&self.connection)).map_err(|error| super::sql(doing, &error));
+        let result = self
+            .place
+            .check()
+            .and_then(|()| work(&guard(&self.connection)).map_err(|error| self.failed(doing, &error)));
         // Appends that found the connection busy rely on whoever had it.
         self.lead();
         result
@@ -78,7 +85,16 @@ impl Committer {
         doing: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, SeamError> {
-        work(&guard(&self.reader)).map_err(|error| super::sql(doing, &error))
+        work(&guard(&self.reader)).map_err(|error| self.failed(doing, &error))
+    }
+
+    /// Refuses when the store's files are not the ones any more that others would find.
+    pub(super) fn check_place(&self) -> Result<(), SeamError> {
+        self.place.check()
+    }
+
+    fn failed(&self, doing: &'static str, error: &rusqlite::Error) -> SeamError {
+        super::sql(doing, self.place.database(), error)
     }
 
     /// Appends, durably. Returns where the entry is.
@@ -111,9 +127,9 @@ impl Committer {
         let already_broken = guard(&self.broken).clone();
         let result = match already_broken {
             Some(error) => Err(error),
-            None => {
-                commit(connection, &batch).map_err(|error| super::sql("appending to the journal", &error))
-            }
+            None => self.place.check().and_then(|()| {
+                commit(connection, &batch).map_err(|error| self.failed("appending to the journal", &error))
+            }),
         };
         if let Err(error) = &result {
             *guard(&self.broken) = Some(error.clone());

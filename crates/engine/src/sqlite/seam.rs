@@ -1,6 +1,5 @@
 //! The seam of one run on the store.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,11 +8,14 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
-use serde_json::Value;
 
+use super::Held;
+use super::chain::Chain;
 use super::commit::{Append, Committer};
+use super::place::check_open;
+use super::seal::Tail;
 use crate::gate::Answer;
-use crate::journal::{Entry, Event, GENESIS, Link, link_hash};
+use crate::journal::{Entry, Event, Link, link_hash};
 use crate::memory::{encode, new_entry};
 use crate::replay::Replay;
 use crate::seam::{Recorded, Seam, SeamError, Signal, Woken};
@@ -23,69 +25,114 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What an abort is sent to: a gate that no procedure asks at.
 pub(super) const ABORT: &str = "~abort";
-/// What a stop of everything looks as if it were sent to.
-const STOP: &str = "~stop";
 /// What hand-overs are sent to: a body of two lines, from and to.
 pub(super) const HAND_OVER: &str = "~hand-over";
+
+/// How long the run's own files may be taken to be where they are, in real time. Those of the store are looked at in every
+/// commit.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_millis(20);
 
 /// One incarnation of a run. Dropping it frees the run's lock.
 #[derive(Debug)]
 pub struct SqliteSeam {
     committer: Arc<Committer>,
+    id: String,
     run: i64,
     replay: Replay,
-    last_hash: String,
+    tail: Tail,
     /// Where the run's latest entry is.
     last_id: i64,
     clock: Arc<dyn Clock>,
     incarnation: u32,
     /// When an abort was looked for last.
     looked_for_abort: Option<Instant>,
+    /// When the run's own files were looked at last.
+    looked_at_files: Option<Instant>,
     /// The signal that was handed out and is not recorded yet.
     taken: Option<i64>,
-    _lock: File,
+    held: Held,
 }
 
 impl SqliteSeam {
+    /// `chain` has been checked: where the journal ends comes from there and from nowhere else.
     pub(super) fn new(
         committer: Arc<Committer>,
-        run: i64,
-        lock: File,
-        entries: Vec<Entry>,
+        id: String,
+        held: Held,
+        chain: Chain,
         clock: Arc<dyn Clock>,
-        incarnation: u32,
     ) -> Self {
-        let (last_id, last_hash) = last_entry(&committer, run);
+        let incarnation = if chain.entries.is_empty() { 0 } else { chain.incarnation() + 1 };
         Self {
             committer,
-            run,
-            replay: Replay::of(entries),
-            last_hash,
-            last_id,
+            id,
+            run: held.number,
+            tail: chain.tail(),
+            last_id: chain.last_id,
+            replay: Replay::of(chain.entries),
             clock,
             incarnation,
             looked_for_abort: None,
+            looked_at_files: None,
             taken: None,
-            _lock: lock,
+            held,
+        }
+    }
+
+    /// Where the journal ends: what a record of it elsewhere can be compared with.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// Refuses to go on where the store, or the run's lock or seal, is not the file any more that others would find.
+    fn check_files(&mut self) -> Result<(), SeamError> {
+        if self.looked_at_files.is_some_and(|at| at.elapsed() < LOOK_AT_FILES_EVERY) {
+            return Ok(());
+        }
+        let Held { lock, seal, .. } = &self.held;
+        self.committer.check_place()?;
+        check_open(&lock.path, &lock.file)?;
+        let (path, file) = seal.file();
+        check_open(path, file)?;
+        self.looked_at_files = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Refuses to begin a journal that says otherwise than the store was told: it could never be taken up.
+    fn check_beginning(&self, event: &Event) -> Result<(), SeamError> {
+        let Event::Started { run, runbook, environment, platform, operator, input, context, .. } = event
+        else {
+            return Ok(());
+        };
+        let new = &self.held.begun.new;
+        let context = context.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let pairs = [
+            ("the run", run.clone(), new.id.clone()),
+            ("the runbook", runbook.clone(), new.runbook.clone()),
+            ("the environment", environment.clone(), new.environment.clone()),
+            ("the platform", platform.clone().unwrap_or_else(|| new.platform.clone()), new.platform.clone()),
+            ("the operator", operator.clone(), new.operator.clone()),
+            ("the input", input.to_string(), new.input.to_string()),
+            ("the context", context, new.context.to_string()),
+        ];
+        match pairs.into_iter().find(|(_, said, told)| said != told) {
+            None => Ok(()),
+            Some((what, said, told)) => Err(SeamError::Terms {
+                run: self.id.clone(),
+                what: what.to_owned(),
+                terms: said,
+                store: told,
+            }),
         }
     }
 
     pub(super) fn claim_now(&self, resource: &str) -> Result<(), SeamError> {
-        let holder = self.committer.with("claiming", |connection| {
-            connection.execute(
-                "INSERT INTO claim (resource, run) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                params![resource, self.run],
-            )?;
-            connection.query_row(
-                "SELECT run.number, run.id FROM claim JOIN run ON run.number = claim.run WHERE resource = ?",
-                [resource],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
-            )
-        })?;
-        if holder.0 == self.run {
-            Ok(())
-        } else {
-            Err(SeamError::Held { resource: resource.to_owned(), holder: holder.1 })
+        let holder = self
+            .committer
+            .with("claiming", |connection| super::claims::claim(connection, self.run, resource));
+        match holder.map_err(|error| error.about(&self.id))? {
+            None => Ok(()),
+            Some(holder) => Err(holder.refuses(resource, &self.held.begun.new.environment)),
         }
     }
 
@@ -98,37 +145,50 @@ impl SqliteSeam {
         let found = self.committer.read("looking for signals", |connection| {
             connection
                 .prepare_cached(
-                    "SELECT 1 AS rank, 0 AS number, '~stop', json_object('by', by, 'at', at, 'reason', reason)
-                     FROM stop WHERE lifted_at IS NULL
-                     UNION ALL
-                     SELECT iif(gate = '~abort', 0, 2), number, gate, body
-                     FROM signal WHERE run = ? AND gate IN (?, '~abort', '~hand-over')
-                     ORDER BY rank, number LIMIT 1",
+                    "SELECT number, gate, body, digest FROM (
+                         SELECT 1 AS rank, 0 AS number, '~stop' AS gate, '' AS body, '' AS digest
+                         FROM stop WHERE lifted_at IS NULL
+                         UNION ALL
+                         SELECT iif(gate = '~abort', 0, 2), number, gate, body, digest
+                         FROM signal WHERE run = ? AND gate IN (?, '~abort', '~hand-over')
+                     ) ORDER BY rank, number LIMIT 1",
                 )?
                 .query_row(params![self.run, gate], |row| {
-                    Ok((row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+                    let is_stop = row.get::<_, i64>(0)? == 0;
+                    if is_stop { Ok(None) } else { super::signals::read(row, &self.id).map(Some) }
                 })
                 .optional()
-        })?;
-        let unreadable = |error: serde_json::Error| SeamError::Store {
-            doing: "reading a signal",
-            detail: error.to_string(),
+        });
+        let sent = match found.map_err(|error| error.about(&self.id))? {
+            None => return Ok(None),
+            // The switch itself is looked up: who stopped everything stands in a chain of its own.
+            Some(None) => return Ok(self.stop_in_force()?.map(Signal::Stop)),
+            Some(Some(sent)) => sent.map_err(|number| super::signals::altered(&self.id, number))?,
         };
-        let Some((number, sent_to, body)) = found else {
-            return Ok(None);
+        let unreadable = |error: serde_json::Error| {
+            SeamError::Store { doing: "reading a signal", detail: error.to_string() }.about(&self.id)
         };
-        match sent_to.as_str() {
-            ABORT => return Ok(Some(Signal::Abort { by: body })),
-            STOP => return Ok(Some(Signal::Stop(serde_json::from_str(&body).map_err(unreadable)?))),
-            _ => {}
+        let super::signals::Sent { number, gate: sent_to, body } = sent;
+        if sent_to == ABORT {
+            let (by, reason) = super::signals::ended(&body);
+            return Ok(Some(Signal::Abort { by: by.to_owned(), reason: reason.map(str::to_owned) }));
         }
         self.taken = Some(number);
         if sent_to == HAND_OVER {
-            let (from, to) = body.split_once('\n').unwrap_or((&body, ""));
+            let (from, to) = body.split_once('\n').ok_or_else(|| {
+                let detail = "a hand-over names nobody".to_owned();
+                SeamError::Store { doing: "reading a signal", detail }.about(&self.id)
+            })?;
             return Ok(Some(Signal::HandOver { from: from.to_owned(), to: to.to_owned() }));
         }
         let answer: Answer = serde_json::from_str(&body).map_err(unreadable)?;
         Ok(Some(Signal::Answer(answer)))
+    }
+
+    fn stop_in_force(&self) -> Result<Option<crate::seam::Stop>, SeamError> {
+        self.committer
+            .read("looking at the stop switch", super::stop::in_force)
+            .map_err(|error| error.about(&self.id))
     }
 
     /// Waits for a signal to `gate`, or for `until`.
@@ -158,16 +218,18 @@ impl Seam for SqliteSeam {
     async fn record(&mut self, key: &str, body: BoxFuture<'_, Event>) -> Result<Recorded, SeamError> {
         let (found, out_of_order) = self.replay.take(key);
         if let Some(entry) = found {
-            return Ok(Recorded { entry, replayed: true, out_of_order });
+            let more = self.replay.has_more();
+            return Ok(Recorded { entry, replayed: true, out_of_order, more });
         }
+        // Before the work, and in the commit again: what cannot be recorded is not begun.
+        self.check_files()?;
         let event = body.await;
+        self.check_beginning(&event)?;
         let entry = new_entry(&self.replay, &*self.clock, key, event);
         let body = encode(&entry)?;
-        let hash = link_hash(&self.last_hash, &body);
+        let hash = link_hash(&self.tail.hash, &body);
         let ends = match &entry.event {
-            Event::Concluded { outcome, .. } => {
-                serde_json::to_value(outcome).ok().as_ref().and_then(Value::as_str).map(str::to_owned)
-            }
+            Event::Concluded { outcome, .. } => Some(super::outcome_text(*outcome)),
             _ => None,
         };
         let consumes = match &entry.event {
@@ -176,14 +238,16 @@ impl Seam for SqliteSeam {
             }
             _ => None,
         };
-        let link = Link { body, hash: hash.clone() };
-        self.last_id = self
-            .committer
-            .append(Append { previous: self.last_id, run: self.run, seq: entry.seq, link, consumes, ends })
-            .await?;
-        self.last_hash = hash;
+        let tail = Tail { entries: entry.seq, hash: hash.clone(), ended: self.tail.ended || ends.is_some() };
+        let link = Link { body, hash };
+        let append = Append { previous: self.last_id, run: self.run, seq: entry.seq, link, consumes, ends };
+        self.last_id = self.committer.append(append).await.map_err(|error| error.about(&self.id))?;
+        // After the commit: a seal is never ahead of what is durable, so one that is tells of a loss.
+        self.held.seal.write(&tail).map_err(|error| super::sealing(&error).about(&self.id))?;
+        self.tail = tail;
         self.replay.push(entry.clone());
-        Ok(Recorded { entry, replayed: false, out_of_order })
+        let more = self.replay.has_more();
+        Ok(Recorded { entry, replayed: false, out_of_order, more })
     }
 
     fn recorded(&self, key: &str) -> Option<&Entry> {
@@ -227,21 +291,4 @@ impl Seam for SqliteSeam {
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
     }
-}
-
-/// Where the run's latest entry is, and its hash.
-fn last_entry(committer: &Committer, run: i64) -> (i64, String) {
-    committer
-        .read("reading a journal", |connection| {
-            connection
-                .query_row(
-                    "SELECT entry.id, hash FROM entry JOIN run ON entry.id = run.last WHERE number = ?",
-                    [run],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()
-        })
-        .ok()
-        .flatten()
-        .unwrap_or_else(|| (0, GENESIS.to_owned()))
 }

@@ -25,7 +25,8 @@ impl Scene {
     async fn waiting_at(gate: Gate<Approval>) -> Self {
         let scene = Self { folder: tempfile::tempdir().unwrap(), clock: clock(), gate };
         let seam = scene.store().begin(&new_run("run-1", "asking"), scene.clock.clone()).unwrap();
-        let finished = execute(&Asking(scene.gate.clone()), Box::new(seam), terms()).await.unwrap();
+        let finished =
+            execute(&Asking(scene.gate.clone()), Box::new(seam), unplanned(), terms()).await.unwrap();
         assert_eq!(finished.outcome, Outcome::WaitingForHuman);
         scene
     }
@@ -48,7 +49,7 @@ impl Scene {
 
     async fn resume_with(&self, terms: Terms) -> Outcome {
         let seam = self.store().take_up("run-1", self.clock.clone()).unwrap();
-        execute(&Asking(self.gate.clone()), Box::new(seam), terms).await.unwrap().outcome
+        execute(&Asking(self.gate.clone()), Box::new(seam), unplanned(), terms).await.unwrap().outcome
     }
 
     async fn resume(&self) -> Outcome {
@@ -249,6 +250,141 @@ async fn a_prompt_that_nobody_looks_at_holds_up_neither_an_answer_nor_the_deadli
     let seam = store.begin(&new_run("run-1", "asking"), fast).unwrap();
     let runbook = Asking(gate().expires(Duration::from_mins(1), Approval::Reject));
     let silent = Terms { humans: Arc::new(Silent), ..terms() };
-    let finished = execute(&runbook, Box::new(seam), silent).await.unwrap();
+    let finished = execute(&runbook, Box::new(seam), unplanned(), silent).await.unwrap();
     assert_eq!(finished.outcome, Outcome::Rejected);
+}
+
+#[tokio::test]
+async fn b9_an_approval_taken_in_before_its_deadline_counts_although_nobody_ran_until_after_it() {
+    // Whoever approved may be the one who takes the run up: what the store took in, it took in from somebody who might.
+    for resumed_by in ["kim", "alex", "sam", "robin"] {
+        let gate = gate().answered_by(two_others()).expires(Duration::from_mins(10), Approval::Reject);
+        let scene = Scene::waiting_at(gate).await;
+        scene.clock.advance(Duration::from_mins(9));
+        assert_eq!(scene.answer("approve", "alex"), Ok(()));
+        assert_eq!(scene.answer("approve", "sam"), Ok(()));
+        scene.clock.advance(Duration::from_hours(5));
+        let by = Terms { operator: resumed_by.to_owned(), ..terms() };
+        assert_eq!(scene.resume_with(by).await, Outcome::Verified, "taken up by {resumed_by}");
+        assert_eq!(scene.story(), ["alex approve", "sam approve"]);
+    }
+}
+
+#[tokio::test]
+async fn b9_what_was_refused_at_the_door_stays_refused_and_one_of_two_in_time_is_not_two() {
+    let gate = gate().answered_by(two_others()).expires(Duration::from_mins(10), Approval::Reject);
+    let scene = Scene::waiting_at(gate).await;
+    assert_eq!(scene.answer("approve", "alex"), Ok(()));
+    scene.clock.advance(Duration::from_mins(10));
+    let deadline = scene.question().deadline.unwrap();
+    assert_eq!(scene.answer("approve", "sam"), Err(NotTaken::TooLate { deadline }));
+    assert_eq!(scene.resume().await, Outcome::Rejected);
+    assert_eq!(scene.story(), ["alex approve", "expired: reject"]);
+}
+
+#[tokio::test]
+async fn b9_an_approval_taken_in_counts_after_a_later_hand_over_and_after_a_stop_of_everything() {
+    let gate =
+        gate().answered_by(Approvers::somebody_else()).expires(Duration::from_mins(10), Approval::Reject);
+    let scene = Scene::waiting_at(gate).await;
+    scene.store().stop_all("ren", Some("the platform is restored"), scene.clock.now()).unwrap();
+    assert_eq!(scene.answer("approve", "alex"), Ok(()), "an answer can wait");
+    scene.store().hand_over("run-1", "kim", "alex").unwrap();
+    scene.clock.advance(Duration::from_hours(1));
+    scene.store().lift_stop("ren", scene.clock.now()).unwrap();
+    assert_eq!(scene.resume_with(Terms { operator: "alex".to_owned(), ..terms() }).await, Outcome::Verified);
+    assert_eq!(scene.story(), ["alex approve"]);
+}
+
+#[tokio::test]
+async fn b9_nobody_says_for_themselves_that_the_store_took_an_answer_in() {
+    let gate =
+        gate().answered_by(Approvers::somebody_else()).expires(Duration::from_mins(10), Approval::Reject);
+    let scene = Scene::waiting_at(gate).await;
+    let accepted = allclear_engine::gate::Accepted { at: scene.clock.now(), holders: Vec::new() };
+    let forged = Answer { accepted: Some(accepted), ..Answer::to(&scene.question(), "approve", "robin") };
+    scene.store().hand_over("run-1", "kim", "robin").unwrap();
+    let refused = scene.store().answer("run-1", &forged, scene.clock.now());
+    assert!(matches!(refused, Err(NotTaken::Refused(AnswerRefused::NotAllowed { .. }))), "{refused:?}");
+    scene.clock.advance(Duration::from_mins(10));
+    let late = Answer { by: "alex".to_owned(), ..forged };
+    let refused = scene.store().answer("run-1", &late, scene.clock.now());
+    assert!(matches!(refused, Err(NotTaken::TooLate { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn d5c_an_answer_after_an_abort_is_refused_and_so_is_a_hand_over() {
+    let scene = Scene::waiting_at(gate()).await;
+    scene.store().abort("run-1", "ren", None).unwrap();
+    let aborted = NotTaken::Aborted { by: "ren".to_owned() };
+    for choice in ["approve", "reject"] {
+        assert_eq!(scene.answer(choice, "alex"), Err(aborted.clone()));
+    }
+    assert_eq!(scene.store().hand_over("run-1", "kim", "lea"), Err(aborted));
+    assert_eq!(scene.resume().await, Outcome::Rejected);
+    assert!(scene.story().is_empty());
+    let ended = NotTaken::Ended { outcome: Outcome::Rejected };
+    assert_eq!(scene.store().hand_over("run-1", "kim", "lea"), Err(ended));
+}
+
+#[tokio::test]
+async fn d5c_an_abort_after_an_answer_that_settles_is_still_an_abort() {
+    let scene = Scene::waiting_at(gate()).await;
+    assert_eq!(scene.answer("approve", "alex"), Ok(()));
+    scene.store().abort("run-1", "ren", None).unwrap();
+    assert_eq!(scene.resume().await, Outcome::Rejected);
+}
+
+#[tokio::test]
+async fn d3_the_door_knows_a_person_by_every_spelling_and_takes_no_name_that_is_none() {
+    let scene = Scene::waiting_at(gate().answered_by(two_others())).await;
+    for by in ["Kim", "ＫＩＭ", " kim "] {
+        let refused = scene.answer("approve", by);
+        assert!(matches!(refused, Err(NotTaken::Refused(AnswerRefused::NotAllowed { .. }))), "{by:?}");
+    }
+    for by in ["", "le\u{200b}a", "l\u{435}a"] {
+        let refused = scene.answer("approve", by);
+        assert!(matches!(refused, Err(NotTaken::Refused(AnswerRefused::BadName { .. }))), "{by:?}");
+        assert!(scene.store().hand_over("run-1", "kim", by).is_err());
+    }
+    assert_eq!(scene.answer("approve", "Lea"), Ok(()));
+    assert!(matches!(scene.answer("approve", "lea"), Err(NotTaken::Refused(AnswerRefused::Repeated { .. }))));
+}
+
+/// T9: an approval counts for what it was given to, and for nothing else.
+#[tokio::test]
+async fn t9_an_answer_with_any_one_field_changed_is_refused() {
+    let typed = || gate().confirmed_by(Approval::Approve, "the code", "Q7");
+    let approvers = Approvers { among: vec!["alex".into(), "kim".into(), "sam".into()], ..two_others() };
+    let gate = || typed().answered_by(approvers.clone()).expires(Duration::from_mins(10), Approval::Reject);
+    let scene = Scene::waiting_at(gate()).await;
+    let good = Answer::to(&scene.question(), "approve", "alex").typing("Q7");
+    let door = |answer: &Answer, now| scene.store().answer("run-1", answer, now);
+    let now = scene.clock.now();
+    for place in 0..good.binding.len() {
+        let mut binding = good.binding.clone().into_bytes();
+        binding[place] ^= 1;
+        let binding = String::from_utf8(binding).unwrap();
+        assert!(door(&Answer { binding, ..good.clone() }, now).is_err());
+    }
+    for by in ["kim", "KIM", "mia", "", "al\u{200b}ex"] {
+        assert!(door(&Answer { by: by.to_owned(), ..good.clone() }, now).is_err(), "{by}");
+    }
+    for choice in ["", "Approve", "yes", "maybe"] {
+        assert!(door(&Answer { choice: choice.to_owned(), ..good.clone() }, now).is_err(), "{choice}");
+    }
+    assert!(door(&Answer { typed: None, ..good.clone() }, now).is_err());
+    assert!(door(&good, scene.question().deadline.unwrap()).is_err());
+    let other = Scene::waiting_at(gate().about("something else")).await;
+    assert!(other.store().answer("run-1", &good, now).is_err(), "another question");
+    assert_eq!(door(&good, now), Ok(()));
+    // What was typed is judged by the run alone, so the door may take it again; the run counts one person once.
+    let wrong = Answer::to(&scene.question(), "approve", "sam").typing("Q8");
+    let _ = door(&wrong, now);
+    assert_eq!(scene.resume().await, Outcome::WaitingForHuman);
+    assert!(door(&good, now).is_err(), "used twice");
+    scene.store().abort("run-1", "ren", None).unwrap();
+    let right = Answer::to(&scene.question(), "approve", "sam").typing("Q7");
+    assert!(door(&right, now).is_err(), "after an abort");
+    assert_eq!(scene.resume().await, Outcome::Rejected);
 }

@@ -118,7 +118,7 @@ async fn a_busy_service_is_tried_again_and_a_refusal_is_not() {
     let shared = world(&["a"]);
     shared.lock().unwrap().moods = vec![Mood::Works, Mood::Refuses];
     let finished = run_on(&MemoryJournal::new(), &FlipAll::of(&shared), clock(), terms()).await;
-    assert_eq!(finished.outcome, Outcome::Unverified);
+    assert_eq!(finished.outcome, Outcome::Interrupted);
     assert_eq!(shared.lock().unwrap().moods.len(), 1, "one try and no more");
 }
 
@@ -127,8 +127,8 @@ async fn a_service_that_stays_busy_is_left_alone_after_a_few_tries() {
     let shared = world(&["a"]);
     shared.lock().unwrap().moods = vec![Mood::Busy; 100];
     let finished = run_on(&MemoryJournal::new(), &FlipAll::of(&shared), clock(), terms()).await;
-    assert_eq!(finished.outcome, Outcome::Unverified);
-    assert_eq!(shared.lock().unwrap().moods.len(), 94, "six tries");
+    assert_eq!(finished.outcome, Outcome::Interrupted);
+    assert_eq!(shared.lock().unwrap().moods.len(), 87, "thirteen tries");
 }
 
 #[tokio::test]
@@ -154,10 +154,60 @@ async fn another_order_than_recorded_is_refused_in_strict_mode_and_warned_about_
         journal.cut(length - 1);
         let mut reversed = FlipAll::of(&shared);
         reversed.names.reverse();
-        let finished = run_on(&journal, &reversed, clock(), Terms { strict, ..terms() }).await;
-        assert_eq!(finished.outcome, if strict { Outcome::Refused } else { Outcome::Verified });
+        let seam = journal.seam(clock()).unwrap();
+        let finished = execute(&reversed, Box::new(seam), unplanned(), Terms { strict, ..terms() }).await;
+        match finished {
+            // An error and no outcome: the procedure that wrote the journal can still end the run.
+            Err(SeamError::OrderDiffers { .. }) => assert!(strict),
+            other => assert_eq!((strict, other.unwrap().outcome), (false, Outcome::Verified)),
+        }
         let warned = journal.entries().unwrap().iter().any(|e| matches!(e.event, Event::OrderDiffers { .. }));
         assert_eq!(warned, !strict);
         assert_eq!(shared.lock().unwrap().ledger, ["a", "b"]);
     }
+}
+
+/// The same procedure as another version has it.
+struct Version(u32, FlipAll);
+
+#[async_trait::async_trait]
+impl Runbook for Version {
+    fn id(&self) -> &'static str {
+        self.1.id()
+    }
+    fn title(&self) -> &'static str {
+        self.1.title()
+    }
+    fn version(&self) -> u32 {
+        self.0
+    }
+    fn steps(&self) -> &'static [Step] {
+        self.1.steps()
+    }
+    fn rehearsal(&self) -> Option<allclear_core::Rehearsal> {
+        self.1.rehearsal()
+    }
+    async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
+        self.1.procedure(run).await
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_taken_up_by_the_version_that_started_it_and_by_no_other() {
+    let shared = world(&["a", "b"]);
+    shared.lock().unwrap().moods = vec![Mood::Refuses, Mood::Works];
+    let journal = MemoryJournal::new();
+    let version = |number| Version(number, FlipAll::of(&shared));
+    let first = run_on(&journal, &version(2), clock(), terms()).await;
+    assert_eq!(first.outcome, Outcome::Interrupted, "{}", first.says);
+    for other in [1, 3] {
+        let seam = journal.seam(clock()).unwrap();
+        let error = execute(&version(other), Box::new(seam), unplanned(), terms()).await.unwrap_err();
+        let told = matches!(&error, SeamError::OtherVersion { started: 2, this, .. } if *this == other);
+        assert!(told, "{error}");
+        assert_eq!(shared.lock().unwrap().ledger, ["a"], "version {other}");
+    }
+    let finished = run_on(&journal, &version(2), clock(), terms()).await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert_eq!(shared.lock().unwrap().ledger, ["a", "b"]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use allclear_core::{Clock, PortError, Service, VirtualClock};
+use allclear_core::{Clock, PortError, Rehearsal, Service, VirtualClock};
 use allclear_engine::*;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -182,16 +182,40 @@ impl Runbook for FlipAll {
         &[FLIP]
     }
 
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        Some(sandbox())
+    }
+
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         for name in &self.names {
             run.perform(&FLIP, Flip { repeat: self.repeat, ..Flip::new(&self.world, name) }).await?;
         }
-        Ok(Resolution::verified("all switches are on"))
+        run.resolve("all switches are on", run.proof(&FLIP)?)
     }
 }
 
 pub(crate) fn terms() -> Terms {
     Terms::new("run-1", "kim", "toy")
+}
+
+/// Where toys are rehearsed on.
+pub(crate) fn sandbox() -> Rehearsal {
+    Rehearsal::at("http://127.0.0.1:1").unwrap()
+}
+
+/// No plan: most tests are not about how things were planned.
+pub(crate) fn unplanned() -> ApprovedPlan {
+    unplanned_for("run-1")
+}
+
+pub(crate) fn unplanned_for(run: &str) -> ApprovedPlan {
+    ApprovedPlan::unplanned(&sandbox(), run)
+}
+
+/// A plan with somebody's yes.
+pub(crate) fn approved(plan: &Plan) -> ApprovedPlan {
+    let yes = PlanApproval::of(plan, "run-1", "alex", Shown::Hash);
+    ApprovedPlan::by(plan.clone(), "run-1", vec![yes], &PlanRules::anyone("kim", plan.made_at)).unwrap()
 }
 
 /// Runs on a journal in memory, as one process would.
@@ -201,6 +225,17 @@ pub(crate) async fn run_on(
     clock: Arc<dyn Clock>,
     terms: Terms,
 ) -> Finished {
+    run_planned_on(journal, runbook, clock, unplanned(), terms).await
+}
+
+/// The same with a plan.
+pub(crate) async fn run_planned_on(
+    journal: &MemoryJournal,
+    runbook: &dyn Runbook,
+    clock: Arc<dyn Clock>,
+    approved: ApprovedPlan,
+    terms: Terms,
+) -> Finished {
     let seam = journal.seam(clock).unwrap();
-    execute(runbook, Box::new(seam), terms).await.unwrap()
+    execute(runbook, Box::new(seam), approved, terms).await.unwrap()
 }

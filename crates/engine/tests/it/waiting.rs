@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::Rehearsal;
 use allclear_core::{PortError, Service};
 use allclear_engine::*;
 use async_trait::async_trait;
@@ -12,16 +13,21 @@ use crate::toy::*;
 
 const WAIT: Step = Step { id: "TOY-R1", phase: Phase::Resolve, title: "Wait for the lamp" };
 
-/// Waits until a switch can be flipped; flips another as the escalation.
-struct WaitForLamp {
+/// Flips the alarm.
+struct Alarm {
     world: Shared,
 }
 
 #[async_trait]
-impl Escalation for WaitForLamp {
+impl Escalation for Alarm {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
         run.perform(&FLIP, Flip::new(&self.world, "alarm")).await.map(drop)
     }
+}
+
+/// Waits until a switch can be flipped; flips another as the escalation.
+struct WaitForLamp {
+    world: Shared,
 }
 
 #[async_trait]
@@ -38,12 +44,17 @@ impl Runbook for WaitForLamp {
     fn steps(&self) -> &'static [Step] {
         &[FLIP, WAIT]
     }
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        Some(sandbox())
+    }
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let deadline = run.now() + Duration::from_mins(15);
+        let alarm = Arc::new(Alarm { world: Arc::clone(&self.world) });
+        let deadline = run.deadline(&WAIT, deadline, "it lasts more than 15 minutes", alarm).await?;
         let watch = Watch::every(Duration::from_secs(30), Duration::from_hours(4));
-        let watch = watch.escalate_at(deadline, "it lasts more than 15 minutes", self);
         run.until(&WAIT, watch, Achieving(Flip::new(&self.world, "lamp"))).await?;
-        Ok(Resolution::verified("the lamp is on"))
+        run.disarm(deadline);
+        run.resolve("the lamp is on", run.proof(&WAIT)?)
     }
 }
 
@@ -100,10 +111,10 @@ async fn the_escalation_fires_once_at_the_deadline_and_a_crash_does_not_repeat_i
 }
 
 #[tokio::test]
-async fn what_never_comes_about_ends_unverified() {
+async fn what_never_comes_about_interrupts_the_run() {
     let shared = busy_for(2_000);
     let finished = run_on(&MemoryJournal::new(), &WaitForLamp { world: shared }, clock(), terms()).await;
-    assert_eq!(finished.outcome, Outcome::Unverified);
+    assert_eq!(finished.outcome, Outcome::Interrupted);
     assert!(finished.says.contains("gave up after 240 min"), "{}", finished.says);
 }
 
@@ -187,10 +198,13 @@ impl Runbook for WaitForBell {
     fn steps(&self) -> &'static [Step] {
         &[WAIT]
     }
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        Some(sandbox())
+    }
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let watch = Watch::every(Duration::from_secs(30), Duration::from_hours(4));
         run.until(&WAIT, watch, Achieving(RingUnheard(Flip::new(&self.0, "bell")))).await?;
-        Ok(Resolution::verified("the bell rings"))
+        run.resolve("the bell rings", run.proof(&WAIT)?)
     }
 }
 
@@ -199,6 +213,6 @@ async fn what_was_done_and_cannot_be_read_back_is_not_done_again() {
     let shared = world(&["bell"]);
     let finished = run_on(&MemoryJournal::new(), &WaitForBell(shared.clone()), clock(), terms()).await;
     assert_eq!(shared.lock().unwrap().ledger, ["bell"], "{}", finished.says);
-    assert_eq!(finished.outcome, Outcome::Unverified);
-    assert!(finished.says.contains("could not be read back"), "{}", finished.says);
+    assert_eq!(finished.outcome, Outcome::Interrupted);
+    assert!(finished.says.contains("GET /bell"), "{}", finished.says);
 }

@@ -63,6 +63,10 @@ impl Journal {
 
     pub(crate) fn started(&mut self, operator: &str) -> &mut Self {
         let event = Event::Started {
+            platform: None,
+            run: String::new(),
+            plan_content: None,
+            context: None,
             runbook: "whatsapp-send-failures".to_owned(),
             title: "WhatsApp Send Failures".to_owned(),
             version: 1,
@@ -70,13 +74,16 @@ impl Journal {
             operator: operator.to_owned(),
             input: json!({ "campaigns": [], "window_minutes": 30 }),
             plan: Some("9f4c1e02b7aa5d3391c0".to_owned()),
+            approvals: Vec::new(),
+            rehearsal: None,
+            dangerous: None,
         };
         self.push("started", event)
     }
 
     pub(crate) fn approved(&mut self, by: &str, effects: usize) -> &mut Self {
         let plan = "9f4c1e02b7aa5d3391c0".to_owned();
-        self.push("approved", Event::PlanApproved { by: by.to_owned(), plan, effects })
+        self.push("approved", Event::PlanApproved { by: by.to_owned(), plan, effects, shown: None })
     }
 
     pub(crate) fn resumed(&mut self, by: &str, incarnation: u32) -> &mut Self {
@@ -124,6 +131,7 @@ impl Journal {
             changes: vec![Change { kind, id: label.clone(), label, field, before, after }],
             notes: Vec::new(),
             incarnation: 0,
+            stays: None,
         };
         let round = if round == 0 { String::new() } else { format!(" round {round}") };
         self.push(format!("{}{round}/{}/intent {attempt}", base(&fx.of), fx.effect), event)
@@ -186,6 +194,7 @@ impl Journal {
             binding: "77ab01c9e2d4".to_owned(),
             comment: comment.map(str::to_owned),
             typed: None,
+            accepted: None,
         };
         let key = format!("{}/answer {}", base(of), self.entries.len());
         self.push(key, Event::Answered { of: of.clone(), answer })
@@ -198,12 +207,18 @@ impl Journal {
     }
 
     pub(crate) fn concluded(&mut self, outcome: Outcome, says: &str) -> &mut Self {
-        self.push("~concluded", Event::Concluded { outcome, says: says.to_owned() })
+        self.push("~concluded", Event::Concluded { outcome, says: says.to_owned(), rests_on: Vec::new() })
     }
 
     pub(crate) fn detached(&mut self, why: &str) -> &mut Self {
-        self.push("~detached 0", Event::Detached { why: why.to_owned() })
+        self.push("~detached 0", Event::Detached { why: why.to_owned(), outcome: None })
     }
+}
+
+/// A claim as a journal has it; no procedure can make one of words alone.
+pub(crate) fn mitigation(says: &str) -> Note {
+    let note = serde_json::json!({ "note": "mitigation", "says": says, "certainty": "proven" });
+    serde_json::from_value(note).unwrap()
 }
 
 fn base(of: &Of) -> String {

@@ -6,6 +6,7 @@ mod journal;
 mod whatsapp;
 
 use allclear_engine::effect::{Repeat, Verdict};
+use allclear_engine::gate::Accepted;
 use allclear_engine::journal::{Doing, Entry, Event, Waiting};
 use allclear_engine::report::{
     CitationError, Postmortem, TimeSpent, check_citations, time_spent, timeline, to_markdown,
@@ -104,14 +105,46 @@ fn the_parts_of_time_are_what_the_entries_say() {
 }
 
 #[test]
-fn an_interruption_while_a_person_is_asked_is_an_interruption() {
+fn d6_an_interruption_while_a_person_is_asked_is_peoples_time() {
     let mut j = Journal::at("2026-11-23T09:00:00Z");
     let gate = of(&S1, "");
     j.asked(&gate, "Go on?", &[], &["approve"]).secs(10).detached("nobody is here");
     j.secs(60).resumed("kim", 1).secs(5).answered(&gate, "kim", "approve", None);
     let spent = time_spent(j.entries());
-    assert_eq!(spent.human, SignedDuration::from_secs(15));
+    assert_eq!(spent.human, SignedDuration::from_secs(75));
+    assert_eq!(spent.interrupted, SignedDuration::ZERO);
+    assert_eq!(spent.by_step[0].human, spent.human);
+    assert_eq!(sum(&spent), spent.wall_clock);
+}
+
+#[test]
+fn d6_an_interruption_before_a_question_is_an_interruption() {
+    let mut j = Journal::at("2026-11-23T09:00:00Z");
+    let gate = of(&S1, "");
+    j.started("kim").secs(10).detached("killed").secs(60).resumed("kim", 1);
+    j.secs(1).asked(&gate, "Go on?", &[], &["approve"]).secs(5).answered(&gate, "kim", "approve", None);
+    j.secs(2).detached("killed").secs(30).resumed("kim", 2);
+    let spent = time_spent(j.entries());
+    assert_eq!((spent.human.as_secs(), spent.interrupted.as_secs()), (5, 90));
+    assert_eq!(sum(&spent), spent.wall_clock);
+}
+
+/// The process died twice at the gate; the answer was handed in 40 s into the second absence of 100 s.
+#[test]
+fn d6_an_answer_handed_in_while_nobody_ran_ends_peoples_time() {
+    let mut j = Journal::at("2026-11-23T09:00:00Z");
+    let gate = of(&S1, "");
+    j.asked(&gate, "Go on?", &[], &["approve"]).secs(10).resumed("kim", 1).secs(10).detached("killed");
+    let accepted = Accepted { at: j.now() + SignedDuration::from_secs(40), holders: Vec::new() };
+    j.secs(100).resumed("kim", 2).ms(3).answered(&gate, "kim", "approve", None);
+    let mut entries = j.entries().to_vec();
+    if let Event::Answered { answer, .. } = &mut entries.last_mut().unwrap().event {
+        answer.accepted = Some(accepted);
+    }
+    let spent = time_spent(&entries);
     assert_eq!(spent.interrupted, SignedDuration::from_secs(60));
+    assert_eq!(spent.human, SignedDuration::from_millis(60_003));
+    assert_eq!(sum(&spent), spent.wall_clock);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use allclear_engine::journal::{Doing, Event, Finding, Note, Waiting};
 use allclear_engine::{Outcome, Phase, Step};
 use jiff::SignedDuration;
 
-use crate::journal::{Fx, Journal, of};
+use crate::journal::{Fx, Journal, mitigation, of};
 
 const D1: Step = Step {
     id: "WA-D1",
@@ -158,7 +158,7 @@ fn pause_both(j: &mut Journal) {
         j.ms(155).judged(fx, verified(&format!("campaign {name} is paused and sends nothing")), &shows);
     }
     let says = "2 campaigns were paused, and it was proven that they stopped sending".to_owned();
-    j.ms(2).noted(&I1, Note::Mitigation { says });
+    j.ms(2).noted(&I1, mitigation(&says));
 }
 
 fn repair_policy(j: &mut Journal) {
@@ -200,7 +200,7 @@ fn repair_policy(j: &mut Journal) {
         verified("the stored policy is the wanted one"),
         &[("settings (PostgREST)", "throttle_per_minute 600")],
     );
-    j.ms(2).noted(&I2, Note::Mitigation { says: "the misconfigured sending policy was repaired".to_owned() });
+    j.ms(2).noted(&I2, mitigation("the misconfigured sending policy was repaired"));
 }
 
 fn honour_the_rate_limit(j: &mut Journal) {
@@ -224,7 +224,7 @@ fn honour_the_rate_limit(j: &mut Journal) {
     );
     j.slept(&of(&M1, ""), 90, Waiting::ForTheWorld, "the rate limit ends then; nothing is sent before");
     let says = "the rate limit was honoured, and queued sends were moved behind it".to_owned();
-    j.ms(1).noted(&M1, Note::Mitigation { says });
+    j.ms(1).noted(&M1, mitigation(&says));
 }
 
 /// Canaries fail until the deadline, the provider and the operations channel are told, and a canary arrives.
@@ -281,7 +281,7 @@ fn escalate(j: &mut Journal) {
     );
     let evidence = [("Slack, conversations.history", "message 1763889204.0001")];
     j.ms(180).judged(&slack, verified("the channel has the message"), &evidence);
-    j.ms(1).noted(&E1, Note::Mitigation { says: "the WhatsApp provider was notified".to_owned() });
+    j.ms(1).noted(&E1, mitigation("the WhatsApp provider was notified"));
 }
 
 fn resume_and_record(j: &mut Journal) {
@@ -390,7 +390,7 @@ pub(crate) fn hostile() -> Journal {
     let text = || HOSTILE.to_owned();
     j.noted(&I1, Note::Affected { kind: text(), id: text(), label: text(), says: text() });
     j.noted(&I1, Note::Count { what: text(), count: 1 });
-    j.noted(&I1, Note::Mitigation { says: text() });
+    j.noted(&I1, mitigation(&text()));
     j.noted(&I1, Note::Artifact { name: text(), says: text() });
     j.noted(&I1, Note::OpenQuestion { says: text() });
     j.push("~order", Event::OrderDiffers { key: text(), recorded: text() });

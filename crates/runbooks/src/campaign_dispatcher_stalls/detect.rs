@@ -88,6 +88,11 @@ impl Look {
         Self { which: "second look", ..Self::first(on, campaigns, window) }
     }
 
+    /// Campaigns that a run which has ended left paused.
+    pub(super) fn of_held(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
+        Self { which: "look at what is held", ..Self::first(on, campaigns, window) }
+    }
+
     async fn at(&self, campaign: &Campaign, now: Timestamp) -> Result<CampaignLook, PortError> {
         let progress = self.targets.progress(campaign.id).await?;
         let depth = self.queue.depth(campaign.id, now).await?;
@@ -313,7 +318,12 @@ impl Probe for RecentStarts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Progressing {
     name: String,
+    /// Messages that went out, each counted once.
     sends: u64,
+    /// Sends of what had gone out already.
+    repeats: u64,
+    /// Sends that failed.
+    failures: u64,
     /// Runs of the dispatcher in which it sent.
     runs: u64,
     /// Messages that are due.
@@ -330,10 +340,32 @@ pub(super) struct Advance {
 }
 
 impl Advance {
+    /// The campaigns whose recipients get messages twice, with how many.
+    pub(super) fn repeating(&self) -> Option<String> {
+        let repeating: Vec<String> = self
+            .campaigns
+            .iter()
+            .filter(|campaign| campaign.repeats > 0)
+            .map(|one| {
+                format!("{} ({} for {})", one.name, counted(one.repeats, "repeat", "repeats"), one.sends)
+            })
+            .collect();
+        (!repeating.is_empty()).then(|| repeating.join(", "))
+    }
+
+    /// Enough is known: it moves as it should, or recipients get messages twice, which must not go on.
+    pub(super) fn is_decided(&self) -> Result<(), String> {
+        if self.repeating().is_some() { Ok(()) } else { self.is_sustained() }
+    }
+
     /// Sends in several runs (or until nothing is due), and targets that show them.
     pub(super) fn is_sustained(&self) -> Result<(), String> {
         for campaign in &self.campaigns {
-            let Progressing { name, sends, runs, due, targets_moved } = campaign;
+            let Progressing { name, sends, runs, due, targets_moved, failures, .. } = campaign;
+            if *failures > *sends {
+                let failed = counted(*failures, "send failed", "sends failed");
+                return Err(format!("{name}: {failed} and {sends} went out; see whatsapp-send-failures"));
+            }
             if *sends == 0 {
                 return Err(format!("{name} has sent nothing yet"));
             }
@@ -393,9 +425,12 @@ impl AfterReplay {
 
     async fn progressing(&self, campaign: &CampaignLook, now: Timestamp) -> Result<Progressing, PortError> {
         let progress = self.targets.progress(campaign.id).await?;
+        let sends = self.log.tally(Some(campaign.id), self.since).await?;
         Ok(Progressing {
             name: campaign.name.clone(),
-            sends: self.log.tally(Some(campaign.id), self.since).await?.tries(),
+            sends: sends.sent,
+            repeats: sends.repeats,
+            failures: sends.failures(),
             runs: self.runs(campaign.id, now).await?,
             due: self.queue.depth(campaign.id, now).await?.due,
             targets_moved: progress.last_update_at.is_some_and(|at| at >= self.since),
@@ -413,17 +448,19 @@ impl Probe for AfterReplay {
             let one = self.progressing(campaign, now).await?;
             let moved = if one.targets_moved { "targets updated" } else { "targets not updated" };
             let shows = format!(
-                "{}: {} in {}, {moved}, {} due",
+                "{}: {} in {}, {} repeated, {} failed, {moved}, {} due",
                 one.name,
-                counted(one.sends, "send", "sends"),
+                counted(one.sends, "message sent", "messages sent"),
                 counted(one.runs, "run", "runs"),
+                one.repeats,
+                one.failures,
                 one.due
             );
             evidence.push(Evidence::new("send_logs, campaign_targets and send_queue (PostgREST)", shows));
             campaigns.push(one);
         }
         let advance = Advance { campaigns, needed: self.needed };
-        let says = match advance.is_sustained() {
+        let says = match advance.repeating().map_or_else(|| advance.is_sustained(), Err) {
             Ok(()) => counted(advance.campaigns.len(), "campaign advances", "campaigns advance"),
             Err(missing) => missing,
         };

@@ -38,11 +38,18 @@ pub(super) fn page(run: &str, why: &str, campaigns: &[CampaignLook]) -> Page {
 }
 
 /// The line for the operations channel.
-pub(super) fn chat(channel: &str, run: &str, why: &str, campaigns: &[CampaignLook]) -> ChatMessage {
+pub(super) fn chat(
+    channel: &str,
+    run: &str,
+    why: &str,
+    campaigns: &[CampaignLook],
+    paged: bool,
+) -> ChatMessage {
+    let paged = if paged { "Engineering was paged." } else { "Engineering could not be paged: tell them." };
     ChatMessage {
         channel: channel.to_owned(),
         text: format!(
-            "The campaign dispatcher is {}. These campaigns stay paused: {}. Engineering was paged. Run {run}.",
+            "The campaign dispatcher is {}. These campaigns stay paused: {}. {paged} Run {run}.",
             why.replace('-', " "),
             names(campaigns)
         ),

@@ -18,11 +18,11 @@ mod tests;
 
 use std::time::Duration;
 
-use allclear_core::policy::QuietHours;
-use allclear_core::{Campaign, CampaignId, Platform};
+use allclear_core::policy::{PolicyFault, QuietHours};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, Rehearsal};
 use allclear_engine::{
-    Approval, Escalation, Gate, Halt, Note, Observing, Phase, Refusal, Resolution, Run, Runbook, Step,
-    Verdict, Watch,
+    Account, Approval, Claim, Escalation, Gate, Halt, Note, Observing, Phase, Proof, Refusal, Resolution,
+    Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -30,16 +30,16 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
-    AuditNote, PageSomebody, PauseCampaign, Paused, PostMessage, ResolveIncident, ResumeCampaign,
-    go_on_without, record_bad_end,
+    Alarm, AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident,
+    ResumeCampaign, Stuck, record_bad_end, record_pauses,
 };
-use crate::probes::{RunningCampaigns, StoredSendPolicy};
+use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, owe_policy};
 use crate::words::counted;
 use detect::{
     AfterReplay, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts,
     SentTwice,
 };
-use replay::{StartStopped, StopCampaign};
+use replay::{Moved, StartStopped, StopCampaign};
 
 /// Detect: running, and nothing moves.
 pub const CD_D1: Step = Step {
@@ -127,6 +127,8 @@ pub struct CampaignDispatcherStalls {
 #[derive(Debug, Default)]
 struct Done {
     paused: Vec<Paused>,
+    /// What became of the pauses: sends after one are made up for when the campaign provably moves.
+    pauses: Vec<Account>,
     replayed: Vec<CampaignId>,
 }
 
@@ -155,11 +157,18 @@ impl Runbook for CampaignDispatcherStalls {
         STEPS
     }
 
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        self.on.rehearsal.clone()
+    }
+
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let mut done = Done::default();
-        let result = self.handle(run, &mut done).await;
+        let stuck = Stuck::watch(run, &self.on, &CD_M2, self.id()).await?;
+        let handled = self.handle(run, &mut done).await;
+        stuck.over(run, handled.as_ref().err()).await?;
+        let result = handled.and_then(|(says, proof)| run.resolve(says, proof));
         let says = match &result {
-            Ok(resolution) => resolution.says.clone(),
+            Ok(resolution) => resolution.says().to_owned(),
             Err(halt) => halt.to_string(),
         };
         let note = AuditNote::incident_resolution(&self.on, run.id(), "campaigns", &done.facts(&says));
@@ -177,20 +186,42 @@ impl Runbook for CampaignDispatcherStalls {
 }
 
 impl CampaignDispatcherStalls {
-    /// The runbook, from detection to campaigns that move.
-    async fn handle(&self, run: &mut Run, done: &mut Done) -> Result<Resolution, Halt> {
+    /// The runbook, from detection to campaigns that move: what is resolved, and by what it is proven.
+    async fn handle(&self, run: &mut Run, done: &mut Done) -> Result<(String, Proof), Halt> {
         let on = &self.on;
-        let stalled = self.find_stalled(run).await?;
+        let held = HeldByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
+        let held = run.probe(&CD_D1, held).await?;
+        let mut stalled = match self.find_stalled(run).await {
+            // Nothing stalls, and a run that has ended left campaigns paused: they are brought back.
+            Err(Halt::NothingToDo { .. }) if !held.is_empty() => Vec::new(),
+            found => found?,
+        };
         run.probe(&CD_I1, QueueLengths::of(on, &stalled)).await?;
+        let ids = stalled.iter().map(|look| look.id).chain(held.iter().map(|one| one.campaign));
+        record_pauses(run, &CD_I2, (on, self.id()), ids).await?;
         self.pause(run, &stalled, done).await?;
+        if !held.is_empty() {
+            done.paused.extend(held.iter().map(Held::taken_over));
+            let campaigns: Vec<Campaign> = held.iter().map(as_campaign).collect();
+            stalled.extend(run.probe(&CD_D1, Look::of_held(on, &campaigns, self.window())).await?);
+        }
 
         let health = run.probe(&CD_M1, DispatcherHealth::of(on)).await?;
-        self.wait_until_healthy(run, &health, &stalled).await?;
+        let told = self.wait_until_healthy(run, &health, &stalled).await?;
 
         run.probe(&CD_M1, SentTwice::of(on, &stalled)).await?.must_be_none()?;
         self.ask_about_recent_starts(run, &stalled).await?;
+        if !held.is_empty() {
+            self.wait_out_quiet_hours(run).await?;
+        }
         self.replay(run, done).await?;
         self.verify_movement(run, &stalled, done).await?;
+        // Of what had nothing to send it is proven that it was started.
+        let moving = run.proof(&CD_R1).or_else(|_| run.proof(&CD_M1));
+        if let Some(engineering) = told {
+            let over = "The campaign dispatcher works again and the campaigns move.";
+            engineering.alarm.answer(run, over).await?;
+        }
 
         for campaign in &done.replayed {
             let facts = serde_json::json!({ "run": run.id(), "replay": self.input.replay });
@@ -198,10 +229,15 @@ impl CampaignDispatcherStalls {
                 AuditNote::of(on, run.id(), "dispatcher_replay", "campaigns", &campaign.to_string(), &facts);
             run.perform(&CD_R2, note).await?;
         }
-        Ok(Resolution::verified(format!(
+        if done.replayed.is_empty() {
+            let says = "no campaign was started again, because this run had paused none; whoever paused them must start them";
+            return Err(Halt::Unverified { step: CD_M1.id.to_owned(), says: says.to_owned() });
+        }
+        let says = format!(
             "{} again: targets advance over several runs of the dispatcher, and the send log agrees",
             counted(done.replayed.len(), "campaign moves", "campaigns move")
-        )))
+        );
+        Ok((says, moving?))
     }
 
     /// Two looks, at least a minute apart: one frozen moment is no stall.
@@ -236,9 +272,20 @@ impl CampaignDispatcherStalls {
         Ok(stalled)
     }
 
-    /// Messages that rest in quiet hours are no stall.
+    /// Messages that rest in quiet hours are no stall. Hours that look wrong explain nothing: whoever swapped start and end
+    /// stopped the sending by day, and that is the stall.
     async fn conclude_in_quiet_hours(&self, run: &mut Run) -> Result<(), Halt> {
-        let stored = run.probe(&CD_D1, StoredSendPolicy::read(&self.on)).await?;
+        let stored = match run.probe(&CD_D1, StoredSendPolicy::read(&self.on)).await? {
+            KnownPolicy::Stored(stored) => stored,
+            // What is unknown explains nothing, so the stall is handled.
+            KnownPolicy::Unreadable { unreadable } => return owe_policy(run, &CD_D1, &unreadable).await,
+        };
+        let wrong =
+            stored.faults().into_iter().find(|fault| matches!(fault, PolicyFault::MostlyQuiet { .. }));
+        if let Some(fault) = wrong {
+            let says = format!("{fault}; see whatsapp-send-failures, step WA-I2");
+            return run.note(&CD_D1, Note::OpenQuestion { says }).await;
+        }
         let Ok(quiet) = QuietHours::parse(&stored.quiet_start, &stored.quiet_end) else {
             let says = "the stored quiet hours are no times; see whatsapp-send-failures, step WA-I2";
             return run.note(&CD_D1, Note::OpenQuestion { says: says.to_owned() }).await;
@@ -246,6 +293,24 @@ impl CampaignDispatcherStalls {
         let zone = TimeZone::get(&self.on.limits.recipients_zone).unwrap_or(TimeZone::UTC);
         let is_quiet = quiet.contains(run.now().to_zoned_datetime(zone).time());
         run.conclude_unless(!is_quiet, format!("all clear: nothing moves because it is quiet hours {quiet}"))
+    }
+
+    /// What is brought back sends at once, and the dispatcher looks at no quiet hours.
+    async fn wait_out_quiet_hours(&self, run: &mut Run) -> Result<(), Halt> {
+        let limits = &self.on.limits;
+        let policy =
+            run.probe(&CD_M1, StoredSendPolicy::read(&self.on)).await?.repaired(&limits.default_policy);
+        let zone = TimeZone::get(&limits.recipients_zone).unwrap_or(TimeZone::UTC);
+        match policy.quiet_hours.next_allowed(run.now(), &zone, Duration::ZERO) {
+            Some(at) if at > run.now() => {
+                let says = format!(
+                    "what is started sends at once, and these are quiet hours {}",
+                    policy.quiet_hours
+                );
+                run.wait_until(&CD_M1, at, says).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The dispatcher sends and the targets do not show it: another fault, which no replay cures.
@@ -267,18 +332,23 @@ impl CampaignDispatcherStalls {
         let pauses = stalled.iter().map(|look| PauseCampaign::of(&self.on, look.id, &look.name)).collect();
         let settled = run.attempt_each(&CD_I2, pauses).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
-        done.paused = settled.iter().map(|one| one.receipt.clone()).collect();
+        done.paused = settled.iter().map(|one| one.receipt().clone()).collect();
+        done.pauses = settled.iter().map(|one| one.account().clone()).collect();
+        let claim = Claim::counted(
+            settled.iter().filter(|one| one.receipt().by_us),
+            "campaign was paused while the dispatcher did not take up its messages",
+            "campaigns were paused while the dispatcher did not take up their messages",
+        );
+        if let Some(claim) = claim {
+            run.note(&CD_I2, claim).await?;
+        }
         for one in settled {
             // Sends after the pause say that the dispatcher woke up meanwhile; whether it goes on is seen below.
-            if !matches!(one.verdict, Verdict::Refuted { .. }) {
+            if !matches!(one.verdict(), Verdict::Refuted { .. }) {
                 one.proven(&CD_I2)?;
             }
         }
-        let says = format!(
-            "{} paused while the dispatcher did not take up their messages",
-            counted(done.paused.len(), "campaign was", "campaigns were")
-        );
-        run.note(&CD_I2, Note::Mitigation { says }).await
+        Ok(())
     }
 
     async fn wait_until_healthy(
@@ -286,11 +356,12 @@ impl CampaignDispatcherStalls {
         run: &mut Run,
         health: &Health,
         stalled: &[CampaignLook],
-    ) -> Result<(), Halt> {
+    ) -> Result<Option<NotifyEngineering>, Halt> {
         let engineering = NotifyEngineering::about(&self.on, run.id(), "unreachable", stalled);
         // By the time the campaigns are paused it may be back, so a plan names the telling as what may happen.
         if health.is_healthy() || run.is_plan() {
-            return run.in_case("the dispatcher cannot be reached", &engineering).await;
+            run.in_case("the dispatcher cannot be reached", &engineering).await?;
+            return Ok(None);
         }
         engineering.escalate(run).await?;
         let watch = Watch::every(HEALTH_EVERY, GIVE_UP_AFTER);
@@ -298,7 +369,8 @@ impl CampaignDispatcherStalls {
             probe: DispatcherHealth::again(&self.on),
             satisfied: |health: &Health| if health.is_healthy() { Ok(()) } else { Err(health.to_string()) },
         };
-        run.until(&CD_M2, watch, condition).await.map(drop)
+        run.until(&CD_M2, watch, condition).await?;
+        Ok(Some(engineering))
     }
 
     async fn ask_about_recent_starts(&self, run: &mut Run, stalled: &[CampaignLook]) -> Result<(), Halt> {
@@ -316,35 +388,69 @@ impl CampaignDispatcherStalls {
 
     /// Starts what this run paused.
     async fn replay(&self, run: &mut Run, done: &mut Done) -> Result<(), Halt> {
+        let (one, many) = ("campaign was started anew", "campaigns were started anew");
+        let (mut resumed, mut restarted) = (Vec::new(), Vec::new());
         for paused in done.paused.clone().iter().filter(|paused| paused.by_us) {
             match self.input.replay {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };
-                    run.perform(&CD_M1, resume).await?;
+                    let settled = run.attempt(&CD_M1, resume).await?;
+                    resumed.push(settled.clone());
+                    // Somebody else ended or started it meanwhile: left alone, and not claimed.
+                    if !settled.proven(&CD_M1)?.by_us {
+                        resumed.pop();
+                        continue;
+                    }
                 }
-                Replay::StopStart => self.stop_and_start(run, paused).await?,
+                Replay::StopStart => match self.stop_and_start(run, paused).await? {
+                    Some(one) => restarted.push(one),
+                    None => continue,
+                },
             }
             done.replayed.push(paused.campaign);
         }
-        let says = format!("{} started anew", counted(done.replayed.len(), "campaign was", "campaigns were"));
-        run.note(&CD_M1, Note::Mitigation { says }).await
+        let claims = [Claim::counted(&resumed, one, many), Claim::counted(&restarted, one, many)];
+        for claim in claims.into_iter().flatten() {
+            run.note(&CD_M1, claim).await?;
+        }
+        Ok(())
     }
 
     /// Between stop and start the campaign counts as done. An incident stays open for exactly that time, so that a run
     /// which never comes back leaves somebody paged and not a campaign that silently ended.
-    async fn stop_and_start(&self, run: &mut Run, paused: &Paused) -> Result<(), Halt> {
+    /// `None` where somebody else took the campaign while people thought about it.
+    async fn stop_and_start(&self, run: &mut Run, paused: &Paused) -> Result<Option<Settled<Moved>>, Halt> {
         let gate = Gate::new("Stop this campaign and start it again, as the written runbook says?", Approval::Approve)
             .about(format!("stop campaign {}", paused.campaign))
             .showing(format!("campaign {} ({})", paused.name, paused.campaign))
             .showing("stop writes `done` and a finishing time; the start leaves that time and overwrites the starting time")
             .showing("pause and start would do without (replay = pause-start)");
-        run.approve(&CD_M1, gate).await?;
+        let stop = StopCampaign::of(&self.on, paused);
+        run.approve(&CD_M1, gate.covering(&stop)).await?;
         let about = format!("stop of campaign {}", paused.campaign);
-        let page = PageSomebody::about(&self.on, messages::stopped(run.id(), paused), &about);
+        let page = PageSomebody::about(&self.on, messages::stopped(run.id(), paused), &about)
+            .while_stopped(&self.on, paused.campaign);
         run.perform(&CD_M1, page.clone()).await?;
-        run.perform(&CD_M1, StopCampaign::of(&self.on, paused)).await?;
-        run.perform(&CD_M1, StartStopped::of(&self.on, paused)).await?;
-        run.perform(&CD_M1, ResolveIncident::of_page(&page)).await
+        let says = format!(
+            "this run's own page about the stop of {} is still open in PagerDuty (dedup key {})",
+            paused.name,
+            page.dedup_key()
+        );
+        // By the same name as the page's own change, so that both are known for one thing.
+        let about = page.id();
+        run.owe(&CD_M1, &about, says).await?;
+        let stopped = run.perform(&CD_M1, stop).await?;
+        let started = if stopped.by_us {
+            let started = run.attempt(&CD_M1, StartStopped::of(&self.on, paused)).await?;
+            started.clone().proven(&CD_M1)?.by_us.then_some(started)
+        } else {
+            None
+        };
+        let closed = run.attempt(&CD_M1, ResolveIncident::of_page(&page)).await?;
+        if let Some(proof) = closed.account().proof() {
+            run.close(&CD_M1, &about, "this run's own page about the stop is resolved", &proof).await?;
+        }
+        Ok(started)
     }
 
     /// Sustained movement within five minutes, or everything is paused again and engineering is told.
@@ -356,26 +462,48 @@ impl CampaignDispatcherStalls {
     ) -> Result<(), Halt> {
         let replayed: Vec<CampaignLook> =
             stalled.iter().filter(|look| done.replayed.contains(&look.id)).cloned().collect();
+        // What had nothing to send when it was taken over shows no movement, and needs none.
+        let moving: Vec<CampaignLook> =
+            replayed.iter().filter(|look| look.depth.pending > 0).cloned().collect();
         let halt =
             PauseAndTell { on: self.on.clone(), campaigns: replayed.clone(), run: run.id().to_owned() };
         run.in_case("the targets do not advance within five minutes", &halt).await?;
-        if replayed.is_empty() {
+        if moving.is_empty() && !run.is_plan() {
             return Ok(());
         }
         let since: Timestamp = run.now();
         let watch = Watch::every(self.on.limits.dispatcher_interval / 2, ADVANCE_WITHIN);
         let condition = Observing {
-            probe: AfterReplay::of(&self.on, &replayed, since, ADVANCE_WITHIN),
-            satisfied: detect::Advance::is_sustained,
+            probe: AfterReplay::of(&self.on, &moving, since, ADVANCE_WITHIN),
+            satisfied: detect::Advance::is_decided,
         };
         match run.until(&CD_R1, watch, condition).await {
-            Err(Halt::Unverified { says, .. }) => {
-                halt.escalate(run).await?;
-                let says = format!("{says}; the campaigns are paused again and engineering was told");
-                Err(Halt::Refuted { step: CD_R1.id.to_owned(), says })
+            Err(Halt::GaveUp { says, .. }) => {
+                let then = halt.pause_and_tell(run).await?;
+                Err(Halt::Refuted { step: CD_R1.id.to_owned(), says: format!("{says}; {then}") })
             }
-            other => other.map(drop),
+            Ok(advance) => match advance.repeating() {
+                None => self.make_up_for_pauses(run, done).await,
+                Some(repeating) => {
+                    let then = halt.pause_and_tell(run).await?;
+                    let says = format!("recipients get the same message again: {repeating}; {then}");
+                    Err(Halt::Refuted { step: CD_R1.id.to_owned(), says })
+                }
+            },
+            Err(other) => Err(other),
         }
+    }
+
+    /// A campaign that was paused and sent all the same is no open point once it provably moves.
+    async fn make_up_for_pauses(&self, run: &mut Run, done: &Done) -> Result<(), Halt> {
+        let proof = run.proof(&CD_R1)?;
+        for (paused, pause) in done.paused.iter().zip(&done.pauses) {
+            if done.replayed.contains(&paused.campaign) {
+                let says = format!("{} sent although it was paused; it runs and moves now", paused.name);
+                run.cure(&CD_R1, pause, says, &proof).await?;
+            }
+        }
+        Ok(())
     }
 
     fn window(&self) -> Duration {
@@ -386,6 +514,7 @@ impl CampaignDispatcherStalls {
 /// Tells engineering with what was seen.
 struct NotifyEngineering {
     on: Platform,
+    alarm: Alarm,
     run: String,
     /// What is wrong, in a word: tells the two occasions apart.
     why: &'static str,
@@ -394,21 +523,28 @@ struct NotifyEngineering {
 
 impl NotifyEngineering {
     fn about(on: &Platform, run: &str, why: &'static str, campaigns: &[CampaignLook]) -> Self {
-        Self { on: on.clone(), run: run.to_owned(), why, campaigns: campaigns.to_vec() }
+        let alarm = Alarm::of(on, why);
+        Self { on: on.clone(), alarm, run: run.to_owned(), why, campaigns: campaigns.to_vec() }
+    }
+}
+
+impl NotifyEngineering {
+    /// Returns whether engineering was told, by whichever way.
+    async fn tell(&self, run: &mut Run) -> Result<bool, Halt> {
+        let page = messages::page(&self.run, self.why, &self.campaigns);
+        let chat =
+            |paged| messages::chat(&self.on.limits.ops_channel, &self.run, self.why, &self.campaigns, paged);
+        let why = self.why.replace('-', " ");
+        let told = format!("engineering was told that the dispatcher is {why}");
+        let untold = format!("nobody was told that the dispatcher is {why}: page engineering by hand");
+        self.alarm.raise(run, &CD_M2, page, chat, (told, untold)).await
     }
 }
 
 #[async_trait]
 impl Escalation for NotifyEngineering {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        let page = messages::page(&self.run, self.why, &self.campaigns);
-        let told = run.attempt(&CD_M2, PageSomebody::about(&self.on, page, self.why)).await.map(drop);
-        go_on_without(run, &CD_M2, "page engineering by hand", told).await?;
-        let chat = messages::chat(&self.on.limits.ops_channel, &self.run, self.why, &self.campaigns);
-        let told = run.attempt(&CD_M2, PostMessage::of(&self.on, chat)).await.map(drop);
-        go_on_without(run, &CD_M2, "tell the operations channel by hand", told).await?;
-        let says = format!("engineering was told that the dispatcher is {}", self.why.replace('-', " "));
-        run.note(&CD_M2, Note::Mitigation { says }).await
+        self.tell(run).await.map(drop)
     }
 }
 
@@ -419,14 +555,34 @@ struct PauseAndTell {
     run: String,
 }
 
+impl PauseAndTell {
+    /// Returns what became of it, in words.
+    async fn pause_and_tell(&self, run: &mut Run) -> Result<String, Halt> {
+        let stopping =
+            self.campaigns.iter().map(|look| PauseCampaign::of(&self.on, look.id, &look.name)).collect();
+        let paused = run.attempt_each(&CD_R1, stopping).await?;
+        let proven = paused.iter().filter(|one| one.is_proven()).count();
+        let engineering = NotifyEngineering::about(&self.on, &self.run, "still-stalled", &self.campaigns);
+        let told = if engineering.tell(run).await? { "engineering was told" } else { "nobody was told" };
+        Ok(if proven == paused.len() {
+            format!("the campaigns are paused again and {told}")
+        } else {
+            format!("{proven} of {} campaigns are provably paused again and {told}", paused.len())
+        })
+    }
+}
+
 #[async_trait]
 impl Escalation for PauseAndTell {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        let pauses =
-            self.campaigns.iter().map(|look| PauseCampaign::of(&self.on, look.id, &look.name)).collect();
-        run.attempt_each(&CD_R1, pauses).await?;
-        NotifyEngineering::about(&self.on, &self.run, "still-stalled", &self.campaigns).escalate(run).await
+        self.pause_and_tell(run).await.map(drop)
     }
+}
+
+/// A held campaign, for a look at it.
+fn as_campaign(held: &Held) -> Campaign {
+    let (id, name, status) = (held.campaign, held.name.clone(), CampaignStatus::Paused);
+    Campaign { id, name, status, started_at: None, finished_at: None }
 }
 
 impl detect::Doubles {

@@ -1,17 +1,19 @@
 //! The written runbook's way to replay: stop, then start. Both by explicit choice only, because stop is final in the data.
 //!
 //! What can go wrong in the middle: a crash between the two leaves a campaign that counts as done. The journal knows that
-//! the start is still to come, and an incident stays open until it came.
+//! the start is still to come, and an incident stays open until it came. Where the run is ended there for good, its undo starts
+//! the campaign.
 
 use std::sync::Arc;
 
 use allclear_core::ports::Campaigns;
-use allclear_core::{CampaignStatus, Platform, PortError};
+use allclear_core::{Campaign, CampaignStatus, Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::effects::{Paused, change};
 
@@ -46,42 +48,76 @@ struct Moving {
     to: Move,
 }
 
+/// What came of a move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Moved {
+    /// Whether we did it.
+    pub(super) by_us: bool,
+}
+
 impl Moving {
+    /// Why the campaign is somebody else's, where it is: what they did last stands.
+    async fn taken(&self, now: &Campaign) -> Result<Option<String>, PortError> {
+        match self.to {
+            Move::Stop => self.campaign.touched(&*self.campaigns, now).await,
+            Move::Start => {
+                let last = self.campaigns.last_change(now.id).await?;
+                let theirs = last.filter(|last| last.action == "campaign_stop" && !last.ours);
+                Ok(theirs.map(|last| format!("somebody else stopped it at {}, and that stands", last.at)))
+            }
+        }
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let id = self.campaign.campaign;
-        let actual = self.campaigns.find(id).await?.status;
-        let status = foreseen.or("campaign", &id.to_string(), "status", actual.as_str());
+        let now = self.campaigns.find(id).await?;
+        let status = foreseen.or("campaign", &id.to_string(), "status", now.status.as_str());
         if status != self.to.from().as_str() {
-            return Ok(Prediction::default().note(format!("it is {status}, and not {}", self.to.from())));
+            return Ok(Prediction::default());
+        }
+        // In a plan it is not so yet, so nobody can have taken it.
+        if status == now.status.as_str()
+            && let Some(says) = self.taken(&now).await?
+        {
+            return Ok(Prediction::default().note(says));
         }
         let wanted = self.to.to();
         Ok(Prediction::of(change("campaign", id, &self.campaign.name, "status", &status, wanted.as_str())))
     }
 
-    async fn apply(&self) -> Result<Applied<()>, PortError> {
+    fn foresee(prediction: &Prediction) -> Moved {
+        Moved { by_us: !prediction.changes.is_empty() }
+    }
+
+    async fn apply(&self) -> Result<Applied<Moved>, PortError> {
         match self.to {
             Move::Stop => self.campaigns.stop(self.campaign.campaign).await?,
             Move::Start => self.campaigns.start(self.campaign.campaign).await?,
         }
-        Ok(Applied { receipt: (), says: format!("campaign {} is {}", self.campaign.name, self.to.to()) })
+        let says = format!("campaign {} is {}", self.campaign.name, self.to.to());
+        Ok(Applied { receipt: Moved { by_us: true }, says })
     }
 
-    /// The state decides: only we move a campaign that we paused, and repeating the move writes the same.
-    async fn reconcile(&self) -> Result<Reconciled<()>, PortError> {
-        let status = self.campaigns.find(self.campaign.campaign).await?.status;
-        Ok(if status == self.to.to() {
-            Reconciled::Happened(Applied { receipt: (), says: format!("the campaign is {status}") })
-        } else {
-            Reconciled::DidNot { why: format!("the campaign is {status}") }
-        })
+    /// The state decides, and repeating the move writes the same. Whose it is, the platform's audit log says.
+    async fn reconcile(&self) -> Result<Reconciled<Moved>, PortError> {
+        let id = self.campaign.campaign;
+        let status = self.campaigns.find(id).await?.status;
+        if status != self.to.to() {
+            return Ok(Reconciled::DidNot { why: format!("the campaign is {status}") });
+        }
+        let by_us = self.campaigns.last_change(id).await?.is_none_or(|last| last.ours);
+        let says = format!("the campaign is {status}");
+        Ok(Reconciled::Happened(Applied { receipt: Moved { by_us }, says }))
     }
 
-    async fn verify(&self) -> Result<Judgement, PortError> {
+    async fn verify(&self, moved: &Moved) -> Result<Judgement, PortError> {
         let status = self.campaigns.find(self.campaign.campaign).await?.status;
         let evidence = vec![Evidence::new("campaigns (PostgREST)", format!("status {status}"))];
         let says = format!("campaign {} is {status}", self.campaign.name);
         Ok(if status == self.to.to() {
             Judgement::verified(says, evidence)
+        } else if !moved.by_us {
+            Judgement::verified(format!("{says}, left alone"), evidence)
         } else {
             Judgement::refuted(says, evidence)
         })
@@ -110,8 +146,8 @@ impl StartStopped {
 
 #[async_trait]
 impl Effect for StopCampaign {
-    type Receipt = ();
-    type Undo = NoUndo;
+    type Receipt = Moved;
+    type Undo = StartStopped;
 
     fn name(&self) -> &'static str {
         "campaign.stop"
@@ -129,28 +165,38 @@ impl Effect for StopCampaign {
         Repeat::Readable
     }
 
+    fn danger(&self) -> Danger {
+        Danger::CannotBeTakenBack { why: "the campaign's own times are overwritten" }
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         self.0.predict(foreseen).await
     }
 
-    fn foresee(&self, _prediction: &Prediction) {}
+    fn foresee(&self, prediction: &Prediction) -> Moved {
+        Moving::foresee(prediction)
+    }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Moved>, PortError> {
         self.0.apply().await
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
         self.0.reconcile().await
     }
 
-    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        self.0.verify().await
+    async fn verify(&self, _intent: &Intent, moved: &Moved, _now: Timestamp) -> Result<Judgement, PortError> {
+        self.0.verify(moved).await
+    }
+    /// That its times are overwritten stays so; that it does not send is given back.
+    fn undo(&self, moved: &Moved) -> Option<StartStopped> {
+        moved.by_us.then(|| StartStopped(Moving { to: Move::Start, ..self.0.clone() }))
     }
 }
 
 #[async_trait]
 impl Effect for StartStopped {
-    type Receipt = ();
+    type Receipt = Moved;
     type Undo = NoUndo;
 
     fn name(&self) -> &'static str {
@@ -169,21 +215,27 @@ impl Effect for StartStopped {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("what was sent since stays sent; pause the campaign to hold it again")
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         self.0.predict(foreseen).await
     }
 
-    fn foresee(&self, _prediction: &Prediction) {}
+    fn foresee(&self, prediction: &Prediction) -> Moved {
+        Moving::foresee(prediction)
+    }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Moved>, PortError> {
         self.0.apply().await
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
         self.0.reconcile().await
     }
 
-    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        self.0.verify().await
+    async fn verify(&self, _intent: &Intent, moved: &Moved, _now: Timestamp) -> Result<Judgement, PortError> {
+        self.0.verify(moved).await
     }
 }

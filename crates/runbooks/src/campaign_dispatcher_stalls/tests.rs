@@ -66,6 +66,7 @@ fn stalled() -> World {
 impl World {
     fn campaigns(&self) -> MockCampaigns {
         let mut mock = MockCampaigns::new();
+        mock.expect_last_change().returning(|_| Ok(None));
         let campaign = |status: CampaignStatus| Campaign {
             id: ID.parse().unwrap(),
             name: "Spring".into(),

@@ -195,6 +195,10 @@ impl Effect for TakeBackup {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("a backup that was taken is kept for as long as backups are kept")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         if self.backups.find(&self.id).await?.is_some() {
             return Ok(Prediction::default());
@@ -307,6 +311,10 @@ impl Effect for CopyObjects {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("a copy that was made is kept for as long as backups are kept")
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

@@ -148,6 +148,10 @@ impl Effect for WriteDocument {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("the team's documents are changed by people; take the section out by hand")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         if self.is_there().await? {
             return Ok(Prediction::default());

@@ -10,7 +10,7 @@ use allclear_engine::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::exercise::Tabletop;
+use super::exercise::{Tabletop, unproven_is_a_finding};
 use super::files::{artifact, judge};
 use super::findings::Topic;
 use crate::effects::change;
@@ -45,6 +45,10 @@ impl Effect for KeepEvidence {
 
     fn repeat(&self) -> Repeat {
         Repeat::Keyed
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("evidence of an exercise is kept")
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
@@ -84,8 +88,7 @@ impl Tabletop<'_> {
     ) -> Result<bool, Halt> {
         let Some(bucket) = self.recovery.evidence.clone() else { return Ok(true) };
         let place = bucket.address(name);
-        let kept = run.attempt(step, KeepEvidence { shelf: bucket, name, content }).await;
-        let kept = kept.map(|settled| settled.verdict);
+        let kept = unproven_is_a_finding(run, step, KeepEvidence { shelf: bucket, name, content }).await;
         let done = self.unless_done(kept, Topic::Documents, &format!("{name} is not at {place}"))?;
         if done {
             self.record.kept.push(format!("{name}, as evidence at {place}"));

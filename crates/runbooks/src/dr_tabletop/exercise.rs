@@ -5,7 +5,7 @@ use std::time::Duration;
 use allclear_core::Platform;
 use allclear_core::platform::Recovery;
 use allclear_core::recovery::{SmokeResult, SmokeTest};
-use allclear_engine::{Approval, Gate, Halt, Note, Observing, Outcome, Run, Step, Watch};
+use allclear_engine::{Approval, Because, Effect, Gate, Halt, Note, Observing, Outcome, Run, Step, Watch};
 use jiff::Timestamp;
 
 use super::backup::{
@@ -42,6 +42,9 @@ const TRY_TOKEN_FOR: Duration = Duration::from_mins(2);
 const MOST_ROTATIONS: u32 = 5;
 /// How far the database's clock may be behind ours.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
+
+/// What the exercise owes to whoever sees its page.
+const OWN_INCIDENT: &str = "page DR-Tabletop";
 
 /// An exercise while it is held.
 pub(super) struct Tabletop<'a> {
@@ -105,14 +108,16 @@ impl Tabletop<'_> {
     async fn call_everybody(&mut self, run: &mut Run) -> Result<(), Halt> {
         run.perform(&DR_N1, self.page()).await?;
         self.record.called = true;
+        let says = "the exercise's own incident is still open in PagerDuty: resolve it, before somebody takes it for a real one";
+        run.owe(&DR_N1, OWN_INCIDENT, says).await?;
         let own = OwnIncident::of(self.recovery, &texts::dedup_key(&self.record));
         self.record.incident = run.probe(&DR_N1, own).await?;
         let incident = self.record.incident.as_ref().map(|incident| incident.id.clone());
         let call_in = CallIn::everybody(self.recovery, incident.as_deref(), &self.record.people);
-        let called = run.attempt(&DR_N1, call_in).await.map(|settled| settled.verdict);
+        let called = unproven_is_a_finding(run, &DR_N1, call_in).await;
         self.unless_done(called, Topic::Acknowledgements, "not everybody was asked to respond")?;
         let draft = PostMessage::of(self.on, texts::holding_statement(self.recovery, &self.record));
-        let posted = run.attempt(&DR_N2, draft).await.map(|settled| settled.verdict);
+        let posted = unproven_is_a_finding(run, &DR_N2, draft).await;
         let what = "the holding statement's draft is not in the status channel";
         self.record.statement_posted = self.unless_done(posted, Topic::HoldingStatement, what)?;
         self.wait_for_answers(run).await
@@ -166,7 +171,7 @@ impl Tabletop<'_> {
         let read = match waited {
             Ok(roll) => Ok(roll),
             // Time is up. Who answered stands in the log; the exercise goes on without the others.
-            Err(Halt::Unverified { .. }) => match self.roll_call("acknowledgements in time") {
+            Err(Halt::GaveUp { .. }) => match self.roll_call("acknowledgements in time") {
                 Ok(probe) => run.probe(&DR_N1, probe).await,
                 Err(says) => Err(Halt::Unverified { step: DR_N1.id.to_owned(), says }),
             },
@@ -222,7 +227,7 @@ impl Tabletop<'_> {
             let probe = HostedList::of(self.recovery, format!("hosted backups with new token {round}"));
             let watch = Watch::every(TRY_TOKEN_EVERY, TRY_TOKEN_FOR);
             match run.until(&DR_B1, watch, Observing { probe, satisfied: Manifest::is_seen }).await {
-                Err(Halt::Unverified { .. }) => {}
+                Err(Halt::GaveUp { .. }) => {}
                 other => return other,
             }
         }
@@ -295,14 +300,14 @@ impl Tabletop<'_> {
         .showing(format!("from: backup {id}, read from the bucket"))
         .showing(format!("source: {}", server_says(&check.source)))
         .showing(format!("target: {}", server_says(&check.target)));
-        run.approve(&DR_R1, gate).await?;
+        let restore = RestoreBackup::into_confirmed(self.recovery, &id, &check);
+        run.approve(&DR_R1, gate.covering(&restore)).await?;
         let now = run.probe(&DR_R1, Comparison::of(self.recovery, "after the confirmation")).await?;
         must_be_as_confirmed(&check, &now)?;
         self.record.log(run.now(), format!("Target: {}, compared and confirmed", server_says(&check.target)));
 
         let before = run.now();
-        let effect = RestoreBackup::into_confirmed(self.recovery, &id, &check);
-        let restored = run.perform(&DR_R1, effect).await.map_err(as_refusal)?;
+        let restored = run.perform(&DR_R1, restore).await.map_err(as_refusal)?;
         let was_there = restored.is_none();
         let held = match restored {
             Some(restored) => Some(restored),
@@ -325,7 +330,11 @@ impl Tabletop<'_> {
         let mut csv = String::new();
         if !run.is_plan() {
             let parity = run.probe(&DR_B2, ParityCheck::of(self.recovery, &self.record.id)).await?;
-            csv = rowcount_csv(&parity).map_err(|error| Halt::Failed { step: DR_B2.id.to_owned(), error })?;
+            csv = rowcount_csv(&parity).map_err(|error| Halt::Failed {
+                step: DR_B2.id.to_owned(),
+                error,
+                tries: 1,
+            })?;
             let word = if parity.holds() { "proven" } else { "NOT proven" };
             let line = format!("Parity: {}, runtime {}", parity_says(&parity), span(parity.took));
             self.record.log(run.now(), line);
@@ -364,11 +373,11 @@ impl Tabletop<'_> {
     async fn try_staging(&mut self, run: &mut Run) -> Result<(), Halt> {
         for test in SmokeTest::ALL {
             let effect = TryOut::of(self.recovery, test, &self.record.run);
-            let tried = match run.attempt(&DR_R1, effect).await {
-                Ok(settled) => match settled.receipt {
-                    Some(result) => Tried::Result(result),
+            let tried = match run.attempt(&DR_R1, effect.excused(Because::FiledAsFinding)).await {
+                Ok(settled) => match settled.receipt() {
+                    Some(result) => Tried::Result(result.clone()),
                     None if run.is_plan() => continue,
-                    None => Tried::Unknown { says: settled.verdict.says().to_owned() },
+                    None => Tried::Unknown { says: settled.verdict().says().to_owned() },
                 },
                 Err(Halt::Failed { error, .. }) => Tried::Unknown { says: error.to_string() },
                 Err(Halt::Unverified { says, .. }) => Tried::Unknown { says },
@@ -442,7 +451,7 @@ impl Tabletop<'_> {
     /// Writes a document; one that could not be written is a finding.
     async fn file(&mut self, run: &mut Run, step: &Step, write: WriteDocument) -> Result<(), Halt> {
         let path = write.path().to_owned();
-        let written = run.attempt(step, write).await.map(|settled| settled.verdict);
+        let written = unproven_is_a_finding(run, step, write).await;
         if self.unless_done(written, Topic::Documents, &format!("{path} was not written"))? {
             self.record.documents.push(path);
         }
@@ -524,13 +533,13 @@ impl Tabletop<'_> {
 
     /// Closes the exercise's own incident, so that nobody takes it for a real one.
     async fn close(&mut self, run: &mut Run) -> Result<(), Halt> {
-        let closed = run.attempt(&DR_N1, ResolveIncident::of_page(&self.page())).await;
-        let done = closed.map(|settled| settled.verdict);
-        if self.unless_done(done, Topic::Exercise, "the exercise's incident is still open")? {
-            return Ok(());
+        let close = ResolveIncident::of_page(&self.page()).excused(Because::FiledAsFinding);
+        let closed = run.attempt(&DR_N1, close).await;
+        if let Some(proof) = closed.as_ref().ok().and_then(|closed| closed.account().proof()) {
+            run.close(&DR_N1, OWN_INCIDENT, "the exercise's incident is resolved", &proof).await?;
         }
-        let says = "close the exercise's incident by hand".to_owned();
-        run.note(&DR_N1, Note::OpenQuestion { says }).await
+        let done = closed.map(|closed| closed.verdict().clone());
+        self.unless_done(done, Topic::Exercise, "the exercise's incident is still open").map(drop)
     }
 
     /// Tells how far it came when it ended early, once everybody was called. An end that can be resumed is none.
@@ -556,7 +565,8 @@ impl Tabletop<'_> {
             return self.close(run).await;
         }
         if self.record.kept.is_empty() {
-            run.attempt(&DR_B2, WriteFile::of(self.on, LOG, backup_log(&self.record))).await?;
+            let log = WriteFile::of(self.on, LOG, backup_log(&self.record));
+            run.attempt(&DR_B2, log).await?.proven(&DR_B2)?;
             self.record.kept.push(format!("{LOG}, with the run"));
         }
         // Somebody said no: a real incident, perhaps. They get their time back.
@@ -567,6 +577,16 @@ impl Tabletop<'_> {
         self.record.find(Topic::Exercise, format!("the exercise ended early: {halt}"));
         self.follow_up(run).await
     }
+}
+
+/// Performs something whose failing is a result of the exercise and filed as one.
+pub(super) async fn unproven_is_a_finding<E: Effect>(
+    run: &mut Run,
+    step: &Step,
+    effect: E,
+) -> Result<allclear_engine::Verdict, Halt> {
+    let settled = run.attempt(step, effect.excused(Because::FiledAsFinding)).await?;
+    Ok(settled.verdict().clone())
 }
 
 /// In a plan nothing is there yet; in a run it must be.

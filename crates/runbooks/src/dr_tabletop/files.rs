@@ -185,6 +185,10 @@ impl Effect for WriteFile {
         Repeat::Keyed
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("it is a file of this run, and harms nothing")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         Ok(Prediction::of(change("file", self.name, self.name, "content", "absent", "written")))
     }
@@ -254,6 +258,10 @@ impl Effect for KeepBeside {
 
     fn repeat(&self) -> Repeat {
         Repeat::Keyed
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("what is kept beside a backup is kept for as long as the backup")
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

@@ -37,8 +37,10 @@ mod tests;
 mod texts;
 mod words;
 
-use allclear_core::Platform;
+use std::sync::Arc;
+
 use allclear_core::recovery::BackupId;
+use allclear_core::{Platform, Rehearsal};
 use allclear_engine::{Halt, Phase, Refusal, Resolution, Run, Runbook, Step};
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -46,6 +48,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Scenario;
+use crate::effects::Stuck;
 use exercise::Tabletop;
 use record::Record;
 
@@ -187,6 +190,10 @@ impl Runbook for DrTabletop {
         STEPS
     }
 
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        self.on.rehearsal.clone()
+    }
+
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let Some(recovery) = &self.on.recovery else {
             return Err(refused(
@@ -194,12 +201,18 @@ impl Runbook for DrTabletop {
             ));
         };
         let record = self.record(run)?;
+        // The exercise's own service pages, as for everything here.
+        let on = Platform { paging: Arc::clone(&recovery.paging), ..self.on.clone() };
+        let stuck = Stuck::watch(run, &on, &DR_N1, self.id()).await?;
         let mut tabletop = Tabletop { on: &self.on, recovery, record };
-        match tabletop.hold(run).await {
-            Ok(()) if run.is_plan() => Ok(Resolution::verified(
+        let held = tabletop.hold(run).await;
+        stuck.over(run, held.as_ref().err()).await?;
+        match held {
+            Ok(()) if run.is_plan() => run.resolve(
                 "staging holds the backup and is equal to its snapshot, or the run says what is not so",
-            )),
-            Ok(()) => tabletop.record.resolution(),
+                run.proof(&DR_B2)?,
+            ),
+            Ok(()) => run.resolve(tabletop.record.resolution()?, run.proof(&DR_B2)?),
             Err(halt) => {
                 tabletop.end_early(run, &halt).await?;
                 Err(halt)

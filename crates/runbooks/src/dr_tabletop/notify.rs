@@ -203,6 +203,10 @@ impl Effect for CallIn {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("people who were told stay told")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let missing = self.missing().await?;
         if missing.is_empty() {

@@ -9,7 +9,7 @@ use allclear_core::recovery::{
     Backup, BackupId, HostedBackups, ObjectCopy, Parity, Participant, Restored, SmokeResult, SmokeTest,
     TargetCheck,
 };
-use allclear_engine::{Halt, Resolution};
+use allclear_engine::Halt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -175,7 +175,7 @@ impl Record {
     ///
     /// A late or missing acknowledgement does not stand in the way: finding that out is what the call is for, and it was
     /// measured. Acknowledgements that could not be read do: then nobody knows.
-    pub(super) fn resolution(&self) -> Result<Resolution, Halt> {
+    pub(super) fn resolution(&self) -> Result<String, Halt> {
         let refuted = |step: &str, says: String| Err(Halt::Refuted { step: step.to_owned(), says });
         let unverified = |step: &str, says: String| Err(Halt::Unverified { step: step.to_owned(), says });
         if let Some(parity) = self.parity.as_ref().filter(|parity| !parity.holds()) {
@@ -199,7 +199,7 @@ impl Record {
         if let Some(Roll::Unread { says }) = &self.roll {
             return unverified(DR_N1.id, format!("who acknowledged is not known: {says}"));
         }
-        Ok(Resolution::verified(self.proven()))
+        Ok(self.proven())
     }
 
     fn proven(&self) -> String {
@@ -219,7 +219,7 @@ impl Record {
     pub(super) fn outcome(&self) -> String {
         match (&self.ended, self.resolution()) {
             (Some(why), _) => format!("ended early: {why}"),
-            (None, Ok(resolution)) => format!("proven: {}", resolution.says),
+            (None, Ok(says)) => format!("proven: {says}"),
             (None, Err(Halt::Refuted { says, .. })) => format!("refuted: {says}"),
             (None, Err(halt)) => format!("not proven: {halt}"),
         }

@@ -54,6 +54,10 @@ impl Effect for TryOut {
         Repeat::Keyed
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("what was tried on staging was tried; the next restore replaces what it left")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let title = self.test.title();
         Ok(Prediction::of(change("smoke test", title, title, "result", "not tried", "tried on staging")))

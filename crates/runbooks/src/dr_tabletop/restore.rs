@@ -15,8 +15,8 @@ use allclear_core::ports::StagingDatabase;
 use allclear_core::recovery::{BackupId, DatabaseIdentity, Parity, Restored, TargetCheck};
 use allclear_core::{PortError, recovery::TableParity};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Observation, Patience, Prediction,
-    Probe, Reconciled, Refusal, Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Observation, Patience,
+    Prediction, Probe, Reconciled, Refusal, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -163,6 +163,14 @@ impl Effect for RestoreBackup {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("what staging held before was replaced; restore another backup there")
+    }
+
+    fn danger(&self) -> Danger {
+        Danger::CannotBeTakenBack { why: "what the database holds is replaced" }
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

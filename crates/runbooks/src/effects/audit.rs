@@ -52,6 +52,12 @@ impl AuditNote {
         };
         Self { log: Arc::clone(&on.audit), row, about_run: target == run }
     }
+
+    /// The row of one step: another step of the run may have to write one of the same kind.
+    pub(crate) fn at(mut self, step: &Step) -> Self {
+        self.row.id = Uuid::new_v5(&self.row.id, step.id.as_bytes());
+        self
+    }
 }
 
 #[async_trait]
@@ -77,6 +83,10 @@ impl Effect for AuditNote {
 
     fn repeat(&self) -> Repeat {
         Repeat::Keyed
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("the audit log is only added to")
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

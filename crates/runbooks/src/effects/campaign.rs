@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::ports::{Campaigns, Limits, SendLog};
-use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, Patience, Prediction, Reconciled, Repeat,
 };
@@ -23,6 +23,10 @@ use crate::words::counted;
 /// Messages that the dispatcher had in its hands when the pause came may still go out this long after it.
 const IN_FLIGHT: Duration = Duration::from_secs(5);
 
+/// Our time is the platform's to a second or two: `Date` knows whole seconds. A row of ours may be that much older than our
+/// intent of it.
+const TO_THE_SECOND: Duration = Duration::from_secs(5);
+
 /// A campaign that this run paused, or found paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Paused {
@@ -30,8 +34,54 @@ pub(crate) struct Paused {
     pub(crate) name: String,
     /// Whether we did it; only then may we resume it.
     pub(crate) by_us: bool,
-    /// Whether its queue had to be stopped as well.
-    pub(crate) queue_stopped: bool,
+    /// Its messages that were marked as skipped, where its queue had to be stopped as well: those and no others are given back.
+    #[serde(default)]
+    pub(crate) skipped: QueueRows,
+    /// When it had last been started, by the platform's own time, as it was paused: every later start overwrites that. `None`
+    /// where it was not looked at.
+    #[serde(default)]
+    pub(crate) started_at: Option<Timestamp>,
+    /// The ended run that had paused it, where this run took it over from there.
+    #[serde(default)]
+    pub(crate) taken_over_from: Option<String>,
+}
+
+impl Paused {
+    /// A campaign as it is, not touched by this run.
+    pub(crate) fn not_by_us(campaign: &Campaign) -> Self {
+        Self {
+            campaign: campaign.id,
+            name: campaign.name.clone(),
+            by_us: false,
+            skipped: QueueRows::default(),
+            started_at: campaign.started_at,
+            taken_over_from: None,
+        }
+    }
+
+    /// Which run paused it.
+    pub(crate) fn pauser(&self) -> String {
+        self.taken_over_from.as_ref().map_or_else(|| "this run".to_owned(), |run| format!("run {run}"))
+    }
+
+    /// What somebody else did to it since this run paused it; then it is theirs. A start leaves its time in the campaign; a
+    /// pause is known from the audit log alone.
+    pub(crate) async fn touched(
+        &self,
+        campaigns: &dyn Campaigns,
+        now: &Campaign,
+    ) -> Result<Option<String>, PortError> {
+        if now.status != CampaignStatus::Paused {
+            return Ok(Some(format!("it is {}, and not paused by us any more", now.status)));
+        }
+        if self.started_at.is_some_and(|ours| now.started_at.is_some_and(|now| now != ours)) {
+            return Ok(Some(format!("somebody started and paused it since {} paused it", self.pauser())));
+        }
+        // Whoever paused it last has the say. That its last row is another than a pause is an audit log that loses rows.
+        let last = campaigns.last_change(self.campaign).await?;
+        let theirs = last.filter(|last| last.action == "campaign_pause" && !last.ours);
+        Ok(theirs.map(|last| format!("somebody else paused it at {}, and that stands", last.at)))
+    }
 }
 
 /// Pauses one running campaign and proves that it stopped sending.
@@ -59,8 +109,9 @@ impl PauseCampaign {
         }
     }
 
-    fn receipt(&self, by_us: bool) -> Paused {
-        Paused { campaign: self.id, name: self.name.clone(), by_us, queue_stopped: false }
+    fn receipt(&self, by_us: bool, started_at: Option<Timestamp>) -> Paused {
+        let (name, skipped) = (self.name.clone(), QueueRows::default());
+        Paused { campaign: self.id, name, by_us, skipped, started_at, taken_over_from: None }
     }
 
     /// Two dispatcher runs without a single send: one could be missed by chance.
@@ -100,12 +151,16 @@ impl Effect for PauseCampaign {
     }
 
     fn foresee(&self, prediction: &Prediction) -> Paused {
-        self.receipt(!prediction.changes.is_empty())
+        self.receipt(!prediction.changes.is_empty(), None)
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Paused>, PortError> {
+        let started_at = self.campaigns.find(self.id).await?.started_at;
         self.campaigns.pause(self.id).await?;
-        Ok(Applied { receipt: self.receipt(true), says: format!("campaign {} was paused", self.name) })
+        Ok(Applied {
+            receipt: self.receipt(true, started_at),
+            says: format!("campaign {} was paused", self.name),
+        })
     }
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Paused>, PortError> {
@@ -113,14 +168,14 @@ impl Effect for PauseCampaign {
         if campaign.status != CampaignStatus::Paused {
             return Ok(Reconciled::DidNot { why: format!("the campaign is {}", campaign.status) });
         }
-        let changes = self.campaigns.changes_since(self.id, intent.at).await?;
+        let changes = self.campaigns.changes_since(self.id, intent.at - TO_THE_SECOND).await?;
         match changes.iter().rfind(|change| change.action == "campaign_pause") {
             Some(pause) if pause.ours => Ok(Reconciled::Happened(Applied {
-                receipt: self.receipt(true),
+                receipt: self.receipt(true, campaign.started_at),
                 says: format!("the audit log has our pause at {}", pause.at),
             })),
             Some(pause) => Ok(Reconciled::Happened(Applied {
-                receipt: self.receipt(false),
+                receipt: self.receipt(false, campaign.started_at),
                 says: format!("somebody else paused it at {}", pause.at),
             })),
             None => Ok(Reconciled::Unknown {
@@ -140,12 +195,18 @@ impl Effect for PauseCampaign {
     async fn verify(
         &self,
         intent: &Intent,
-        _receipt: &Paused,
+        receipt: &Paused,
         now: Timestamp,
     ) -> Result<Judgement, PortError> {
         let campaign = self.campaigns.find(self.id).await?;
         let status = Evidence::new("campaigns (PostgREST)", format!("status {}", campaign.status));
-        if campaign.status != CampaignStatus::Paused {
+        // What was not running before may be in any state but that; the dispatcher looks at none of them.
+        let is_at_rest = if receipt.by_us {
+            campaign.status == CampaignStatus::Paused
+        } else {
+            campaign.status != CampaignStatus::Running
+        };
+        if !is_at_rest {
             return Ok(Judgement::refuted(
                 format!("campaign {} is {}", self.name, campaign.status),
                 vec![status],
@@ -158,8 +219,9 @@ impl Effect for PauseCampaign {
             vec![status, Evidence::new("send_logs (PostgREST)", format!("since {since}: {sends}"))];
         if sends.tries() > 0 {
             let says = format!(
-                "campaign {} is paused in data only: {} since",
+                "campaign {} is {} in data only: {} since",
                 self.name,
+                campaign.status,
                 counted(sends.tries(), "send", "sends")
             );
             return Ok(Judgement::refuted(says, evidence));
@@ -170,18 +232,21 @@ impl Effect for PauseCampaign {
                 evidence,
             ));
         }
-        Ok(Judgement::verified(format!("campaign {} is paused and sends nothing", self.name), evidence))
+        let says = format!("campaign {} is {} and sends nothing", self.name, campaign.status);
+        Ok(Judgement::verified(says, evidence))
     }
 
     fn undo(&self, receipt: &Paused) -> Option<ResumeCampaign> {
-        receipt.by_us.then(|| ResumeCampaign { pause: self.clone() })
+        receipt.by_us.then(|| ResumeCampaign { pause: self.clone(), paused: receipt.clone() })
     }
 }
 
-/// Starts a campaign again that this run paused.
+/// Starts a campaign again that this run paused, and that nobody touched since.
 #[derive(Clone)]
 pub(crate) struct ResumeCampaign {
     pause: PauseCampaign,
+    /// As the run's own pause left it.
+    paused: Paused,
 }
 
 impl ResumeCampaign {
@@ -217,8 +282,17 @@ impl Effect for ResumeCampaign {
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
         let status = foreseen.or("campaign", &self.pause.id.to_string(), "status", campaign.status.as_str());
+        if status == CampaignStatus::Running.as_str() {
+            return Ok(Prediction::default());
+        }
         if status != CampaignStatus::Paused.as_str() {
             return Ok(Prediction::default().note(format!("it is {status}, and not paused by us any more")));
+        }
+        // In a plan it is not paused yet, so nobody can have touched it since.
+        if campaign.status == CampaignStatus::Paused
+            && let Some(says) = self.paused.touched(&*self.pause.campaigns, &campaign).await?
+        {
+            return Ok(Prediction::default().note(says));
         }
         Ok(Prediction::of(change("campaign", self.pause.id, &self.pause.name, "status", &status, "running")))
     }

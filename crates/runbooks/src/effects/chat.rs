@@ -6,8 +6,7 @@ use allclear_core::error::StopReason;
 use allclear_core::ports::{Chat, ChatMessage, Posted};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Note, Prediction, Reconciled,
-    Repeat, Run, Step,
+    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -102,6 +101,10 @@ impl Effect for PostMessage {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("a message that was sent stays sent")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let channel = &self.message.channel;
         let posted = change("message", channel, channel, &self.message.about, "not posted", "posted");
@@ -169,22 +172,6 @@ impl Effect for PostMessage {
                 vec![Evidence::new(source, "none")],
             ),
         })
-    }
-}
-
-/// A failed telling is noted as an open question and holds nothing up; everything else that stops a run stops this one
-/// too.
-pub(crate) async fn go_on_without(
-    run: &mut Run,
-    step: &Step,
-    by_hand: &str,
-    told: Result<(), Halt>,
-) -> Result<(), Halt> {
-    match told {
-        Err(Halt::Failed { error, .. }) => {
-            run.note(step, Note::OpenQuestion { says: format!("{by_hand}: {error}") }).await
-        }
-        other => other,
     }
 }
 

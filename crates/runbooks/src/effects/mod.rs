@@ -1,15 +1,21 @@
 //! Effects that several runbooks perform, one file for what belongs together. What only one runbook does lives in its own
 //! folder.
 
+mod alarm;
 mod audit;
 mod campaign;
 mod chat;
+mod held;
 mod page;
+mod stuck;
 
+pub(crate) use alarm::{Alarm, tell, ways};
 pub(crate) use audit::{AuditNote, record_bad_end};
-pub(crate) use campaign::{PauseCampaign, Paused, ResumeCampaign};
-pub(crate) use chat::{PostMessage, go_on_without};
+pub(crate) use campaign::{PauseCampaign, Paused, ResumeCampaign, Resumed};
+pub(crate) use chat::PostMessage;
+pub(crate) use held::{Held, HeldByEnded, record_pauses, record_skips};
 pub(crate) use page::{PageSomebody, ResolveIncident};
+pub(crate) use stuck::Stuck;
 
 use allclear_engine::Change;
 

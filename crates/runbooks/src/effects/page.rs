@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use allclear_core::incident::IncidentStatus;
-use allclear_core::ports::{Page, Paging};
-use allclear_core::{Platform, PortError};
+use allclear_core::ports::{Campaigns, Page, Paging};
+use allclear_core::{CampaignId, CampaignStatus, Platform, PortError};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
@@ -19,26 +19,68 @@ pub(crate) struct PageSomebody {
     paging: Arc<dyn Paging>,
     page: Page,
     about: String,
+    stopped: Option<Stopped>,
 }
 
 impl PageSomebody {
     /// `about` tells several pages of one step apart.
     pub(crate) fn about(on: &Platform, page: Page, about: &str) -> Self {
-        Self { paging: Arc::clone(&on.paging), page, about: about.to_owned() }
+        Self { paging: Arc::clone(&on.paging), page, about: about.to_owned(), stopped: None }
+    }
+
+    /// It says that this run has stopped a campaign, and nothing else: it is over as soon as that is not so any more.
+    pub(crate) fn while_stopped(self, on: &Platform, campaign: CampaignId) -> Self {
+        let campaigns = Arc::clone(&on.campaigns);
+        Self { stopped: Some(Stopped { campaigns, campaign }), ..self }
+    }
+
+    /// What its change is known by, and the open point that it is.
+    pub(crate) fn id(&self) -> String {
+        format!("page {}", self.about)
+    }
+
+    /// What the service knows it by.
+    pub(crate) fn dedup_key(&self) -> &str {
+        &self.page.dedup_key
     }
 }
+
+/// A campaign that a run has stopped, to start it again.
+#[derive(Clone)]
+struct Stopped {
+    campaigns: Arc<dyn Campaigns>,
+    campaign: CampaignId,
+}
+
+impl Stopped {
+    /// Why it is not over; `None` where it is: the campaign was started again, or somebody else ended it.
+    async fn still(&self, foreseen: &Foreseen) -> Result<Option<String>, PortError> {
+        let now = self.campaigns.find(self.campaign).await?;
+        let id = self.campaign.to_string();
+        if foreseen.or("campaign", &id, "status", now.status.as_str()) != CampaignStatus::Done.as_str() {
+            return Ok(None);
+        }
+        let last = self.campaigns.last_change(self.campaign).await?;
+        let is_theirs = last.is_some_and(|last| last.action == "campaign_stop" && !last.ours);
+        Ok((!is_theirs).then(|| format!("campaign {} is still stopped: start it", now.name)))
+    }
+}
+
+/// How an incident that nobody has opened yet, or that is closed, is named where it is the run's own.
+const NOT_OPEN: &str = "not open";
+const OPEN: &str = "open";
 
 #[async_trait]
 impl Effect for PageSomebody {
     type Receipt = ();
-    type Undo = NoUndo;
+    type Undo = ResolveIncident;
 
     fn name(&self) -> &'static str {
         "pagerduty.trigger"
     }
 
     fn subject(&self) -> String {
-        format!("page {}", self.about)
+        self.id()
     }
 
     fn title(&self) -> String {
@@ -51,17 +93,11 @@ impl Effect for PageSomebody {
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        if self.paging.find(&self.page.dedup_key).await?.is_some() {
+        // A lookup that fails keeps nobody from being paged: while it is open, the same key is the same alert.
+        if let Ok(Some(_)) = self.paging.find(&self.page.dedup_key).await {
             return Ok(Prediction::default());
         }
-        Ok(Prediction::of(change(
-            "incident",
-            self.subject(),
-            &self.page.summary,
-            "state",
-            "none",
-            "triggered",
-        )))
+        Ok(Prediction::of(change("incident", self.subject(), &self.page.summary, "state", NOT_OPEN, OPEN)))
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
@@ -95,6 +131,14 @@ impl Effect for PageSomebody {
             ),
         })
     }
+
+    fn undo(&self, (): &()) -> Option<ResolveIncident> {
+        self.stopped.is_some().then(|| ResolveIncident::of_page(self))
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("what it is about may last; resolve it in PagerDuty when it is over, its key holds the run's id")
+    }
 }
 
 /// Closes the incident behind a dedup key.
@@ -105,20 +149,29 @@ pub(crate) struct ResolveIncident {
     paging: Arc<dyn Paging>,
     dedup_key: String,
     subject: String,
+    /// Whether the page is this run's own, which may never have come to be an incident.
+    own: bool,
+    stopped: Option<Stopped>,
 }
 
 impl ResolveIncident {
     /// The incident of an alert that others raised.
     pub(crate) fn of(on: &Platform, dedup_key: &str) -> Self {
         let subject = format!("incident {dedup_key}");
-        Self { paging: Arc::clone(&on.paging), dedup_key: dedup_key.to_owned(), subject }
+        Self {
+            paging: Arc::clone(&on.paging),
+            dedup_key: dedup_key.to_owned(),
+            subject,
+            own: false,
+            stopped: None,
+        }
     }
 
     /// The incident of a page of this run. Its dedup key names the run, which a plan does not know yet, so it goes by
     /// what the page is about.
     pub(crate) fn of_page(page: &PageSomebody) -> Self {
         let (paging, dedup_key) = (Arc::clone(&page.paging), page.page.dedup_key.clone());
-        Self { paging, dedup_key, subject: page.subject() }
+        Self { paging, dedup_key, subject: page.subject(), own: true, stopped: page.stopped.clone() }
     }
 
     async fn is_open(&self) -> Result<bool, PortError> {
@@ -148,13 +201,27 @@ impl Effect for ResolveIncident {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("an incident that was closed is not opened again; raise a new one if it lasts")
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let actual = if self.is_open().await? { "triggered" } else { "none" };
-        let state = foreseen.or("incident", &self.subject, "state", actual);
-        if state == "none" {
+        let is_open = match self.is_open().await {
+            // Our own page may be out, and to resolve what is not there costs nothing.
+            Err(_) if self.own => true,
+            is_open => is_open?,
+        };
+        let state = foreseen.or("incident", &self.subject, "state", if is_open { OPEN } else { NOT_OPEN });
+        if state == NOT_OPEN {
             return Ok(Prediction::default());
         }
-        Ok(Prediction::of(change("incident", &self.subject, &self.subject, "state", "open", "resolved")))
+        if let Some(stopped) = &self.stopped
+            && let Some(says) = stopped.still(foreseen).await?
+        {
+            return Ok(Prediction::default().note(says));
+        }
+        let closed = if self.own { NOT_OPEN } else { "resolved" };
+        Ok(Prediction::of(change("incident", &self.subject, &self.subject, "state", OPEN, closed)))
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
@@ -186,7 +253,15 @@ impl Effect for ResolveIncident {
                 let shows = format!("incident {} is {}", incident.id, incident.status);
                 Judgement::verified("the incident is closed", vec![Evidence::new(source, shows)])
             }
-            None => Judgement::verified("there is no such incident", vec![Evidence::new(source, "none")]),
+            // Nothing of ours is open, and that is all that was wanted.
+            None if self.own => {
+                Judgement::verified("the page never became an incident", vec![Evidence::new(source, "none")])
+            }
+            // PagerDuty keeps closed incidents too: what it does not have was never closed by anybody.
+            None => Judgement::refuted(
+                format!("PagerDuty has no incident with the key {}, so none was closed", self.dedup_key),
+                vec![Evidence::new(source, "none")],
+            ),
         })
     }
 }

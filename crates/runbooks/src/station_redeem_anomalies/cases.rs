@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use allclear_core::ports::{RedemptionLog, Replacements, Vouchers};
-use allclear_core::redeem::VoucherHistory;
+use allclear_core::redeem::{Repetition, VoucherHistory};
 use allclear_core::station::StationId;
 use allclear_core::voucher::{AsSeen, StoredAmount};
-use allclear_core::{Platform, PortError, VoucherId, VoucherStatus};
+use allclear_core::{Platform, PortError, Voucher, VoucherId, VoucherStatus};
 use allclear_engine::{Evidence, Note, Observation, Probe};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,14 +27,61 @@ pub(super) struct Case {
     pub(super) amount: StoredAmount,
     pub(super) customer: String,
     pub(super) scope: Option<StationId>,
+    /// From when on nobody may redeem it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<Timestamp>,
     pub(super) history: VoucherHistory,
     /// Vouchers that say they replace this one.
     pub(super) replacements: Vec<VoucherId>,
+    /// The voucher that this one says it is replaced by. A journal that does not know it leaves such a voucher to a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) replaced_by: Option<VoucherId>,
+    /// How the only replacement stands; none where there is none or more than one. The same of old journals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made: Option<Made>,
+}
+
+/// How a replacement stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "made", rename_all = "snake_case")]
+pub(super) enum Made {
+    /// A run made it and did not release it.
+    Held(Held),
+    /// The customer got it, whatever they did with it.
+    Given,
+    /// It is void and no run holds it: somebody took it back.
+    TakenBack,
+}
+
+/// A replacement that a run made and did not release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
+    /// Which run.
+    pub(super) by: String,
+    /// Since when: when the row last changed.
+    pub(super) since: Timestamp,
+    /// What it would be worth, in the column that decides it.
+    pub(super) amount_minor: i64,
+}
+
+impl Made {
+    fn of(replacements: &[Voucher]) -> Option<Self> {
+        let [only] = replacements else { return None };
+        Some(match (&only.status, &only.held_by) {
+            (VoucherStatus::Void, Some(by)) => Self::Held(Held {
+                by: by.clone(),
+                since: only.updated_at,
+                amount_minor: only.amount.amount_minor,
+            }),
+            (VoucherStatus::Void, None) => Self::TakenBack,
+            _ => Self::Given,
+        })
+    }
 }
 
 impl Case {
     pub(super) fn is_double(&self) -> bool {
-        self.history.times_redeemed() > 1
+        self.history.repetition() == Repetition::Double
     }
 
     /// Status, events and redemptions, as people compare them.
@@ -100,7 +147,10 @@ impl Cases {
             amount: voucher.amount,
             customer: voucher.msisdn.to_string(),
             scope: voucher.station_scope,
+            expires_at: voucher.expires_at,
             history,
+            replaced_by: voucher.replaced_by,
+            made: Made::of(&replacements),
             replacements: replacements.into_iter().map(|replacement| replacement.id).collect(),
         })
     }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::clock::before;
 use allclear_core::ports::{RedemptionExports, RedemptionLog, Vouchers};
-use allclear_core::redeem::{RedeemAttempt, RedeemOutcome};
+use allclear_core::redeem::{RedeemAttempt, RedeemOutcome, Repetition};
 use allclear_core::redemption::Repeats;
-use allclear_core::{Platform, PortError, VoucherId};
+use allclear_core::{Platform, PortError, VoucherId, VoucherStatus};
 use allclear_engine::{Evidence, Observation, Probe};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -16,111 +17,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Input;
-use super::cases::Case;
+use super::found::{Found, Refused};
 use crate::words::counted;
 
 /// Rows asked for at a time: what PostgREST gives at most by default.
 const PAGE: u32 = 1_000;
 /// How many refused vouchers are looked at one by one; more are a matter for the vendor and not for one run.
-const MOST_REFUSED: usize = 500;
-
-/// A valid voucher that a station refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Refused {
-    pub(super) voucher: VoucherId,
-    pub(super) station: Option<Uuid>,
-    pub(super) outcome: RedeemOutcome,
-    pub(super) times: u64,
-}
-
-/// What detection found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Found {
-    redemptions: u64,
-    attempts: u64,
-    /// Redeemed by two different attempts.
-    doubles: Vec<VoucherId>,
-    /// Redeemed once and stored again by a replay.
-    replayed: Vec<VoucherId>,
-    /// Claimed to be redeemed more than once by a file, and not by the platform. Empty where no file was given.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    unconfirmed: Vec<VoucherId>,
-    pub(super) refused: Vec<Refused>,
-}
-
-impl Found {
-    /// Whether somebody must do something.
-    pub(super) fn needs_hands(&self) -> bool {
-        !self.doubles.is_empty() || !self.refused.is_empty()
-    }
-
-    pub(super) fn all_clear(&self) -> String {
-        format!(
-            "all clear: {} and {} show no double redemption and no valid voucher that was refused; {} stored again by replays",
-            counted(self.redemptions, "redemption", "redemptions"),
-            counted(self.attempts, "attempt", "attempts"),
-            counted(self.replayed.len(), "was", "were")
-        )
-    }
-
-    /// How many vouchers were read one by one.
-    fn candidates(&self) -> u64 {
-        (self.doubles.len() + self.replayed.len() + self.unconfirmed.len()) as u64
-    }
-
-    /// Each affected voucher once.
-    pub(super) fn affected(&self) -> Vec<VoucherId> {
-        let refused = self.refused.iter().map(|refused| refused.voucher);
-        self.doubles.iter().copied().chain(refused).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    pub(super) fn counts(&self) -> Vec<(&'static str, u64)> {
-        let mut counts = vec![
-            ("redemptions looked at", self.redemptions),
-            ("attempts of stations looked at", self.attempts),
-            ("vouchers redeemed twice", self.doubles.len() as u64),
-            ("vouchers stored again by a replay", self.replayed.len() as u64),
-            ("valid vouchers that a station refused", self.refused.len() as u64),
-        ];
-        if !self.unconfirmed.is_empty() {
-            counts.push(("vouchers that only the file shows twice", self.unconfirmed.len() as u64));
-        }
-        counts
-    }
-
-    pub(super) fn facts(&self) -> serde_json::Value {
-        self.counts()
-            .iter()
-            .map(|(what, count)| ((*what).to_owned(), (*count).into()))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    }
-
-    /// Refusals that neither a scope nor a key explains.
-    pub(super) fn unexplained(&self, cases: &[Case]) -> Vec<String> {
-        let explained = |refused: &&Refused| {
-            matches!(refused.outcome, RedeemOutcome::InvalidStation | RedeemOutcome::Replay)
-        };
-        let status = |voucher: VoucherId| {
-            cases
-                .iter()
-                .find(|case| case.id == voucher)
-                .map_or_else(String::new, |case| format!(", it is {}", case.status))
-        };
-        self.refused
-            .iter()
-            .filter(|refused| !explained(refused))
-            .map(|refused| {
-                format!(
-                    "voucher {} is valid and a station was told {}{}",
-                    refused.voucher,
-                    refused.outcome,
-                    status(refused.voucher)
-                )
-            })
-            .collect()
-    }
-}
+pub(super) const MOST_REFUSED: usize = 500;
 
 /// Looks for double redemptions and refusals.
 pub(super) struct Anomalies {
@@ -147,83 +50,146 @@ impl Anomalies {
     /// Vouchers with more than one redemption, told apart by their whole history: a fingerprint can collide and a file can be
     /// wrong, so what the platform says of each decides.
     async fn repeats(&self, since: Timestamp, found: &mut Found) -> Result<(), PortError> {
-        let candidates = match &self.input.events {
+        let claimed = match &self.input.events {
             Some(file) => self.claimed_by(file, found).await?,
-            None => self.streamed(since, found).await?,
+            None => BTreeSet::new(),
         };
-        for voucher in candidates {
+        let streamed =
+            if self.input.vouchers.is_empty() { self.streamed(since, found).await? } else { BTreeSet::new() };
+        let named = self.named(found).await?;
+        let candidates = claimed.iter().chain(&streamed).chain(&named).copied();
+        for voucher in candidates.collect::<BTreeSet<_>>() {
             let history = self.log.history(voucher).await?;
-            if history.times_redeemed() > 1 {
-                found.doubles.push(voucher);
-            } else if history.replays() > 0 {
-                found.replayed.push(voucher);
-            } else if self.input.events.is_some() {
-                found.unconfirmed.push(voucher);
+            if named.contains(&voucher) {
+                found.redemptions += history.redemptions.len() as u64;
+                if history.redemptions.is_empty() {
+                    found.silent.push(voucher);
+                }
+            }
+            let in_question = self.input.events.is_none() || claimed.contains(&voucher);
+            match history.repetition() {
+                Repetition::None if history.redeemed_events() > 1 => found.by_events.push(voucher),
+                Repetition::None if claimed.contains(&voucher) => found.unconfirmed.push(voucher),
+                Repetition::None => {}
+                _ if !in_question => found.unfiled.push(voucher),
+                Repetition::Double => found.doubles.push(voucher),
+                Repetition::Doubtful => found.doubtful.push(voucher),
+                Repetition::Replayed => found.replayed.push(voucher),
             }
         }
         Ok(())
     }
 
-    async fn claimed_by(&self, file: &Path, found: &mut Found) -> Result<Vec<VoucherId>, PortError> {
+    /// Vouchers that were asked about by name: each is read, so that one that does not exist is told and not passed over.
+    async fn named(&self, found: &mut Found) -> Result<Vec<VoucherId>, PortError> {
+        for voucher in &self.input.vouchers {
+            self.vouchers.find(*voucher).await?;
+            found.named += 1;
+        }
+        Ok(self.input.vouchers.clone())
+    }
+
+    async fn claimed_by(&self, file: &Path, found: &mut Found) -> Result<BTreeSet<VoucherId>, PortError> {
         let claims = self.exports.repeats(file).await?;
-        found.redemptions = claims.redemptions;
+        found.in_file = Some(claims.redemptions);
         Ok(claims.vouchers.into_iter().filter(|voucher| self.concerns(*voucher)).collect())
     }
 
-    /// Pages pass by, and of each redemption a few bytes are kept.
-    async fn streamed(&self, since: Timestamp, found: &mut Found) -> Result<Vec<VoucherId>, PortError> {
+    /// Pages pass by, and of each redemption a few bytes are kept. A voucher that was redeemed before the window too is a
+    /// candidate: the window bounds what is looked at, not how far back a voucher's story goes.
+    async fn streamed(&self, since: Timestamp, found: &mut Found) -> Result<BTreeSet<VoucherId>, PortError> {
         let mut repeats = Repeats::with_capacity(PAGE as usize);
+        let mut earlier = BTreeSet::new();
         let mut after = None;
         loop {
             let page = self.log.redemptions(since, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             found.redemptions += page.len() as u64;
-            for seen in page.iter().filter(|seen| self.concerns(seen.voucher)) {
+            for seen in &page {
                 repeats.see(seen.voucher.0);
             }
+            let vouchers: Vec<VoucherId> = page.iter().map(|seen| seen.voucher).collect();
+            earlier.extend(self.log.redeemed_before(&vouchers, since).await?);
         }
-        Ok(repeats.repeated())
+        earlier.extend(repeats.repeated());
+        Ok(earlier)
     }
 
     /// Where the redemptions came from.
     fn redemptions_seen(&self, found: &Found, since: Timestamp) -> Vec<Evidence> {
-        let Some(file) = &self.input.events else {
-            let shows = format!("{} since {since}", found.redemptions);
-            return vec![Evidence::new("voucher_redemptions (PostgREST)", shows)];
-        };
+        let shows = format!("{} since {since}", found.redemptions);
+        let platform = Evidence::new("voucher_redemptions (PostgREST)", shows);
+        let Some(file) = &self.input.events else { return vec![platform] };
         let confirmed = format!(
             "{} read again, {} of them confirmed",
             counted(found.candidates(), "candidate was", "candidates were"),
-            found.doubles.len() + found.replayed.len()
+            found.doubles.len() + found.replayed.len() + found.doubtful.len()
         );
         vec![
+            platform,
             Evidence::new(
                 format!("the exported file {}", file.display()),
-                counted(found.redemptions, "redemption", "redemptions"),
+                counted(found.in_file.unwrap_or_default(), "redemption", "redemptions"),
             ),
             Evidence::new("voucher_events and voucher_redemptions (PostgREST)", confirmed),
         ]
     }
 
-    /// Refusals of vouchers that could be redeemed now. A voucher that was used up or taken back since is none.
-    async fn refusals(&self, since: Timestamp, found: &mut Found) -> Result<(), PortError> {
+    /// Refusals of vouchers that were valid then. A voucher that was used up or taken back since is none, and neither is one
+    /// whose date had passed.
+    async fn refusals(&self, since: Timestamp, now: Timestamp, found: &mut Found) -> Result<(), PortError> {
         let mut refused: BTreeMap<(VoucherId, String), Refused> = BTreeMap::new();
+        let (mut tried, mut unknown, mut beyond) = (BTreeSet::new(), 0, 0);
         found.attempts = each_attempt(&*self.log, since, |attempt| {
-            let Some(voucher) = attempt.voucher.filter(|voucher| self.concerns(*voucher)) else { return };
-            if attempt.outcome == RedeemOutcome::Redeemed || refused.len() >= MOST_REFUSED {
+            let Some(voucher) = attempt.voucher else {
+                let told_so = attempt.outcome == RedeemOutcome::NotFound;
+                unknown += u64::from(!told_so && self.input.vouchers.is_empty());
+                return;
+            };
+            if !self.concerns(voucher) {
+                return;
+            }
+            if !self.input.vouchers.is_empty() {
+                tried.insert(voucher);
+            }
+            if attempt.outcome == RedeemOutcome::Redeemed {
                 return;
             }
             let key = (voucher, attempt.outcome.to_string());
+            if refused.len() >= MOST_REFUSED && !refused.contains_key(&key) {
+                beyond += 1;
+                return;
+            }
             let (station, outcome) = (attempt.station, attempt.outcome.clone());
-            refused.entry(key).or_insert(Refused { voucher, station, outcome, times: 0 }).times += 1;
+            let new = Refused { voucher, station, outcome, times: 0, first_at: attempt.at };
+            let refusal = refused.entry(key).or_insert(new);
+            refusal.times += 1;
+            refusal.first_at = refusal.first_at.min(attempt.at);
         })
         .await?;
+        (found.unknown, found.beyond) = (unknown, beyond);
+        found.silent.retain(|voucher| !tried.contains(voucher));
+        let mut expired = BTreeSet::new();
         for refusal in refused.into_values() {
-            if self.vouchers.find(refusal.voucher).await?.status.is_redeemable() {
+            let voucher = self.vouchers.find(refusal.voucher).await?;
+            let over = voucher.is_expired_at(now) || voucher.status == VoucherStatus::Expired;
+            let dated_before = voucher.expires_at.is_none() && voucher.status == VoucherStatus::Expired;
+            if voucher.is_expired_at(refusal.first_at) || dated_before {
+                continue;
+            }
+            if over
+                && matches!(
+                    voucher.status,
+                    VoucherStatus::Issued | VoucherStatus::Sent | VoucherStatus::Expired
+                )
+            {
+                expired.insert(refusal.voucher);
+            } else if voucher.status.is_redeemable() {
                 found.refused.push(refusal);
             }
         }
+        found.expired_since = expired.into_iter().collect();
         Ok(())
     }
 }
@@ -245,7 +211,7 @@ async fn each_attempt(
 }
 
 fn window_start(input: &Input, now: Timestamp) -> Timestamp {
-    now - Duration::from_secs(u64::from(input.window_hours.max(1)) * 3_600)
+    before(now, Duration::from_secs(u64::from(input.window_hours.max(1)) * 3_600))
 }
 
 #[async_trait]
@@ -256,7 +222,7 @@ impl Probe for Anomalies {
         let since = window_start(&self.input, now);
         let mut found = Found::default();
         self.repeats(since, &mut found).await?;
-        self.refusals(since, &mut found).await?;
+        self.refusals(since, now, &mut found).await?;
         let says = format!(
             "{} redeemed twice, {} stored again by replays, and {} refused, in {} and {}",
             counted(found.doubles.len(), "voucher was", "vouchers were"),

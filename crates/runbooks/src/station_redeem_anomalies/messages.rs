@@ -3,7 +3,7 @@
 use allclear_core::ports::ChatMessage;
 
 use super::Done;
-use super::detect::Found;
+use super::found::Found;
 use super::scope::Mismatch;
 use crate::words::counted;
 

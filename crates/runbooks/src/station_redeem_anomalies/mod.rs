@@ -2,16 +2,18 @@
 //!
 //! | bullet | step | what the platform's reality adds |
 //! |---|---|---|
-//! | Detect | [`SR_D1`] | redemptions are streamed or scanned in an exported file, attempts are streamed; each candidate is read fresh, and a replay is told from a double by its idempotency key |
+//! | Detect | [`SR_D1`] | redemptions and attempts are streamed, a file is compared with them; each candidate is read fresh, and a replay is told from a double by station and time first, by key last; what was not looked at is never all clear |
 //! | Idempotency failures | [`SR_I1`] | the station app's key is the same for every voucher of a station: one key, several vouchers |
 //! | Review status and events | [`SR_I2`] | per voucher: status, events and redemptions side by side |
-//! | Double redemption: void, replace | [`SR_M1`] | a saga that cannot issue two: hold the replacement, void the original with the expected state in the request, release; refused where the money columns do not tell the worth |
+//! | Double redemption: void, replace | [`SR_M1`] | a saga that cannot issue two: hold the replacement, void the original with the expected state in the request, release; refused where the money columns do not tell the worth; what an ended run still holds is taken over |
 //! | Scope mismatch | [`SR_M2`] | one voucher at a time, as a person chooses: correct the scope, or tell the operator |
 //! | Notify Data Ops | [`SR_E1`] | when a scope was set wrongly; who set it is theirs to find out |
 //! | Incident note, vendor support | [`SR_R1`] | the note is an audit row, which is what the Logs page shows |
 
 mod cases;
 mod detect;
+mod events;
+mod found;
 mod messages;
 mod replace;
 mod scope;
@@ -20,18 +22,24 @@ mod tests;
 
 use std::path::PathBuf;
 
-use allclear_core::{Platform, VoucherId};
-use allclear_engine::{Halt, Note, Phase, Resolution, Run, Runbook, Step};
+use allclear_core::{Platform, Rehearsal, VoucherId};
+use allclear_engine::{
+    Approval, Approvers, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step,
+};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::effects::{AuditNote, PostMessage, go_on_without};
-use crate::gates::before_no_return;
+use crate::effects::{AuditNote, PostMessage, Stuck, tell, ways};
 use crate::words::counted;
 use cases::{Case, Cases};
-use detect::{Anomalies, Found, KeyUse};
-use replace::{RecordEvent, ReleaseReplacement, Replacing, ReserveReplacement, VoidVoucher};
+use detect::{Anomalies, KeyUse};
+use events::RecordEvent;
+use found::Found;
+use replace::{
+    AdoptReplacement, NotReplaced, ReleaseReplacement, Replacing, ReserveReplacement, VoidVoucher,
+    concerns_one_voucher,
+};
 
 /// Detect: errors for valid vouchers, or double redemption.
 pub const SR_D1: Step = Step {
@@ -87,8 +95,8 @@ pub struct Input {
     pub vouchers: Vec<VoucherId>,
     /// How far back redemptions and attempts are read, in hours.
     pub window_hours: u32,
-    /// A file of exported redemptions or voucher events (CSV or NDJSON). It names the vouchers to look at instead of the
-    /// platform's list of redemptions, and nothing else: what it claims is read again from the platform.
+    /// A file of exported redemptions or voucher events (CSV or NDJSON). It names the vouchers that are acted on, and nothing
+    /// else: what it claims is read again from the platform, and where the two disagree, people are told.
     pub events: Option<PathBuf>,
 }
 
@@ -111,6 +119,9 @@ pub struct StationRedeemAnomalies {
 #[derive(Debug, Default, Clone, Serialize)]
 struct Done {
     replaced: Vec<VoucherId>,
+    /// Those that were replaced before this run: nothing was left to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replaced_before: Vec<VoucherId>,
     scopes_corrected: Vec<VoucherId>,
     operators_told: Vec<VoucherId>,
     /// Sentences about what a person must look after.
@@ -135,14 +146,30 @@ impl Runbook for StationRedeemAnomalies {
         STEPS
     }
 
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        self.on.rehearsal.clone()
+    }
+
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
+        let stuck = Stuck::watch(run, &self.on, &SR_E1, self.id()).await?;
+        let handled = self.handle(run).await;
+        stuck.over(run, handled.as_ref().err()).await?;
+        handled?.resolution(run)
+    }
+}
+
+impl StationRedeemAnomalies {
+    /// The runbook, from the redemptions to the vendor's message: what was done.
+    async fn handle(&self, run: &mut Run) -> Result<Done, Halt> {
         let on = &self.on;
         let found = run.probe(&SR_D1, Anomalies::over(on, &self.input)).await?;
         self.note_counts(run, &found).await?;
-        run.conclude_unless(found.needs_hands(), found.all_clear())?;
-
         let mut done = Done::default();
         self.check_keys(run, &mut done).await?;
+        if !found.needs_hands() && done.left.is_empty() {
+            found.must_rest_on_samples()?;
+            run.conclude_unless(false, found.all_clear(self.input.window_hours))?;
+        }
         let cases = run.probe(&SR_I2, Cases::of(on, &found.affected())).await?;
         for case in &cases {
             run.note(&SR_I2, case.affected()).await?;
@@ -151,28 +178,45 @@ impl Runbook for StationRedeemAnomalies {
         let wrong = self.settle_scopes(run, &found, &cases, &mut done).await?;
         if !wrong.is_empty() {
             let message = messages::data_ops(&on.limits.data_ops_channel, run.id(), &wrong);
-            let told = run.attempt(&SR_E1, PostMessage::of(on, message)).await.map(drop);
-            go_on_without(run, &SR_E1, "notify Data Ops by hand", told).await?;
+            let posted = tell(run, &SR_E1, PostMessage::of(on, message)).await?;
+            let scopes = counted(wrong.len(), "scope was", "scopes were");
+            let told = format!("Data Ops was told that {scopes} set wrongly");
+            let untold = format!("Data Ops was not told that {scopes} set wrongly: notify them by hand");
+            run.told(&SR_E1, told, untold, &ways([posted.account()])).await?;
         }
-        for says in found.unexplained(&cases) {
+        let unseen =
+            found.nothing_seen_of().map(|of| format!("{of} was found, so nothing can be said of it"));
+        for says in found.left_to_people().into_iter().chain(unseen).chain(found.unexplained(&cases)) {
             self.leave(run, &SR_D1, &mut done, says).await?;
         }
         self.note_and_tell_vendor(run, &found, &done).await?;
-        done.resolution()
+        Ok(done)
     }
 }
 
 impl Done {
-    fn resolution(&self) -> Result<Resolution, Halt> {
-        let Self { replaced, scopes_corrected, operators_told, left } = self;
-        let says = format!(
-            "{} voided and replaced, {} corrected, {} told",
-            counted(replaced.len(), "voucher was", "vouchers were"),
-            counted(scopes_corrected.len(), "scope", "scopes"),
-            counted(operators_told.len(), "operator", "operators")
-        );
+    fn resolution(&self, run: &Run) -> Result<Resolution, Halt> {
+        let Self { replaced, replaced_before, scopes_corrected, operators_told, left } = self;
+        let says = [
+            (replaced.len(), "voucher was voided and replaced", "vouchers were voided and replaced"),
+            (scopes_corrected.len(), "scope was corrected", "scopes were corrected"),
+            (operators_told.len(), "operator was told", "operators were told"),
+        ]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| counted(count, one, many))
+        .collect::<Vec<_>>()
+        .join(", ");
+        let says = if says.is_empty() { "nothing was changed".to_owned() } else { says };
+        let says = if replaced_before.is_empty() {
+            says
+        } else {
+            let before = counted(replaced_before.len(), "voucher was", "vouchers were");
+            format!("{says}; {before} void and replaced already, with nothing left to do")
+        };
         if left.is_empty() {
-            return Ok(Resolution::verified(says));
+            let done = [SR_M1, SR_M2, SR_R1].iter().filter_map(|step| run.proof(step).ok());
+            return run.resolve(says, done.fold(run.proof(&SR_D1)?, Proof::and));
         }
         Err(Halt::Unverified {
             step: SR_R1.id.to_owned(),
@@ -212,7 +256,7 @@ impl StationRedeemAnomalies {
     async fn void_and_replace(&self, run: &mut Run, cases: &[Case], done: &mut Done) -> Result<(), Halt> {
         let mut doubled: Vec<Replacing> = Vec::new();
         for case in cases.iter().filter(|case| case.is_double()) {
-            match Replacing::of(case, run.id()) {
+            match Replacing::of(case, run.id(), run.now()) {
                 Ok(replacing) if doubled.len() < MOST_REPLACED => doubled.push(replacing),
                 Ok(_) => {
                     let says = format!(
@@ -221,7 +265,8 @@ impl StationRedeemAnomalies {
                     );
                     self.leave(run, &SR_M1, done, says).await?;
                 }
-                Err(why) => {
+                Err(NotReplaced::Already) => done.replaced_before.push(case.id),
+                Err(NotReplaced::ByHand(why)) => {
                     self.leave(run, &SR_M1, done, format!("voucher {} is not replaced: {why}", case.id))
                         .await?;
                 }
@@ -231,14 +276,19 @@ impl StationRedeemAnomalies {
             return Ok(());
         }
         self.ask_for_second_person(run, &doubled).await?;
+        let mut released = Vec::new();
         for replacing in &doubled {
-            self.replace_one(run, replacing, done).await?;
+            released.extend(self.replace_one(run, replacing, done).await?);
         }
-        let says = format!(
-            "{} redeemed twice and voided and replaced",
-            counted(done.replaced.len(), "voucher was", "vouchers were")
+        let claim = Claim::counted(
+            &released,
+            "voucher was redeemed twice and voided and replaced",
+            "vouchers were redeemed twice and voided and replaced",
         );
-        run.note(&SR_M1, Note::Mitigation { says }).await
+        match claim {
+            Some(claim) => run.note(&SR_M1, claim).await,
+            None => Ok(()),
+        }
     }
 
     /// Whoever started the run does not approve it; for more than one voucher two others must. Nothing was changed before, so
@@ -249,29 +299,50 @@ impl StationRedeemAnomalies {
             "Void {} redeemed twice, and issue one replacement each?",
             counted(doubled.len(), "voucher that was", "vouchers that were")
         );
-        let gate =
-            before_no_return(&self.on, question, needed).about("void").showing("reason: double_redemption");
-        let gate = doubled.iter().fold(gate, |gate, replacing| gate.showing(replacing.case.side_by_side()));
+        let approvers = Approvers { needed, ..Approvers::somebody_else() };
+        let gate = Gate::new(question, Approval::Approve)
+            .answered_by(approvers)
+            .about("void")
+            .showing("reason: double_redemption");
+        // Who answers, and for how long the question stands, is the environment's to say.
+        let gate = doubled.iter().fold(gate, |gate, replacing| {
+            gate.covering(&VoidVoucher::of(&self.on, replacing)).showing(replacing.shown())
+        });
         run.approve(&SR_M1, gate).await
     }
 
-    /// Hold, void, release: after each, the customer has one voucher or a held one, and never two.
-    async fn replace_one(&self, run: &mut Run, replacing: &Replacing, done: &mut Done) -> Result<(), Halt> {
+    /// Hold (or take over what is held), void, release: after each, the customer has one voucher or a held one, never two.
+    /// Returns the release, where it came to that.
+    async fn replace_one(
+        &self,
+        run: &mut Run,
+        replacing: &Replacing,
+        done: &mut Done,
+    ) -> Result<Option<Settled<()>>, Halt> {
         let on = &self.on;
         let original = replacing.case.id;
-        let held = run.perform(&SR_M1, ReserveReplacement::of(on, replacing)).await;
+        let held = match &replacing.from {
+            None => run.perform(&SR_M1, ReserveReplacement::of(on, replacing)).await,
+            Some(from) => run.perform(&SR_M1, AdoptReplacement::of(on, replacing, from)).await,
+        };
         let taken_back = match held {
             Ok(()) => run.perform(&SR_M1, VoidVoucher::of(on, replacing)).await,
             failed => failed,
         };
-        // Somebody was there first. If the replacement was made, it stays held: nobody can redeem it.
-        if let Err(Halt::Failed { error, .. }) = taken_back {
+        // Somebody was there first, or this row breaks a rule of the table. If the replacement was made, it stays held: nobody can redeem it.
+        // What a person must put right first (a missing GRANT, a credential), a service that is away, or whatever else is no
+        // matter of this voucher would meet the next one too: it interrupts the run.
+        if let Err(Halt::Failed { error, .. }) = &taken_back
+            && concerns_one_voucher(error)
+        {
             let says =
                 format!("voucher {original} was left alone, and no replacement of it was released: {error}");
-            return self.leave(run, &SR_M1, done, says).await;
+            self.leave(run, &SR_M1, done, says).await?;
+            return Ok(None);
         }
         taken_back?;
-        run.perform(&SR_M1, ReleaseReplacement::of(on, replacing)).await?;
+        let released = run.attempt(&SR_M1, ReleaseReplacement::of(on, replacing)).await?;
+        released.clone().proven(&SR_M1)?;
         for event in RecordEvent::both(on, replacing) {
             run.perform(&SR_M1, event).await?;
         }
@@ -282,7 +353,7 @@ impl StationRedeemAnomalies {
         )
         .await?;
         done.replaced.push(original);
-        Ok(())
+        Ok(Some(released))
     }
 
     async fn note_and_tell_vendor(&self, run: &mut Run, found: &Found, done: &Done) -> Result<(), Halt> {
@@ -291,7 +362,9 @@ impl StationRedeemAnomalies {
         run.perform(&SR_R1, AuditNote::of(on, run.id(), "incident_note", "vouchers", run.id(), &facts))
             .await?;
         let message = messages::vendor(&on.limits.vendor_channel, run.id(), found, done);
-        let told = run.attempt(&SR_R1, PostMessage::of(on, message)).await.map(drop);
-        go_on_without(run, &SR_R1, "write to the vendor's support by hand", told).await
+        let posted = tell(run, &SR_R1, PostMessage::of(on, message)).await?;
+        let told = "the vendor's support was told what was found and done";
+        let untold = "the vendor's support was not told: write to them by hand";
+        run.told(&SR_R1, told, untold, &ways([posted.account()])).await.map(drop)
     }
 }

@@ -6,6 +6,10 @@
 //!   so the next attempt finds it instead of making a second one;
 //! * killed after the original was voided: the customer has nothing for a moment; the journal knows that the release is
 //!   still to come, and the held row names the run;
+//! * the run ended there for good: the next run takes the held replacement over and goes on from where the original stands. A
+//!   run of the same store that has not ended keeps its claim on it; of one elsewhere nobody knows, so whoever approves is shown
+//!   which run holds it. Were that one alive, the row would answer to one of the two only, and still there would be one
+//!   replacement, which can be redeemed once the original cannot;
 //! * the answer to a request is lost: the row tells whether it happened, and for each row only one answer is possible;
 //! * somebody else changed the voucher: the expected state stands in the request, the database changes nothing, and the
 //!   replacement stays held.
@@ -13,21 +17,22 @@
 use std::sync::Arc;
 
 use allclear_core::error::Service;
-use allclear_core::ports::{NewReplacement, NewVoucherEvent, RedemptionLog, Replacements, Vouchers};
+use allclear_core::ports::{NewReplacement, Replacements, Vouchers};
 use allclear_core::{Money, Platform, PortError, Voucher, VoucherId, VoucherStatus};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::json;
 use uuid::Uuid;
 
-use super::cases::Case;
+use super::cases::{Case, Held, Made};
 use crate::effects::change;
-use crate::words::counted;
 
 const ROW: &str = "row";
+/// Of a held replacement, why it stays.
+const STAYS_VOID: &str =
+    "the held row stays void, so that nobody can redeem it, and the next run takes it over";
 
 /// One voucher to be replaced, with everything decided.
 #[derive(Debug, Clone)]
@@ -35,23 +40,50 @@ pub(super) struct Replacing {
     pub(super) case: Case,
     /// The replacement's id: there is one for each original, whoever replaces it.
     pub(super) id: VoucherId,
+    /// What another run made and did not release; it is taken over.
+    pub(super) from: Option<Held>,
     worth: Money,
-    run: String,
+    pub(super) run: String,
+}
+
+/// Why a voucher is not replaced by this run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotReplaced {
+    /// It was replaced before: nothing is left to do.
+    Already,
+    /// A person must look, and why.
+    ByHand(String),
 }
 
 impl Replacing {
-    /// Decides, or says why this voucher is not for a program to replace.
-    pub(super) fn of(case: &Case, run: &str) -> Result<Self, String> {
-        if case.status != VoucherStatus::Redeemed {
-            return Err(format!("it is {} and not redeemed; look at it by hand", case.status));
+    /// Decides, or says why this voucher is not for this run to replace.
+    pub(super) fn of(case: &Case, run: &str, now: Timestamp) -> Result<Self, NotReplaced> {
+        let id = replacement_of(case.id);
+        let from = left_to_do(case, id)?.filter(|held| held.by != run);
+        if let Some(at) = case.expires_at.filter(|at| *at <= now) {
+            let says = format!(
+                "it expired {at}, and a replacement is good for as long; decide by hand whether to give another"
+            );
+            return Err(NotReplaced::ByHand(says));
         }
-        if let Some(other) = case.replacements.first() {
-            return Err(format!("voucher {other} replaces it already; release or void that one by hand"));
-        }
-        let worth = case.amount.worth().map_err(|fault| format!("its worth cannot be told: {fault}"))?;
-        let name = format!("allclear replacement of {}", case.id);
-        let id = VoucherId(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()));
-        Ok(Self { case: case.clone(), id, worth, run: run.to_owned() })
+        let by_hand = |fault| NotReplaced::ByHand(format!("its worth cannot be told: {fault}"));
+        let worth = case.amount.worth().map_err(by_hand)?;
+        Ok(Self { case: case.clone(), id, from, worth, run: run.to_owned() })
+    }
+
+    /// What whoever approves is shown: the voucher, and whose unfinished work this run would go on with.
+    pub(super) fn shown(&self) -> String {
+        let case = self.case.side_by_side();
+        let Some(Held { by, since, .. }) = &self.from else { return case };
+        let rest = if self.case.status == VoucherStatus::Void {
+            "; the voucher is void already, and only the release is still to come"
+        } else {
+            ""
+        };
+        format!(
+            "{case}\n  its replacement {} is held by run {by} since {since}, which must have ended: this run takes it over{rest}",
+            self.id
+        )
     }
 
     fn held(&self) -> String {
@@ -59,13 +91,68 @@ impl Replacing {
     }
 }
 
+/// The replacement's id, derived from the original's: whichever run replaces it, it is the same row.
+pub(super) fn replacement_of(original: VoucherId) -> VoucherId {
+    let name = format!("allclear replacement of {original}");
+    VoucherId(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()))
+}
+
+/// What an earlier run left to be gone on with; none where all is to be done.
+fn left_to_do(case: &Case, id: VoucherId) -> Result<Option<Held>, NotReplaced> {
+    let by_hand = |says: String| Err(NotReplaced::ByHand(says));
+    if let Some(other) = case.replacements.iter().find(|other| **other != id) {
+        return by_hand(format!(
+            "voucher {other} replaces it already, and no run of this program made that one; look at both by hand"
+        ));
+    }
+    match (&case.status, &case.made) {
+        (VoucherStatus::Redeemed, None) if case.replacements.is_empty() => Ok(None),
+        (VoucherStatus::Redeemed | VoucherStatus::Void, Some(Made::Held(held))) => {
+            go_on_with(case, id, held).map(|()| Some(held.clone())).map_err(NotReplaced::ByHand)
+        }
+        (VoucherStatus::Void, Some(Made::Given)) if case.replaced_by == Some(id) => Err(NotReplaced::Already),
+        (VoucherStatus::Redeemed, _) => by_hand(format!(
+            "voucher {id} replaces it already and is not held, while this one is not void: its worth may be out twice; look at \
+             both by hand"
+        )),
+        (status, _) => by_hand(format!("it is {status} and not redeemed; look at it by hand")),
+    }
+}
+
+/// Whether a held replacement is as a run of this program left it.
+fn go_on_with(case: &Case, id: VoucherId, held: &Held) -> Result<(), String> {
+    let by = &held.by;
+    if case.status == VoucherStatus::Void && case.replaced_by != Some(id) {
+        return Err(format!(
+            "it is void and names no replacement, while run {by} holds {id} for it; whoever voided it knows why: ask them"
+        ));
+    }
+    if held.amount_minor != case.amount.amount_minor {
+        return Err(format!(
+            "run {by} holds its replacement {id}, which is not worth the same; look at both by hand"
+        ));
+    }
+    Ok(())
+}
+
+/// The code of a refusal because a row is not as it was seen.
+const STATE_CHANGED: &str = "state_changed";
+
 fn state_changed(voucher: VoucherId, detail: String) -> PortError {
     PortError::Rejected {
         service: Service::Supabase,
         call: format!("voucher {voucher}"),
-        code: Some("state_changed".to_owned()),
+        code: Some(STATE_CHANGED.to_owned()),
         detail,
     }
+}
+
+/// Whether a refusal concerns this one voucher: somebody was there first, or the row breaks a rule of the table (a scope that
+/// names no station, a value that is not allowed). Whatever else fails would fail for the next one too.
+pub(super) fn concerns_one_voucher(error: &PortError) -> bool {
+    const BREAKS_A_RULE: [&str; 2] = ["23503", "23514"];
+    let of_one = |code: &str| code == STATE_CHANGED || BREAKS_A_RULE.contains(&code);
+    matches!(error, PortError::Rejected { code: Some(code), .. } if of_one(code))
 }
 
 /// What all moves need.
@@ -96,12 +183,31 @@ impl Desk {
     }
 
     fn is_held_by_us(&self, voucher: &Voucher) -> bool {
-        voucher.status == VoucherStatus::Void && voucher.held_by.as_deref() == Some(&self.what.run)
+        is_held_by(voucher, &self.what.run)
+    }
+
+    /// Whether there is one replacement, ours to go on with, and worth the same.
+    async fn judge_held(&self) -> Result<Judgement, PortError> {
+        let row = self.replacement().await?;
+        let evidence = vec![Evidence::new("vouchers (PostgREST)", row_text(row.as_ref()))];
+        let amount = |row: &Voucher| row.amount.amount_minor == self.what.case.amount.amount_minor;
+        Ok(match row {
+            Some(row) if self.is_held_by_us(&row) && amount(&row) => Judgement::verified(
+                "there is one replacement, it is held, and it is worth the same",
+                evidence,
+            ),
+            Some(row) if Self::is_released(&row) => Judgement::verified("there is one replacement", evidence),
+            _ => Judgement::refuted("the replacement is not there as it was made", evidence),
+        })
     }
 
     fn is_released(voucher: &Voucher) -> bool {
         voucher.held_by.is_none() && voucher.status != VoucherStatus::Void
     }
+}
+
+fn is_held_by(voucher: &Voucher, run: &str) -> bool {
+    voucher.status == VoucherStatus::Void && voucher.held_by.as_deref() == Some(run)
 }
 
 /// Shown as evidence: no code, no number.
@@ -150,6 +256,10 @@ impl Effect for ReserveReplacement {
         Repeat::Keyed
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some(STAYS_VOID)
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let what = &self.0.what;
         match self.0.replacement().await? {
@@ -183,6 +293,7 @@ impl Effect for ReserveReplacement {
             msisdn: original.msisdn,
             station_scope: original.station_scope,
             campaign: original.campaign,
+            expires_at: original.expires_at,
             held_by: what.run.clone(),
         };
         self.0.replacements.reserve(&replacement).await?;
@@ -194,17 +305,109 @@ impl Effect for ReserveReplacement {
     }
 
     async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        let row = self.0.replacement().await?;
-        let evidence = vec![Evidence::new("vouchers (PostgREST)", row_text(row.as_ref()))];
-        let amount = |row: &Voucher| row.amount.amount_minor == self.0.what.case.amount.amount_minor;
+        self.0.judge_held().await
+    }
+}
+
+/// Takes over what another run made and did not release. It claims the same as making it does: a run of this store that holds
+/// it and has not ended keeps this one from it.
+#[derive(Clone)]
+pub(super) struct AdoptReplacement {
+    desk: Desk,
+    from: Held,
+}
+
+impl AdoptReplacement {
+    pub(super) fn of(on: &Platform, what: &Replacing, from: &Held) -> Self {
+        Self { desk: Desk::of(on, what), from: from.clone() }
+    }
+}
+
+#[async_trait]
+impl Effect for AdoptReplacement {
+    type Receipt = ();
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "voucher.adopt"
+    }
+
+    fn subject(&self) -> String {
+        format!("voucher {}", self.desk.what.id)
+    }
+
+    fn title(&self) -> String {
+        let original = self.desk.what.case.id;
+        format!("take over the replacement of voucher {original} that run {} holds", self.from.by)
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Readable
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some(STAYS_VOID)
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        let what = &self.desk.what;
+        match self.desk.replacement().await? {
+            Some(row) if self.desk.is_held_by_us(&row) || Desk::is_released(&row) => {
+                Ok(Prediction::default())
+            }
+            Some(row) if is_held_by(&row, &self.from.by) => {
+                let (label, before) = (format!("replacement of {}", what.case.id), self.before());
+                Ok(Prediction::of(change("voucher", what.id, &label, ROW, &before, &what.held())))
+            }
+            other => Err(state_changed(what.case.id, self.not_held_any_more(other.as_ref()))),
+        }
+    }
+
+    fn foresee(&self, _prediction: &Prediction) {}
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
+        let what = &self.desk.what;
+        match self.desk.replacements.adopt(what.id, &self.from.by, &what.run).await? {
+            0 => Err(state_changed(
+                what.case.id,
+                format!(
+                    "run {} does not hold its replacement any more; the database changed nothing",
+                    self.from.by
+                ),
+            )),
+            _ => Ok(Applied {
+                receipt: (),
+                says: format!("replacement {} was taken over from run {}, held", what.id, self.from.by),
+            }),
+        }
+    }
+
+    /// Only this run writes its own id there.
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
+        let row = self.desk.replacement().await?;
         Ok(match row {
-            Some(row) if self.0.is_held_by_us(&row) && amount(&row) => Judgement::verified(
-                "there is one replacement, it is held, and it is worth the same",
-                evidence,
-            ),
-            Some(row) if Desk::is_released(&row) => Judgement::verified("there is one replacement", evidence),
-            _ => Judgement::refuted("the replacement is not there as it was made", evidence),
+            Some(row) if self.desk.is_held_by_us(&row) => Reconciled::Happened(Applied {
+                receipt: (),
+                says: "this run holds the replacement".to_owned(),
+            }),
+            other => Reconciled::DidNot { why: row_text(other.as_ref()) },
         })
+    }
+
+    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
+        self.desk.judge_held().await
+    }
+}
+
+impl AdoptReplacement {
+    fn before(&self) -> String {
+        format!("held by run {}", self.from.by)
+    }
+
+    fn not_held_any_more(&self, row: Option<&Voucher>) -> String {
+        let by =
+            row.and_then(|row| row.held_by.as_ref()).map_or_else(String::new, |by| format!(" by run {by}"));
+        format!("its replacement was held by run {}, and now: {}{by}", self.from.by, row_text(row))
     }
 }
 
@@ -242,6 +445,14 @@ impl Effect for VoidVoucher {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn danger(&self) -> Danger {
+        Danger::CannotBeTakenBack { why: "a void voucher stays void" }
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("a void voucher stays void")
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
@@ -328,6 +539,10 @@ impl Effect for ReleaseReplacement {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("the customer may have redeemed it already")
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let what = &self.0.what;
         let actual = match self.0.replacement().await? {
@@ -383,88 +598,6 @@ impl Effect for ReleaseReplacement {
             Judgement::verified("the original is void and the customer has one replacement", evidence)
         } else {
             Judgement::refuted("the customer does not have exactly one voucher", evidence)
-        })
-    }
-}
-
-/// Adds what was done to a voucher's history.
-#[derive(Clone)]
-pub(super) struct RecordEvent {
-    log: Arc<dyn RedemptionLog>,
-    event: NewVoucherEvent,
-}
-
-impl RecordEvent {
-    /// The void of the original and the issue of its replacement.
-    pub(super) fn both(on: &Platform, what: &Replacing) -> [Self; 2] {
-        let of = |voucher: VoucherId, kind: &str, other: (&str, VoucherId)| {
-            let name = format!("allclear event {kind} {voucher} {}", what.run);
-            let context = json!({ "reason": "double_redemption", "run": what.run, other.0: other.1 });
-            let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
-            let event = NewVoucherEvent { id, voucher, kind: kind.to_owned(), context };
-            Self { log: Arc::clone(&on.redemptions), event }
-        };
-        [
-            of(what.case.id, "void", ("replaced_by", what.id)),
-            of(what.id, "issued", ("replaces", what.case.id)),
-        ]
-    }
-}
-
-#[async_trait]
-impl Effect for RecordEvent {
-    type Receipt = ();
-    type Undo = NoUndo;
-
-    fn name(&self) -> &'static str {
-        "voucher.event"
-    }
-
-    fn subject(&self) -> String {
-        format!("voucher {} {}", self.event.voucher, self.event.kind)
-    }
-
-    fn title(&self) -> String {
-        format!("add the event {} to voucher {}", self.event.kind, self.event.voucher)
-    }
-
-    fn repeat(&self) -> Repeat {
-        Repeat::Keyed
-    }
-
-    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let history = self.log.history(self.event.voucher).await?;
-        if history.events.iter().any(|event| event.id == self.event.id) {
-            return Ok(Prediction::default());
-        }
-        let name = self.subject();
-        Ok(Prediction::of(change("voucher_event", &name, &name, ROW, "absent", "present")))
-    }
-
-    fn foresee(&self, _prediction: &Prediction) {}
-
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
-        self.log.add_event(&self.event).await?;
-        Ok(Applied { receipt: (), says: format!("event {} was added", self.event.kind) })
-    }
-
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(Reconciled::DidNot { why: "adding the same event again adds no second one".to_owned() })
-    }
-
-    async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        let history = self.log.history(self.event.voucher).await?;
-        let there = history.events.iter().any(|event| event.id == self.event.id);
-        let shows = format!(
-            "{}, ours {}",
-            counted(history.events.len(), "event", "events"),
-            if there { "among them" } else { "missing" }
-        );
-        let evidence = vec![Evidence::new("voucher_events (PostgREST)", shows)];
-        Ok(if there {
-            Judgement::verified("the voucher's history has the event", evidence)
-        } else {
-            Judgement::refuted("the voucher's history does not have the event", evidence)
         })
     }
 }

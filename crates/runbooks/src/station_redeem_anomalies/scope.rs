@@ -13,7 +13,7 @@ use allclear_core::station::{Station, StationId, StationStatus};
 use allclear_core::voucher::AsSeen;
 use allclear_core::{Platform, PortError, VoucherId};
 use allclear_engine::{
-    Applied, Choice, Effect, Escalation, Evidence, Foreseen, Gate, Halt, Intent, Judgement, NoUndo, Note,
+    Applied, Choice, Claim, Effect, Escalation, Evidence, Foreseen, Gate, Halt, Intent, Judgement,
     Observation, Prediction, Probe, Reconciled, Repeat, Run,
 };
 use async_trait::async_trait;
@@ -23,9 +23,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::cases::Case;
-use super::detect::{Found, Refused};
+use super::found::{Found, Refused};
 use super::{Done, SR_M2, StationRedeemAnomalies, messages};
-use crate::effects::{AuditNote, PostMessage, change, go_on_without};
+use crate::effects::{AuditNote, PostMessage, change, tell, ways};
 use crate::words::counted;
 
 /// What is wrong with a scope.
@@ -155,18 +155,28 @@ impl StationRedeemAnomalies {
         }
         match (run.ask(&SR_M2, gate).await?, &mismatch.right) {
             (Remedy::Update, Some(right)) => {
-                run.perform(&SR_M2, SetScope::of(&self.on, mismatch, right)).await?;
+                let set = run.attempt(&SR_M2, SetScope::of(&self.on, mismatch, right)).await?;
+                let claim = Claim::of(
+                    &set,
+                    format!("the scope of voucher {} was corrected to {}", mismatch.voucher, right.name),
+                    format!(
+                        "the scope of voucher {} was written, and that it holds is not proven",
+                        mismatch.voucher
+                    ),
+                );
+                run.note(&SR_M2, claim).await?;
+                set.proven(&SR_M2)?;
                 let facts = json!({ "before": mismatch.scope, "after": right.id, "run": run.id() });
                 let voucher = mismatch.voucher.to_string();
                 let note = AuditNote::of(&self.on, run.id(), "voucher_scope", "vouchers", &voucher, &facts);
                 run.perform(&SR_M2, note).await?;
                 done.scopes_corrected.push(mismatch.voucher);
-                let says = format!("the scope of voucher {voucher} was corrected to {}", right.name);
-                run.note(&SR_M2, Note::Mitigation { says }).await
+                Ok(())
             }
             (Remedy::Educate, _) => {
-                educate.escalate(run).await?;
-                done.operators_told.push(mismatch.voucher);
+                if educate.tell(run).await? {
+                    done.operators_told.push(mismatch.voucher);
+                }
                 Ok(())
             }
             (Remedy::Update | Remedy::Leave, _) => {
@@ -185,14 +195,24 @@ struct Educate {
     run: String,
 }
 
+impl Educate {
+    /// Returns whether they were told.
+    async fn tell(&self, run: &mut Run) -> Result<bool, Halt> {
+        let Mismatch { voucher, here_name, .. } = &self.mismatch;
+        let message = messages::operator(&self.on.limits.ops_channel, &self.run, &self.mismatch);
+        let posted = tell(run, &SR_M2, PostMessage::of(&self.on, message)).await?;
+        let told = format!("the operator of {here_name} was told where voucher {voucher} belongs");
+        let untold = format!(
+            "the operator of {here_name} was not told where voucher {voucher} belongs: tell them by hand"
+        );
+        run.told(&SR_M2, told, untold, &ways([posted.account()])).await
+    }
+}
+
 #[async_trait]
 impl Escalation for Educate {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        let message = messages::operator(&self.on.limits.ops_channel, &self.run, &self.mismatch);
-        let told = run.attempt(&SR_M2, PostMessage::of(&self.on, message)).await.map(drop);
-        go_on_without(run, &SR_M2, "tell the station's operator by hand", told).await?;
-        let says = format!("the operator of {} was told where the voucher belongs", self.mismatch.here_name);
-        run.note(&SR_M2, Note::Mitigation { says }).await
+        self.tell(run).await.map(drop)
     }
 }
 
@@ -268,31 +288,50 @@ impl Probe for Mismatches {
 #[derive(Clone)]
 struct SetScope {
     vouchers: Arc<dyn Vouchers>,
-    mismatch: Mismatch,
-    to: Station,
+    voucher: VoucherId,
+    /// As a person was shown it; `None` for an undo, which takes the row as it is if it has the scope that was set.
+    seen: Option<AsSeen>,
+    from: StationId,
+    to: StationId,
+    to_name: String,
+    /// Whether the scope before names a station: the platform takes no other back.
+    can_go_back: bool,
 }
 
 impl SetScope {
     fn of(on: &Platform, mismatch: &Mismatch, to: &Station) -> Self {
-        Self { vouchers: Arc::clone(&on.vouchers), mismatch: mismatch.clone(), to: to.clone() }
+        Self {
+            vouchers: Arc::clone(&on.vouchers),
+            voucher: mismatch.voucher,
+            seen: Some(mismatch.seen.clone()),
+            from: mismatch.scope,
+            to: to.id,
+            to_name: to.name.clone(),
+            can_go_back: matches!(mismatch.fault, ScopeFault::Inactive { .. }),
+        }
+    }
+
+    /// Sets the scope back that was there before.
+    fn back(&self) -> Self {
+        Self { seen: None, from: self.to, to: self.from, to_name: self.from.to_string(), ..self.clone() }
     }
 }
 
 #[async_trait]
 impl Effect for SetScope {
     type Receipt = ();
-    type Undo = NoUndo;
+    type Undo = Self;
 
     fn name(&self) -> &'static str {
         "voucher.scope"
     }
 
     fn subject(&self) -> String {
-        format!("voucher {}", self.mismatch.voucher)
+        format!("voucher {}", self.voucher)
     }
 
     fn title(&self) -> String {
-        format!("correct the scope of voucher {} to {}", self.mismatch.voucher, self.to.name)
+        format!("set the scope of voucher {} to {}", self.voucher, self.to_name)
     }
 
     fn repeat(&self) -> Repeat {
@@ -300,35 +339,39 @@ impl Effect for SetScope {
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let id = self.mismatch.voucher;
+        let id = self.voucher;
         let now = self.vouchers.find(id).await?.station_scope;
-        if now == Some(self.to.id) {
+        if now == Some(self.to) {
             return Ok(Prediction::default());
         }
         let before = now.map_or_else(|| "any station".to_owned(), |scope| scope.to_string());
-        let to = self.to.id.to_string();
+        let to = self.to.to_string();
         Ok(Prediction::of(change("voucher", id, &id.to_string(), "station scope", &before, &to)))
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
-        let id = self.mismatch.voucher;
-        match self.vouchers.set_scope(id, &self.mismatch.seen, self.to.id).await? {
+        let id = self.voucher;
+        let seen = match &self.seen {
+            Some(seen) => seen.clone(),
+            None => self.vouchers.find(id).await?.as_seen(),
+        };
+        match self.vouchers.set_scope(id, &seen, self.to).await? {
             0 => Err(PortError::Rejected {
                 service: Service::Supabase,
                 call: format!("voucher {id}"),
                 code: Some("state_changed".to_owned()),
                 detail: "it changed after it was looked at; the database changed nothing".to_owned(),
             }),
-            _ => Ok(Applied { receipt: (), says: format!("the scope of voucher {id} is {}", self.to.name) }),
+            _ => Ok(Applied { receipt: (), says: format!("the scope of voucher {id} is {}", self.to_name) }),
         }
     }
 
     /// The value decides: nobody else writes this scope into this voucher, and writing it twice is writing it once.
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        let scope = self.vouchers.find(self.mismatch.voucher).await?.station_scope;
-        Ok(if scope == Some(self.to.id) {
+        let scope = self.vouchers.find(self.voucher).await?.station_scope;
+        Ok(if scope == Some(self.to) {
             Reconciled::Happened(Applied { receipt: (), says: "the voucher has the scope".to_owned() })
         } else {
             Reconciled::DidNot { why: "the voucher has another scope".to_owned() }
@@ -336,13 +379,21 @@ impl Effect for SetScope {
     }
 
     async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        let scope = self.vouchers.find(self.mismatch.voucher).await?.station_scope;
+        let scope = self.vouchers.find(self.voucher).await?.station_scope;
         let shows = scope.map_or_else(|| "no scope".to_owned(), |scope| format!("scope {scope}"));
         let evidence = vec![Evidence::new("vouchers (PostgREST)", shows)];
-        Ok(if scope == Some(self.to.id) {
-            Judgement::verified(format!("the voucher may be redeemed at {}", self.to.name), evidence)
+        Ok(if scope == Some(self.to) {
+            Judgement::verified(format!("the voucher may be redeemed at {}", self.to_name), evidence)
         } else {
             Judgement::refuted("the voucher has another scope", evidence)
         })
+    }
+
+    fn undo(&self, (): &()) -> Option<Self> {
+        self.can_go_back.then(|| self.back())
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("the scope before names no station, and the platform takes no such scope")
     }
 }

@@ -1,10 +1,13 @@
 //! Probes: a real preview, the host's view of the function, the pinned source, and who is without a picture.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::words::counted;
+use allclear_core::clock::before;
 use allclear_core::error::StopReason;
-use allclear_core::function::{DeployedFunction, Preview};
+use allclear_core::function::{DeployedFunction, Preview, PreviewFault, PreviewImage};
 use allclear_core::ports::{FunctionHost, StatusPage, VoucherPreviews, Vouchers};
 use allclear_core::{Class, Platform, PortError, VoucherId};
 use allclear_engine::{Evidence, Observation, Probe};
@@ -14,57 +17,134 @@ use serde::{Deserialize, Serialize};
 
 /// More impacted vouchers than this are counted as this many: the list is for people.
 const MOST: u32 = 1_000;
+/// How many vouchers without a picture previews are tried with, and how many of the newest: each one is load on a function that
+/// may be struggling.
+const TRIED_OF_EACH: u32 = 3;
 
 /// Whether there is no picture.
-pub(super) fn fails(preview: &Preview) -> bool {
+fn fails(preview: &Preview) -> bool {
     matches!(preview, Preview::Failed { .. })
 }
 
-/// The newest voucher that previews can be tried with.
-pub(super) struct NewestVoucher {
+/// The vouchers that previews are tried with: the one that was named, some of the window that have no picture, which no stored
+/// picture can be shown for, and the newest.
+pub(super) struct Sample {
     vouchers: Arc<dyn Vouchers>,
+    named: Option<VoucherId>,
+    since: Timestamp,
 }
 
-impl NewestVoucher {
-    pub(super) fn of(on: &Platform) -> Self {
-        Self { vouchers: Arc::clone(&on.vouchers) }
+impl Sample {
+    pub(super) fn of(on: &Platform, named: Option<VoucherId>, since: Timestamp) -> Self {
+        Self { vouchers: Arc::clone(&on.vouchers), named, since }
     }
 }
 
 #[async_trait]
-impl Probe for NewestVoucher {
-    type Value = Option<VoucherId>;
+impl Probe for Sample {
+    type Value = Vec<VoucherId>;
 
     fn subject(&self) -> String {
-        "voucher to try".to_owned()
+        "vouchers to try".to_owned()
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<Option<VoucherId>>, PortError> {
-        let newest = self.vouchers.newest_redeemable().await?;
-        let says = newest.map_or_else(
-            || "there is no voucher".to_owned(),
-            |id| format!("previews are tried with voucher {id}"),
-        );
-        Ok(Observation {
-            value: newest,
-            evidence: vec![Evidence::new("vouchers (PostgREST)", says.clone())],
-            says,
-        })
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<VoucherId>>, PortError> {
+        let mut sample = Vec::new();
+        if let Some(named) = self.named {
+            // One that does not exist is told by what the platform says of it.
+            sample.push(self.vouchers.find(named).await?.id);
+        }
+        sample.extend(self.vouchers.without_picture(self.since, TRIED_OF_EACH).await?);
+        sample.extend(self.vouchers.newest_redeemable(TRIED_OF_EACH).await?);
+        let mut seen = BTreeSet::new();
+        sample.retain(|voucher| seen.insert(*voucher));
+        let shown: Vec<String> = sample.iter().map(ToString::to_string).collect();
+        let says = match sample.len() {
+            0 => "there is no voucher".to_owned(),
+            many => format!(
+                "previews are tried with {}: {}",
+                counted(many, "voucher", "vouchers"),
+                shown.join(", ")
+            ),
+        };
+        let evidence = vec![Evidence::new("vouchers (PostgREST)", says.clone())];
+        Ok(Observation { value: sample, says, evidence })
     }
 }
 
-/// A real preview call; beside it the status page's light, where looking at it is harmless.
+/// What a look at the previews of some vouchers came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Looked {
+    /// How many vouchers were tried.
+    tried: u64,
+    /// How many of their pictures were made for this look, and not before it.
+    fresh: u64,
+    /// Those without a picture, and why.
+    failed: Vec<Failed>,
+}
+
+/// A voucher without a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failed {
+    voucher: VoucherId,
+    fault: PreviewFault,
+    says_degraded: bool,
+}
+
+impl Looked {
+    pub(super) fn fails(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// What is wrong, by what most of them met (of equals the first); whether the platform says of itself that it is degraded,
+    /// by all of them.
+    pub(super) fn fault(&self) -> Option<(PreviewFault, bool)> {
+        let kind = |failed: &Failed| std::mem::discriminant(&failed.fault);
+        let alike = |one: &Failed| self.failed.iter().filter(|other| kind(other) == kind(one)).count();
+        let most = self.failed.iter().rev().max_by_key(|failed| alike(failed))?;
+        Some((most.fault.clone(), self.failed.iter().all(|failed| failed.says_degraded)))
+    }
+
+    /// Whether every voucher has a picture, and one at least was made for this look: stored pictures are shown by a function
+    /// that makes none any more.
+    pub(super) fn works(&self) -> Result<(), String> {
+        match self.failed.first() {
+            Some(failed) => Err(format!(
+                "{} of {} without a preview: {}",
+                self.failed.len(),
+                counted(self.tried, "voucher is", "vouchers are"),
+                failed.fault
+            )),
+            None if self.fresh == 0 => {
+                Err("every picture that was shown was made before it was asked for, so \
+                 nothing shows that previews are rendered now"
+                    .to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn all_clear(&self) -> String {
+        format!(
+            "all clear: {} tried, and all have a preview, {} of them rendered just now",
+            counted(self.tried, "voucher was", "vouchers were"),
+            self.fresh
+        )
+    }
+}
+
+/// Real preview calls; beside them the status page's light, where looking at it is harmless.
 pub(super) struct PreviewCheck {
     previews: Arc<dyn VoucherPreviews>,
     status_page: Option<Arc<dyn StatusPage>>,
-    voucher: VoucherId,
+    vouchers: Vec<VoucherId>,
     which: &'static str,
 }
 
 impl PreviewCheck {
-    pub(super) fn of(on: &Platform, voucher: VoucherId, which: &'static str) -> Self {
+    pub(super) fn of(on: &Platform, vouchers: &[VoucherId], which: &'static str) -> Self {
         let status_page = on.limits.status_page_is_safe.then(|| Arc::clone(&on.status_page));
-        Self { previews: Arc::clone(&on.previews), status_page, voucher, which }
+        Self { previews: Arc::clone(&on.previews), status_page, vouchers: vouchers.to_vec(), which }
     }
 
     /// A hint for people and never evidence: green is sticky there.
@@ -78,16 +158,27 @@ impl PreviewCheck {
     }
 }
 
+/// Times of files have whole seconds, and the storage's clock is not the platform's.
+const ABOUT: Duration = Duration::from_secs(5);
+
+/// Whether a picture was made for a look that began then.
+fn is_fresh(image: &PreviewImage, began: Timestamp) -> bool {
+    image.made_at.is_some_and(|made| made >= before(began, ABOUT))
+}
+
 fn preview_text(preview: &Preview) -> String {
     match preview {
-        Preview::Rendered { image, took } => format!(
-            "a PNG of {} × {} pixels and {} bytes was decoded after {} ms, SHA-256 {}",
-            image.width,
-            image.height,
-            image.bytes,
-            took.as_millis(),
-            image.sha256
-        ),
+        Preview::Rendered { image, took } => {
+            let made = image.made_at.map_or_else(String::new, |at| format!(", made {at}"));
+            format!(
+                "a PNG of {} × {} pixels and {} bytes was decoded after {} ms{made}, SHA-256 {}",
+                image.width,
+                image.height,
+                image.bytes,
+                took.as_millis(),
+                image.sha256
+            )
+        }
         Preview::Failed { fault, says_degraded } => {
             format!(
                 "{fault}; the admin API says {}",
@@ -99,19 +190,32 @@ fn preview_text(preview: &Preview) -> String {
 
 #[async_trait]
 impl Probe for PreviewCheck {
-    type Value = Preview;
+    type Value = Looked;
 
     fn subject(&self) -> String {
         self.which.to_owned()
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<Preview>, PortError> {
-        let preview = self.previews.preview(self.voucher).await?;
-        let mut evidence =
-            vec![Evidence::new("POST /api/vouchers/preview and the picture", preview_text(&preview))];
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Looked>, PortError> {
+        let (mut looked, mut evidence) = (Looked::default(), Vec::new());
+        for voucher in &self.vouchers {
+            let preview = self.previews.preview(*voucher).await?;
+            let shows = format!("voucher {voucher}: {}", preview_text(&preview));
+            evidence.push(Evidence::new("POST /api/vouchers/preview and the picture", shows));
+            looked.tried += 1;
+            match preview {
+                Preview::Rendered { image, .. } => looked.fresh += u64::from(is_fresh(&image, now)),
+                Preview::Failed { fault, says_degraded } => {
+                    looked.failed.push(Failed { voucher: *voucher, fault, says_degraded });
+                }
+            }
+        }
         evidence.extend(self.light().await);
-        let says = format!("{}: {}", self.which, preview_text(&preview));
-        Ok(Observation { value: preview, says, evidence })
+        let says = match looked.works() {
+            Ok(()) => format!("{}: {}", self.which, looked.all_clear().trim_start_matches("all clear: ")),
+            Err(why) => format!("{}: {why}", self.which),
+        };
+        Ok(Observation { value: looked, says, evidence })
     }
 }
 
@@ -260,37 +364,44 @@ impl Probe for WithoutPicture {
     }
 }
 
-/// How many of a few vouchers have no preview.
+/// Which of a few vouchers have no preview.
 pub(super) struct PreviewsOf {
     previews: Arc<dyn VoucherPreviews>,
     vouchers: Vec<VoucherId>,
+    /// Which look it is, from 1 on.
+    look: u32,
 }
 
 impl PreviewsOf {
-    pub(super) fn these(on: &Platform, vouchers: &[VoucherId]) -> Self {
-        Self { previews: Arc::clone(&on.previews), vouchers: vouchers.to_vec() }
+    pub(super) fn these(on: &Platform, vouchers: &[VoucherId], look: u32) -> Self {
+        Self { previews: Arc::clone(&on.previews), vouchers: vouchers.to_vec(), look }
     }
 }
 
 #[async_trait]
 impl Probe for PreviewsOf {
-    type Value = u64;
+    type Value = Vec<VoucherId>;
 
     fn subject(&self) -> String {
-        "vouchers of customers".to_owned()
+        match self.look {
+            1 => "vouchers of customers".to_owned(),
+            look => format!("vouchers of customers, look {look}"),
+        }
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<u64>, PortError> {
-        let (mut failed, mut evidence) = (0, Vec::new());
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<VoucherId>>, PortError> {
+        let (mut failed, mut evidence) = (Vec::new(), Vec::new());
         for voucher in &self.vouchers {
             let preview = self.previews.preview(*voucher).await?;
-            failed += u64::from(fails(&preview));
+            if fails(&preview) {
+                failed.push(*voucher);
+            }
             let shows = format!("voucher {voucher}: {}", preview_text(&preview));
             evidence.push(Evidence::new("POST /api/vouchers/preview and the picture", shows));
         }
         let says = format!(
             "a preview is there for {} of {}",
-            self.vouchers.len() as u64 - failed,
+            self.vouchers.len() - failed.len(),
             counted(self.vouchers.len(), "customer's voucher", "customers' vouchers")
         );
         Ok(Observation { value: failed, says, evidence })

@@ -12,7 +12,8 @@ use allclear_core::function::FunctionStatus;
 use allclear_core::ports::FunctionHost;
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled, Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled,
+    Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -70,6 +71,14 @@ impl Effect for DeployFunction {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("the version before it is not kept; deploy the one that you want")
+    }
+
+    fn danger(&self) -> Danger {
+        Danger::CannotBeTakenBack { why: "what runs now is kept nowhere" }
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::clock::{after, before};
 use allclear_core::policy::SendPolicy;
-use allclear_core::ports::{Campaigns, CanSend, PhoneHealth, SendLog, WhatsAppAccount};
-use allclear_core::send_fault::SendFault;
+use allclear_core::ports::{Campaigns, PhoneHealth, SendLog, SendQueue, WhatsAppAccount};
 use allclear_core::target::SendTally;
 use allclear_core::{CampaignId, Class, Platform, PortError};
 use allclear_engine::{Evidence, Halt, Observation, Probe};
@@ -14,89 +14,31 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::causes::{Cause, FEWEST_FAILURES, PAUSE_BETWEEN_SERIES, causes, is_blocked, titles};
 use super::{Input, WA_D1};
+use crate::probes::sending;
 use crate::words::counted;
 
-/// Fewer failures than this are never an incident, whatever their share: one wrong number in three sends is no outage.
-const FEWEST_FAILURES: u64 = 10;
 /// How long to wait where nobody says how long: Meta documents no figure, and faster tries cost quality rating.
 const DEFAULT_WAIT: Duration = Duration::from_mins(1);
-
-/// Why sends fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Cause {
-    /// Too fast for WhatsApp.
-    RateLimited,
-    /// The numbers cannot receive.
-    InvalidNumbers,
-    /// Our own quiet hours or throttle hold everything back.
-    Misconfigured,
-    /// The token is expired or lacks a right.
-    Credential,
-    /// WhatsApp restricts the account.
-    PolicyBlock,
-    /// WhatsApp or the function fails.
-    Outage,
-}
-
-impl Cause {
-    pub(super) fn title(self) -> String {
-        match self {
-            Self::RateLimited => "WhatsApp limits our rate",
-            Self::InvalidNumbers => "the numbers cannot receive",
-            Self::Misconfigured => "our own sending policy holds messages back",
-            Self::Credential => "WhatsApp does not accept our credential",
-            Self::PolicyBlock => "WhatsApp restricts the account",
-            Self::Outage => "WhatsApp or the send function fails",
-        }
-        .to_owned()
-    }
-
-    /// What a person must confirm before anything is sent again.
-    pub(super) fn question(self) -> String {
-        match self {
-            Self::PolicyBlock => "WhatsApp restricts the account; every send makes it worse. Has the provider lifted it?",
-            _ => "WhatsApp does not accept the credential. Has the token been replaced where the function reads it?",
-        }
-        .to_owned()
-    }
-
-    /// What most of the failures have in common. A policy block wins early, because going on costs most there.
-    fn of(faults: &BTreeMap<SendFault, u64>, phone: Option<&PhoneHealth>) -> Self {
-        let total: u64 = faults.values().sum();
-        let blocked_sends = faults.get(&SendFault::PolicyBlock).copied().unwrap_or(0);
-        let phone_blocked = phone.is_some_and(|phone| {
-            phone.can_send == CanSend::Blocked
-                && phone.error_codes.iter().any(|code| SendFault::from_code(*code) == SendFault::PolicyBlock)
-        });
-        if phone_blocked || blocked_sends * 20 > total {
-            return Self::PolicyBlock;
-        }
-        // Recipients who do not want a message are no fault of the system.
-        let most = faults
-            .iter()
-            .filter(|(fault, _)| **fault != SendFault::Recipient)
-            .max_by_key(|(_, count)| **count);
-        match most.map(|(fault, _)| *fault) {
-            Some(SendFault::RateLimited) => Self::RateLimited,
-            Some(SendFault::InvalidNumber) => Self::InvalidNumbers,
-            Some(SendFault::HeldByPolicy) => Self::Misconfigured,
-            Some(SendFault::Credential) => Self::Credential,
-            _ => Self::Outage,
-        }
-    }
-}
 
 /// What detection found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Signal {
     pub(super) elevated: bool,
-    pub(super) cause: Cause,
+    /// What is wrong now, what gets worse with every call first.
+    pub(super) causes: Vec<Cause>,
+    /// What was wrong and is over: no failure of its kind for minutes, while sends were accepted.
+    pub(super) over: Vec<Cause>,
     pub(super) sent: u64,
+    /// Messages that had gone out before, where there are so many that it is no accident.
+    pub(super) repeats: Option<u64>,
     pub(super) failed: BTreeMap<String, u64>,
-    pub(super) by_campaign: BTreeMap<CampaignId, u64>,
+    /// Failures of each campaign that may send, by code.
+    pub(super) by_campaign: BTreeMap<CampaignId, BTreeMap<String, u64>>,
     pub(super) first_failure_at: Option<Timestamp>,
+    /// When the failures began that are the incident.
+    pub(super) series_began_at: Option<Timestamp>,
     pub(super) last_failure_at: Option<Timestamp>,
     pub(super) retry_after_seconds: Option<u64>,
     pub(super) phone: Option<PhoneHealth>,
@@ -116,12 +58,93 @@ impl Signal {
         Err(Halt::Unverified { step: WA_D1.id.to_owned(), says })
     }
 
+    /// The same message again is no normal sending, whatever fails.
+    pub(super) fn must_not_repeat(&self) -> Result<(), Halt> {
+        let Some(repeats) = self.repeats else { return Ok(()) };
+        let says = format!(
+            "{repeats} of {} had gone out before: people get the same message again; pause their campaigns and look at \
+             campaign-dispatcher-stalls",
+            counted(self.sent, "sent message", "sent messages")
+        );
+        Err(Halt::Unverified { step: WA_D1.id.to_owned(), says })
+    }
+
     pub(super) fn failures(&self) -> u64 {
         self.failed.values().sum()
     }
 
+    /// When the incident began, as far as it shows in the window.
+    pub(super) fn began_at(&self) -> Option<Timestamp> {
+        self.series_began_at.or(self.first_failure_at)
+    }
+
     pub(super) fn failed_of(&self, campaign: CampaignId) -> u64 {
-        self.by_campaign.get(&campaign).copied().unwrap_or(0)
+        self.by_campaign.get(&campaign).map_or(0, |failed| failed.values().sum())
+    }
+
+    /// The causes, in words.
+    pub(super) fn title(&self) -> String {
+        let all: Vec<Cause> = self.causes.iter().chain(&self.over).copied().collect();
+        titles(&all)
+    }
+
+    pub(super) fn has(&self, cause: Cause) -> bool {
+        self.causes.contains(&cause)
+    }
+
+    pub(super) fn is_over(&self, cause: Cause) -> bool {
+        self.over.contains(&cause)
+    }
+
+    /// Why what runs is left running, in words.
+    pub(super) fn why_nothing_is_paused(&self) -> String {
+        let single = self
+            .causes
+            .iter()
+            .map(|cause| format!("{}: that is theirs, and all others are sent to", cause.title()));
+        let over = self.over.iter().map(|cause| {
+            format!(
+                "{}: none has failed so for {PAUSE_BETWEEN_SERIES} minutes, and sends are accepted",
+                cause.title()
+            )
+        });
+        single.chain(over).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What is wrong now and pausing helps against.
+    pub(super) fn must_be_paused_for(&self) -> bool {
+        self.causes.iter().any(|cause| cause.is_paused_for())
+    }
+
+    /// Whether a campaign is to be paused: all are where something hits whatever is sent, otherwise those that fail.
+    pub(super) fn hits(&self, campaign: CampaignId) -> bool {
+        let failed_with = |cause: &Cause| self.failed_with(campaign, *cause) > 0;
+        self.causes
+            .iter()
+            .filter(|cause| cause.is_paused_for())
+            .any(|cause| cause.hits_all() || failed_with(cause))
+    }
+
+    fn failed_with(&self, campaign: CampaignId, cause: Cause) -> u64 {
+        let failed = self.by_campaign.get(&campaign).into_iter().flatten();
+        failed.filter(|(code, _)| cause.shows_in(code)).map(|(_, count)| count).sum()
+    }
+
+    /// Why a campaign stays paused until a person has mended it, with WhatsApp's codes.
+    pub(super) fn holds(&self, campaign: CampaignId) -> Option<String> {
+        let held = self.causes.iter().filter(|cause| cause.holds_campaign());
+        let mine: Vec<String> = held
+            .filter(|cause| self.failed_with(campaign, **cause) > 0)
+            .map(|cause| {
+                let failed = self.by_campaign.get(&campaign).into_iter().flatten();
+                let codes: Vec<String> = failed
+                    .filter(|(code, _)| cause.shows_in(code))
+                    .map(|(code, count)| format!("{code} {count} times"))
+                    .collect();
+                format!("{} ({})", cause.title(), codes.join(", "))
+            })
+            .collect();
+        (!mine.is_empty()).then(|| mine.join("; "))
     }
 
     /// When the rate limit is over: what the sends were told, or WhatsApp's usage header, or our own minute.
@@ -131,10 +154,10 @@ impl Signal {
             .phone
             .as_ref()
             .and_then(|phone| phone.regain_access_minutes)
-            .map(|m| Duration::from_secs(m * 60));
-        let from_failure = told.zip(self.last_failure_at).map(|(wait, at)| at + wait);
-        let from_now = regain.map(|wait| now + wait);
-        from_failure.max(from_now).unwrap_or(now + DEFAULT_WAIT).max(now)
+            .map(|m| Duration::from_secs(m.saturating_mul(60)));
+        let from_failure = told.zip(self.last_failure_at).map(|(wait, at)| after(at, wait));
+        let from_now = regain.map(|wait| after(now, wait));
+        from_failure.max(from_now).unwrap_or(after(now, DEFAULT_WAIT)).max(now)
     }
 }
 
@@ -143,6 +166,7 @@ pub(super) struct SendHealth {
     log: Arc<dyn SendLog>,
     notifications: Arc<dyn allclear_core::ports::Notifications>,
     campaigns: Arc<dyn Campaigns>,
+    queue: Arc<dyn SendQueue>,
     whatsapp: Arc<dyn WhatsAppAccount>,
     input: Input,
 }
@@ -153,9 +177,26 @@ impl SendHealth {
             log: Arc::clone(&on.send_log),
             notifications: Arc::clone(&on.notifications),
             campaigns: Arc::clone(&on.campaigns),
+            queue: Arc::clone(&on.send_queue),
             whatsapp: Arc::clone(&on.whatsapp),
             input: input.clone(),
         }
+    }
+
+    /// Whether a cause is over: nothing of its kind failed for some minutes by the platform's own times, while enough was
+    /// accepted. Silence alone ends nothing.
+    async fn is_over(&self, cause: Cause, all: &SendTally, now: Timestamp) -> Result<bool, PortError> {
+        let Some(ended) = cause.last_seen(all) else { return Ok(false) };
+        if now < after(ended, Duration::from_mins(PAUSE_BETWEEN_SERIES.unsigned_abs())) {
+            return Ok(false);
+        }
+        let since = sum(&self.log.tally(None, ended).await?, &self.notifications.tally(ended).await?);
+        Ok(since.sent >= FEWEST_FAILURES && cause.failures_in(&since) == 0)
+    }
+
+    fn repeats(&self, all: &SendTally) -> Option<u64> {
+        let part = all.repeats.saturating_mul(100) >= all.sent.saturating_mul(self.input.elevated_percent);
+        (all.repeats >= FEWEST_FAILURES && part).then_some(all.repeats)
     }
 
     /// WhatsApp's own view. That it cannot be had is itself a finding, and no reason to stop looking.
@@ -182,37 +223,50 @@ impl Probe for SendHealth {
     type Value = Signal;
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Signal>, PortError> {
-        let since = now - Duration::from_secs(u64::from(self.input.window_minutes) * 60);
+        let since = before(now, Duration::from_secs(u64::from(self.input.window_minutes) * 60));
         let sends = self.log.tally(None, since).await?;
         let notifications = self.notifications.tally(since).await?;
         let mut by_campaign = BTreeMap::new();
-        for campaign in self.campaigns.running().await? {
-            by_campaign.insert(campaign.id, self.log.tally(Some(campaign.id), since).await?.failures());
+        for campaign in sending(&*self.campaigns, &*self.queue).await? {
+            by_campaign.insert(campaign.id, self.log.tally(Some(campaign.id), since).await?.failed);
         }
         let (phone, phone_evidence, unauthorized) = self.phone().await;
 
         let all = sum(&sends, &notifications);
-        let faults = by_fault(&all);
         let percent = all.failure_percent();
         let elevated = all.failures() >= FEWEST_FAILURES
             && percent.is_some_and(|percent| percent >= self.input.elevated_percent);
-        let cause = if unauthorized { Cause::Credential } else { Cause::of(&faults, phone.as_ref()) };
+        let there = causes(&all, phone.as_ref(), unauthorized, self.input.elevated_percent);
+        let shows_now = |cause: Cause| match cause {
+            Cause::Credential => unauthorized,
+            Cause::PolicyBlock => is_blocked(phone.as_ref()),
+            _ => false,
+        };
+        let (mut now_there, mut over) = (Vec::new(), Vec::new());
+        for cause in there {
+            let ended = elevated && !shows_now(cause) && self.is_over(cause, &all, now).await?;
+            if ended { over.push(cause) } else { now_there.push(cause) }
+        }
         let says = format!(
             "{} of {} failed in the last {} minutes{}",
             all.failures(),
             counted(all.tries(), "send", "sends"),
             self.input.window_minutes,
-            if elevated { format!("; {}", cause.title()) } else { String::new() },
+            if elevated { words(&now_there, &over) } else { String::new() },
         );
         let evidence = vec![
             Evidence::new("send_logs (PostgREST)", sends.to_string()),
             Evidence::new("notifications (PostgREST)", notifications.to_string()),
             phone_evidence,
         ];
+        let is_incident = |code: &str| now_there.iter().chain(&over).any(|cause| cause.shows_in(code));
         let signal = Signal {
+            series_began_at: all.series_began_at(is_incident, PAUSE_BETWEEN_SERIES),
             elevated,
-            cause,
+            causes: now_there,
+            over,
             sent: all.sent,
+            repeats: self.repeats(&all),
             failed: all.failed,
             by_campaign,
             first_failure_at: all.first_failure_at,
@@ -230,8 +284,18 @@ fn sum(a: &SendTally, b: &SendTally) -> SendTally {
     for (code, count) in &b.failed {
         *failed.entry(code.clone()).or_default() += count;
     }
+    let mut failing_minutes = a.failing_minutes.clone();
+    for (code, minutes) in &b.failing_minutes {
+        let of_code = failing_minutes.entry(code.clone()).or_default();
+        for (minute, at) in minutes {
+            let first = of_code.entry(*minute).or_insert(*at);
+            *first = (*at).min(*first);
+        }
+    }
     SendTally {
+        failing_minutes,
         sent: a.sent + b.sent,
+        repeats: a.repeats + b.repeats,
         failed,
         retry_after_seconds: a.retry_after_seconds.max(b.retry_after_seconds),
         first_failure_at: a.first_failure_at.into_iter().chain(b.first_failure_at).min(),
@@ -239,12 +303,11 @@ fn sum(a: &SendTally, b: &SendTally) -> SendTally {
     }
 }
 
-fn by_fault(tally: &SendTally) -> BTreeMap<SendFault, u64> {
-    let mut faults = BTreeMap::new();
-    for (code, count) in &tally.failed {
-        *faults.entry(SendFault::from_text(code)).or_default() += count;
-    }
-    faults
+/// What is wrong, and what was.
+fn words(causes: &[Cause], over: &[Cause]) -> String {
+    let now = if causes.is_empty() { String::new() } else { format!("; {}", titles(causes)) };
+    let before = if over.is_empty() { String::new() } else { format!("; over: {}", titles(over)) };
+    now + &before
 }
 
 /// The policy in words.

@@ -1,15 +1,15 @@
 //! Telling people: a ticket at the provider, a page, and a line in the operations channel.
 //!
-//! None of these may hold up a safe mitigation: when a service for telling is itself down, the run notes it as an open
-//! question and goes on. The one exception is a ticket *in doubt*. The provider's intake can neither be asked nor told to
-//! drop a repetition, so a person must say whether it went out.
+//! None of these may hold up a safe mitigation: when a service for telling is itself down, the run goes on, says so, and
+//! cannot end as verified before somebody was told another way. The provider's intake cannot be read back at all, and a
+//! second ticket is harmless: the ticket's type says that it need not be proven, and the words say that it is not.
 
 use std::sync::Arc;
 
 use allclear_core::ports::{AccountIds, Provider, Ticket};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Escalation, Foreseen, Halt, Intent, Judgement, NoUndo, Note, Prediction, Reconciled,
+    Applied, Because, Effect, Escalation, Foreseen, Halt, Intent, Judgement, NoUndo, Prediction, Reconciled,
     Repeat, Run,
 };
 use async_trait::async_trait;
@@ -19,47 +19,42 @@ use serde::{Deserialize, Serialize};
 use super::WA_E1;
 use super::detect::Signal;
 use super::messages;
-use crate::effects::{PageSomebody, PostMessage, change, go_on_without};
+use crate::effects::{Alarm, change, tell, ways};
 
 /// Tells everybody who must know that the failures last.
 pub(super) struct NotifyProvider {
     on: Platform,
     signal: Signal,
     run: String,
+    pub(super) alarm: Alarm,
 }
 
 impl NotifyProvider {
     pub(super) fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
-        Self { on: on.clone(), signal: signal.clone(), run: run.to_owned() }
+        let alarm = Alarm::of(on, "escalation");
+        Self { on: on.clone(), signal: signal.clone(), run: run.to_owned(), alarm }
     }
 
+    /// Once, whether a block or the deadline comes first.
     pub(super) async fn tell(&self, run: &mut Run) -> Result<(), Halt> {
-        let ticket = OpenTicket::about(&self.on, &self.signal, &self.run);
-        let told = run.attempt(&WA_E1, ticket).await.map(drop);
-        go_on_without(run, &WA_E1, "open a ticket at the WhatsApp provider by hand", told).await?;
-
-        let told = run
-            .attempt(
+        if self.alarm.is_raised() && !run.is_plan() {
+            return Ok(());
+        }
+        let ticket = tell(run, &WA_E1, OpenTicket::about(&self.on, &self.signal, &self.run)).await?;
+        let has_ticket = run
+            .told(
                 &WA_E1,
-                PageSomebody::about(&self.on, messages::page(&self.signal, &self.run), "escalation"),
+                "a ticket was handed in at the WhatsApp provider",
+                "the WhatsApp provider was not told, as far as is known: open a ticket by hand",
+                &ways([ticket.account()]),
             )
-            .await
-            .map(drop);
-        go_on_without(run, &WA_E1, "page somebody by hand", told).await?;
-
-        let told = run
-            .attempt(
-                &WA_E1,
-                PostMessage::of(
-                    &self.on,
-                    messages::chat(&self.on.limits.ops_channel, &self.signal, &self.run),
-                ),
-            )
-            .await
-            .map(drop);
-        go_on_without(run, &WA_E1, "tell the operations channel by hand", told).await?;
-
-        run.note(&WA_E1, Note::Mitigation { says: "the WhatsApp provider was notified".to_owned() }).await
+            .await?;
+        let page = messages::page(&self.signal, &self.run, has_ticket);
+        let channel = &self.on.limits.ops_channel;
+        let chat = |_| messages::chat(channel, &self.signal, &self.run, has_ticket);
+        let told = "whoever is on call was told that WhatsApp sends fail".to_owned();
+        let untold = "nobody was told that WhatsApp sends fail: page somebody by hand".to_owned();
+        self.alarm.raise(run, &WA_E1, page, chat, (told, untold)).await.map(drop)
     }
 }
 
@@ -114,7 +109,15 @@ impl Effect for OpenTicket {
     }
 
     fn repeat(&self) -> Repeat {
-        Repeat::Neither
+        Repeat::Harmless
+    }
+
+    fn excuse(&self) -> Option<Because> {
+        Some(Because::ReceiverCannotBeRead)
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("a ticket that was opened is closed by the provider")
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

@@ -158,6 +158,10 @@ impl Effect for ExportFailedTargets {
         Repeat::Keyed
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("it is a file of this run, and harms nothing")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let failed = self.targets.count_failed(self.campaign.campaign).await?;
         if failed == 0 {
@@ -256,10 +260,10 @@ fn meaning(code: &str, is_number: bool) -> &'static str {
         _ if !is_number => "what is stored is no number",
         SendFault::InvalidNumber => "number cannot receive",
         SendFault::Recipient => "recipient may not be sent this",
-        SendFault::RateLimited | SendFault::HeldByPolicy | SendFault::Transient => {
+        SendFault::RateLimited | SendFault::PairLimit | SendFault::HeldByPolicy | SendFault::Transient => {
             "number may be fine; try later"
         }
-        SendFault::Credential | SendFault::PolicyBlock | SendFault::Template => {
+        SendFault::Credential | SendFault::PolicyBlock | SendFault::Template | SendFault::Media => {
             "number may be fine; our side failed"
         }
         SendFault::Unknown => "not known",
@@ -375,7 +379,14 @@ mod tests {
         });
         let on = Platform { targets: Arc::new(targets), ..crate::mocked::platform() };
         let campaign = "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e91".parse().unwrap();
-        let paused = Paused { campaign, name: "Spring".into(), by_us: true, queue_stopped: false };
+        let paused = Paused {
+            campaign,
+            name: "Spring".into(),
+            by_us: true,
+            skipped: allclear_core::QueueRows::default(),
+            started_at: None,
+            taken_over_from: None,
+        };
         let mut file = Kept(Vec::new());
         let rows = ExportFailedTargets::of(&on, &paused).write_all(&mut file).await?;
         Ok((rows, String::from_utf8(file.0).unwrap()))

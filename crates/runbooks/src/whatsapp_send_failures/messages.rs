@@ -13,13 +13,9 @@ pub(super) fn ticket(ids: &AccountIds, signal: &Signal, run: &str) -> Ticket {
     let mut body = String::new();
     let _ = writeln!(body, "WhatsApp business account: {}", ids.business_account);
     let _ = writeln!(body, "Phone number id: {}", ids.phone);
-    let _ = writeln!(body, "What we see: {}", signal.cause.title());
-    let _ = writeln!(
-        body,
-        "Time window (UTC): {} to {}",
-        time(signal.first_failure_at),
-        time(signal.last_failure_at)
-    );
+    let _ = writeln!(body, "What we see: {}", signal.title());
+    let _ =
+        writeln!(body, "Time window (UTC): {} to {}", time(signal.began_at()), time(signal.last_failure_at));
     let _ = writeln!(body, "Sends: {} accepted, {} failed", signal.sent, signal.failures());
     for (code, count) in &signal.failed {
         let _ = writeln!(body, "Error code {code}: {count} times");
@@ -36,33 +32,44 @@ pub(super) fn ticket(ids: &AccountIds, signal: &Signal, run: &str) -> Ticket {
         "What we did: all sending campaigns are paused. Please tell us the cause and when to resume."
     );
     let _ = write!(body, "Our reference: {run}");
-    Ticket { subject: format!("Sends fail: {}", signal.cause.title()), body }
+    Ticket { subject: format!("Sends fail: {}", signal.title()), body }
 }
 
 /// The alert for whoever is on call.
-pub(super) fn page(signal: &Signal, run: &str) -> Page {
+pub(super) fn page(signal: &Signal, run: &str, has_ticket: bool) -> Page {
     Page {
         dedup_key: format!("whatsapp-send-failures/{run}"),
-        summary: format!("WhatsApp sends have failed for more than 15 minutes: {}", signal.cause.title()),
+        summary: format!("WhatsApp sends have failed for more than 15 minutes: {}", signal.title()),
         severity: Severity::Critical,
         source: "allclear".to_owned(),
         details: format!(
-            "{} failed; campaigns are paused; the provider was notified. Run {run}.",
-            counted(signal.failures(), "send", "sends")
+            "{} failed; this run pauses what it may; {}. Run {run}.",
+            counted(signal.failures(), "send", "sends"),
+            provider(has_ticket)
         ),
     }
 }
 
 /// The line for the operations channel.
-pub(super) fn chat(channel: &str, signal: &Signal, run: &str) -> ChatMessage {
+pub(super) fn chat(channel: &str, signal: &Signal, run: &str, has_ticket: bool) -> ChatMessage {
     ChatMessage {
         channel: channel.to_owned(),
         text: format!(
-            "WhatsApp sends fail ({}). Campaigns are paused, the provider was notified. Run {run}.",
-            signal.cause.title()
+            "WhatsApp sends fail ({}). This run pauses what it may; {}. Run {run}.",
+            signal.title(),
+            provider(has_ticket)
         ),
         about: "escalation".to_owned(),
         marker: format!("whatsapp-send-failures/{run}/escalated"),
+    }
+}
+
+/// What is known of the provider's ticket.
+fn provider(has_ticket: bool) -> &'static str {
+    if has_ticket {
+        "the provider was given a ticket"
+    } else {
+        "the provider could not be told: open a ticket"
     }
 }
 

@@ -7,39 +7,47 @@
 //! | Check quiet hours and throttle | [`WA_I2`] | a broken policy is repaired when a person agrees; 0 is never written |
 //! | Rate-limited: honour `retry-after`, reschedule | [`WA_M1`] | the wait comes from a header, a body or WhatsApp's usage header |
 //! | Invalid numbers: export failed targets | [`WA_M2`] | digits that survive a spreadsheet, and no formulas |
-//! | Notify the provider after 15 minutes | [`WA_E1`] | counted from the first failure, not from the start of the run |
-//! | Resume once the function returns `202` | [`WA_R1`] | 202 is acceptance: a canary must be *delivered*; only what this run paused is resumed, one campaign at a time, outside quiet hours, and paused again on relapse |
+//! | Notify the provider after 15 minutes | [`WA_E1`] | counted from the first of the failures that are the incident, not from the start of the run; passes also while people are awaited |
+//! | Resume once the function returns `202` | [`WA_R1`] | 202 is acceptance: a canary must be *delivered*; only what this run paused is resumed, one campaign at a time, outside quiet hours and over several days where one is too short, and paused again on relapse |
 //! | Log `incident_resolution` | [`WA_R2`] | read back, because the platform loses audit rows silently |
 
+mod causes;
 mod contingencies;
 mod detect;
 mod effects;
 mod escalate;
 mod export;
 mod messages;
+mod parts;
 mod resume;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::clock::after;
 use allclear_core::ports::Artifact;
-use allclear_core::{CampaignId, Platform, PortError};
+use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows, Rehearsal};
 use allclear_engine::{
-    Achieving, Approval, Gate, Halt, Note, Phase, Resolution, Run, Runbook, Step, Verdict, Watch,
+    Achieving, Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step,
+    Verdict, Watch,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use contingencies::StopTheQueue;
-use detect::{Cause, SendHealth, Signal};
+use causes::Cause;
+use contingencies::{StopTheQueue, Stopped};
+use detect::{SendHealth, Signal};
 use effects::{PostponeSends, RepairPolicy, RequeueNotifications, SendCanary};
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
 
-use crate::effects::{AuditNote, PauseCampaign, Paused, record_bad_end};
-use crate::probes::{RunningCampaigns, StoredSendPolicy};
+use crate::effects::{
+    AuditNote, Held, HeldByEnded, PauseCampaign, Paused, Stuck, record_bad_end, record_pauses,
+};
+use crate::probes::{KnownPolicy, SendingCampaigns, StoredSendPolicy, owe_policy};
 use crate::words::counted;
 
 /// Detect: elevated failures, `send_failed`, or the function answering 5xx/429.
@@ -88,6 +96,8 @@ pub const WA_R2: Step = Step {
 /// The bullets, in the order of the text.
 pub const STEPS: &[Step] = &[WA_D1, WA_I1, WA_I2, WA_M1, WA_M2, WA_E1, WA_R1, WA_R2];
 
+/// Its name, for people and on the platform's record.
+const ID: &str = "whatsapp-send-failures";
 /// How long the failures may last before the provider is told: the runbook's own figure.
 const ESCALATE_AFTER: Duration = Duration::from_mins(15);
 /// How often a canary is tried.
@@ -129,7 +139,14 @@ pub async fn export_failed_targets(
     on: &Platform,
     campaign: CampaignId,
 ) -> Result<(Artifact, u64), PortError> {
-    let campaign = Paused { campaign, name: campaign.to_string(), by_us: false, queue_stopped: false };
+    let campaign = Paused {
+        campaign,
+        name: campaign.to_string(),
+        by_us: false,
+        skipped: QueueRows::default(),
+        started_at: None,
+        taken_over_from: None,
+    };
     let exported = ExportFailedTargets::of(on, &campaign).write().await?;
     Ok((exported.artifact, exported.rows))
 }
@@ -144,7 +161,7 @@ struct Done {
 #[async_trait]
 impl Runbook for WhatsAppSendFailures {
     fn id(&self) -> &'static str {
-        "whatsapp-send-failures"
+        ID
     }
 
     fn title(&self) -> &'static str {
@@ -159,9 +176,16 @@ impl Runbook for WhatsAppSendFailures {
         STEPS
     }
 
+    fn rehearsal(&self) -> Option<Rehearsal> {
+        self.on.rehearsal.clone()
+    }
+
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let mut done = Done::default();
-        match self.handle(run, &mut done).await {
+        let stuck = Stuck::watch(run, &self.on, &WA_E1, self.id()).await?;
+        let handled = self.handle(run, &mut done).await;
+        stuck.over(run, handled.as_ref().err()).await?;
+        match handled.and_then(|(says, proof)| run.resolve(says, proof)) {
             Ok(resolution) => {
                 run.perform(
                     &WA_R2,
@@ -169,7 +193,7 @@ impl Runbook for WhatsAppSendFailures {
                         &self.on,
                         run.id(),
                         "campaigns",
-                        &done.facts(&resolution.says),
+                        &done.facts(resolution.says()),
                     ),
                 )
                 .await?;
@@ -186,46 +210,144 @@ impl Runbook for WhatsAppSendFailures {
 }
 
 impl WhatsAppSendFailures {
-    /// The runbook, from detection to resumed campaigns.
-    async fn handle(&self, run: &mut Run, done: &mut Done) -> Result<Resolution, Halt> {
+    /// The runbook, from detection to resumed campaigns: what is resolved, and by what it is proven.
+    async fn handle(&self, run: &mut Run, done: &mut Done) -> Result<(String, Proof), Halt> {
         let on = &self.on;
 
+        let held = HeldByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
+        let held = run.probe(&WA_D1, held).await?;
         let signal = run.probe(&WA_D1, SendHealth::over(on, &self.input)).await?;
+        let is_on = signal.elevated && signal.must_be_paused_for();
+        if !is_on && !held.is_empty() {
+            return self.bring_back(run, &held, done).await;
+        }
         signal.must_rest_on_samples()?;
+        if !signal.elevated {
+            signal.must_not_repeat()?;
+        }
         run.conclude_unless(signal.elevated, "all clear: send failures are within the normal range")?;
         self.note_impact(run, &signal).await?;
-        done.cause = Some(signal.cause.title());
-
-        self.pause_campaigns(run, &signal, done).await?;
-        self.check_policy(run).await?;
-
-        let mut limit_ends = None;
-        match &signal.cause {
-            Cause::RateLimited => limit_ends = Some(self.reschedule(run, &signal, &done.paused).await?),
-            Cause::InvalidNumbers => self.export_failed_targets(run, &done.paused).await?,
-            Cause::Credential | Cause::PolicyBlock => self.wait_for_people(run, &signal).await?,
-            Cause::Misconfigured | Cause::Outage => {}
+        done.cause = Some(signal.title());
+        if !signal.must_be_paused_for() {
+            return self.leave_running(run, &signal).await;
         }
 
-        let provider = NotifyProvider::about(on, &signal, run.id());
-        let deadline = signal.first_failure_at.unwrap_or(run.now()) + ESCALATE_AFTER;
-        let mut watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER).escalate_at(
-            deadline,
-            "the failures last more than 15 minutes",
-            &provider,
-        );
+        // Set before anything is done or asked: while people think, the failures last.
+        let lasts = after(signal.began_at().unwrap_or(run.now()), ESCALATE_AFTER);
+        let provider = Arc::new(NotifyProvider::about(on, &signal, run.id()));
+        let deadline =
+            run.deadline(&WA_E1, lasts, "the failures last more than 15 minutes", provider.clone()).await?;
+
+        self.pause_campaigns(run, &signal, &held, done).await?;
+        self.check_policy(run).await?;
+
+        self.wait_for_people(run, &signal, &provider).await?;
+        let mut limit_ends = None;
+        if signal.has(Cause::RateLimited) {
+            limit_ends = Some(self.reschedule(run, &signal, &done.paused).await?);
+        }
+        if signal.has(Cause::InvalidNumbers) || signal.is_over(Cause::InvalidNumbers) {
+            self.export_failed_targets(run, &done.paused).await?;
+        }
+        self.tell_what_stays_paused(run, &signal, &done.paused).await?;
+
+        let mut watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
         if let Some(limit_ends) = limit_ends {
             watch = watch.not_before(limit_ends, "the rate limit ends then; nothing is sent before");
         }
         run.until(&WA_R1, watch, Achieving(SendCanary::through(on, run.id()))).await?;
+        run.disarm(deadline);
 
-        let resumed = self.resume_campaigns(run, &done.paused).await?;
-        if matches!(signal.cause, Cause::RateLimited | Cause::Outage) {
-            run.perform(&WA_M1, RequeueNotifications::failed_since(on, signal.first_failure_at)).await?;
+        let mended: Vec<Paused> =
+            done.paused.iter().filter(|one| signal.holds(one.campaign).is_none()).cloned().collect();
+        let resumed = self.resume_campaigns(run, &mended).await?;
+        self.requeue_notifications(run, &signal).await?;
+        let works = run.proof(&WA_R1)?;
+        provider.alarm.answer(run, "WhatsApp sends work again.").await?;
+        if resumed == 0 && mended.iter().any(|campaign| campaign.by_us) && !run.is_plan() {
+            let says = format!(
+                "a canary was delivered; none of the campaigns that {} paused runs again by this run: somebody else took them since",
+                pausers(&mended)
+            );
+            return Err(Halt::Unverified { step: WA_R1.id.to_owned(), says });
         }
-        Ok(Resolution::verified(format!(
-            "a canary was delivered and {resumed} of the campaigns that this run paused send again"
-        )))
+        let resumed = match resumed {
+            0 => "this run had paused no campaign, so it resumed none".to_owned(),
+            some => format!(
+                "{} that {} had paused",
+                counted(some, "campaign runs again", "campaigns run again"),
+                pausers(&mended)
+            ),
+        };
+        Ok((format!("a canary was delivered; {resumed}"), works))
+    }
+
+    /// Nothing fails any more, and a run that has ended left campaigns paused: they are brought back by the same rules as
+    /// its own.
+    async fn bring_back(
+        &self,
+        run: &mut Run,
+        held: &[Held],
+        done: &mut Done,
+    ) -> Result<(String, Proof), Halt> {
+        done.cause = Some("none any more; an ended run had left campaigns paused".to_owned());
+        let ids = held.iter().map(|one| one.campaign);
+        record_pauses(run, &WA_I1, (&self.on, self.id()), ids).await?;
+        done.paused = held.iter().map(Held::taken_over).collect();
+        self.check_policy(run).await?;
+        let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
+        run.until(&WA_R1, watch, Achieving(SendCanary::through(&self.on, run.id()))).await?;
+        let resumed = self.resume_campaigns(run, &done.paused).await?;
+        let campaigns = counted(resumed, "campaign runs", "campaigns run");
+        let says =
+            format!("a canary was delivered; {campaigns} again that run {} had left paused", held[0].by);
+        Ok((says, run.proof(&WA_R1)?))
+    }
+
+    /// What failed is over, or is single recipients' own: nothing that works is paused for it.
+    async fn leave_running(&self, run: &mut Run, signal: &Signal) -> Result<(String, Proof), Halt> {
+        let seen = run.proof(&WA_D1)?;
+        let says = format!("nothing is paused: {}", signal.why_nothing_is_paused());
+        run.note(&WA_I1, Claim::seen(&seen, says.clone())).await?;
+        if signal.is_over(Cause::InvalidNumbers) {
+            let failing = run.probe(&WA_M2, SendingCampaigns::of(&self.on, &self.input.campaigns)).await?;
+            let failing: Vec<Paused> = failing
+                .iter()
+                .filter(|campaign| signal.failed_of(campaign.id) > 0)
+                .map(Paused::not_by_us)
+                .collect();
+            self.export_failed_targets(run, &failing).await?;
+        }
+        self.requeue_notifications(run, signal).await?;
+        Ok((says, seen))
+    }
+
+    /// What failed while WhatsApp or the function failed is put back into the queue.
+    async fn requeue_notifications(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
+        let passing = [Cause::RateLimited, Cause::Outage];
+        if passing.iter().any(|cause| signal.has(*cause) || signal.is_over(*cause)) {
+            let requeue = RequeueNotifications::failed_since(&self.on, signal.first_failure_at);
+            run.perform(&WA_M1, requeue).await?;
+        }
+        Ok(())
+    }
+
+    /// A campaign whose template or media fail stays paused: nothing that this run can do mends it.
+    async fn tell_what_stays_paused(
+        &self,
+        run: &mut Run,
+        signal: &Signal,
+        paused: &[Paused],
+    ) -> Result<(), Halt> {
+        for campaign in paused {
+            let Some(why) = signal.holds(campaign.campaign) else { continue };
+            let says = format!(
+                "campaign {} stays paused: {why}. Mend the campaign, then start it; the others are resumed without it",
+                campaign.name
+            );
+            run.owe(&WA_M2, &format!("campaign {}", campaign.campaign), says).await?;
+        }
+        Ok(())
     }
 
     async fn note_impact(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
@@ -236,59 +358,101 @@ impl WhatsAppSendFailures {
         Ok(())
     }
 
-    async fn pause_campaigns(&self, run: &mut Run, signal: &Signal, done: &mut Done) -> Result<(), Halt> {
+    async fn pause_campaigns(
+        &self,
+        run: &mut Run,
+        signal: &Signal,
+        held: &[Held],
+        done: &mut Done,
+    ) -> Result<(), Halt> {
         let on = &self.on;
-        let running = run.probe(&WA_I1, RunningCampaigns::of(on, &self.input.campaigns)).await?;
-        for campaign in &running {
+        let mut sending = run.probe(&WA_I1, SendingCampaigns::of(on, &self.input.campaigns)).await?;
+        sending.retain(|campaign| signal.hits(campaign.id));
+        for campaign in &sending {
             let failed = signal.failed_of(campaign.id);
             let note = Note::Affected {
                 kind: "campaign".to_owned(),
                 id: campaign.id.to_string(),
                 label: campaign.name.clone(),
                 says: format!(
-                    "it was running, with {} in the window",
+                    "it was {}, with {} in the window",
+                    campaign.status,
                     counted(failed, "failed send", "failed sends")
                 ),
             };
             run.note(&WA_I1, note).await?;
         }
-        let wanted: Vec<_> = running.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
-        let mut paused = Vec::new();
-        let mut still_sending = Vec::new();
-        for one in run.attempt_each(&WA_I1, wanted).await? {
-            match &one.verdict {
-                Verdict::Verified { .. } => {}
-                Verdict::Refuted { .. } => still_sending.push(one.receipt.clone()),
-                Verdict::Pending { .. } | Verdict::Unverifiable { .. } => {
-                    done.paused.push(one.receipt.clone());
-                    one.proven(&WA_I1)?;
-                    continue;
-                }
-            }
-            paused.push(one.receipt);
+        // What others paused is only watched, and not held by this run.
+        let running = sending.iter().filter(|campaign| campaign.status == CampaignStatus::Running);
+        let ids = running.map(|campaign| campaign.id).chain(held.iter().map(|one| one.campaign));
+        record_pauses(run, &WA_I1, (on, self.id()), ids).await?;
+        let wanted: Vec<_> = sending.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
+        let pauses = run.attempt_each(&WA_I1, wanted).await?;
+        // The receipts first: however the proofs came out, these campaigns were paused.
+        done.paused = pauses.iter().map(|one| one.receipt().clone()).collect();
+        let proven_by_us = pauses.iter().filter(|one| one.is_proven() && one.receipt().by_us);
+        let claim = Claim::counted(
+            proven_by_us,
+            "campaign was paused, and it was proven that it sends nothing any more",
+            "campaigns were paused, and it was proven that they send nothing any more",
+        );
+        if let Some(claim) = claim {
+            run.note(&WA_I1, claim).await?;
         }
-        done.paused = paused;
+        let silent = pauses.iter().filter(|one| one.is_proven() && !one.receipt().by_us);
+        let claim = Claim::counted(
+            silent,
+            "campaign that was not running has messages waiting, and it was proven that it sends nothing",
+            "campaigns that were not running have messages waiting, and it was proven that they send nothing",
+        );
+        if let Some(claim) = claim {
+            run.note(&WA_I1, claim).await?;
+        }
+        done.paused.retain(|paused| held.iter().all(|one| one.campaign != paused.campaign));
+        done.paused.extend(held.iter().map(Held::taken_over));
         let everything = StopTheQueue::of(on, &WA_I1, &done.paused);
         run.in_case("sending goes on although the campaigns are paused", &everything).await?;
-        if !still_sending.is_empty() {
-            StopTheQueue::of(on, &WA_I1, &still_sending).stop(run).await?;
-            for receipt in &mut done.paused {
-                receipt.queue_stopped =
-                    still_sending.iter().any(|sending| sending.campaign == receipt.campaign);
+        let (refuted, others): (Vec<_>, Vec<_>) =
+            pauses.into_iter().partition(|one| matches!(one.verdict(), Verdict::Refuted { .. }));
+        for one in others {
+            one.proven(&WA_I1)?;
+        }
+        self.stop_queues(run, &refuted, done).await
+    }
+
+    /// What goes on sending although it is paused. A stopped queue makes up for the pause that did not hold.
+    async fn stop_queues(
+        &self,
+        run: &mut Run,
+        sending: &[Settled<Paused>],
+        done: &mut Done,
+    ) -> Result<(), Halt> {
+        if sending.is_empty() {
+            return Ok(());
+        }
+        let campaigns: Vec<Paused> = sending.iter().map(|one| one.receipt().clone()).collect();
+        let stopped = StopTheQueue::of(&self.on, &WA_I1, &campaigns).stop(run).await?;
+        for receipt in &mut done.paused {
+            if let Some(one) = stopped.iter().find(|one| one.campaign.campaign == receipt.campaign) {
+                receipt.skipped = receipt.skipped.and(&one.campaign.skipped);
             }
         }
-        if !done.paused.is_empty() {
-            let says = format!(
-                "{} paused, and it was proven that nothing is sent any more",
-                counted(done.paused.len(), "campaign was", "campaigns were")
-            );
-            run.note(&WA_I1, Note::Mitigation { says }).await?;
+        for Stopped { campaign, proof } in &stopped {
+            let Some(pause) = sending.iter().find(|one| one.receipt().campaign == campaign.campaign) else {
+                continue;
+            };
+            let says = format!("{} sends nothing any more: its queue is stopped", campaign.name);
+            run.cure(&WA_I1, pause.account(), says, proof).await?;
         }
         Ok(())
     }
 
     async fn check_policy(&self, run: &mut Run) -> Result<(), Halt> {
-        let stored = run.probe(&WA_I2, StoredSendPolicy::read(&self.on)).await?;
+        let stored = match run.probe(&WA_I2, StoredSendPolicy::read(&self.on)).await? {
+            KnownPolicy::Stored(stored) => stored,
+            // Nothing is written over what has another shape than this program knows.
+            KnownPolicy::Unreadable { unreadable } => return owe_policy(run, &WA_I2, &unreadable).await,
+        };
         let faults = stored.faults();
         if faults.is_empty() {
             return Ok(());
@@ -300,12 +464,14 @@ impl WhatsAppSendFailures {
         }
         gate = gate.showing(format!("it would become: {}", repair.wanted_text()));
         run.approve(&WA_I2, gate).await?;
-        run.perform(&WA_I2, repair).await?;
-        run.note(
-            &WA_I2,
-            Note::Mitigation { says: "the misconfigured sending policy was repaired".to_owned() },
-        )
-        .await
+        let repaired = run.attempt(&WA_I2, repair).await?;
+        let claim = Claim::of(
+            &repaired,
+            "the misconfigured sending policy was repaired",
+            "the sending policy was written, and that it is repaired is not proven",
+        );
+        run.note(&WA_I2, claim).await?;
+        repaired.proven(&WA_I2).map(drop)
     }
 
     /// Moves queued sends to the end of the rate limit; returns when that is. The wait itself belongs to the watch
@@ -313,17 +479,41 @@ impl WhatsAppSendFailures {
     async fn reschedule(&self, run: &mut Run, signal: &Signal, paused: &[Paused]) -> Result<Timestamp, Halt> {
         let until = signal.rate_limit_ends(run.now());
         let postpone = paused.iter().map(|campaign| PostponeSends::of(&self.on, campaign, until)).collect();
-        run.perform_each(&WA_M1, postpone).await?;
-        let says = format!(
-            "the rate limit is honoured: nothing is sent before {until}, and queued sends were moved there"
+        let moved = run.attempt_each(&WA_M1, postpone).await?;
+        let honoured = format!("the rate limit is honoured: this run sends nothing before {until}");
+        run.note(&WA_M1, Claim::seen(&run.proof(&WA_D1)?, honoured)).await?;
+        let claim = Claim::counted(
+            moved.iter().filter(|one| one.receipt().rows > 0),
+            &format!("campaign's queued messages were moved to {until}"),
+            &format!("campaigns' queued messages were moved to {until}"),
         );
-        run.note(&WA_M1, Note::Mitigation { says }).await?;
+        if let Some(claim) = claim {
+            run.note(&WA_M1, claim).await?;
+        }
+        for one in moved {
+            one.proven(&WA_M1)?;
+        }
         Ok(until)
     }
 
     async fn export_failed_targets(&self, run: &mut Run, paused: &[Paused]) -> Result<(), Halt> {
         let exports = paused.iter().map(|campaign| ExportFailedTargets::of(&self.on, campaign)).collect();
-        for file in run.perform_each(&WA_M2, exports).await?.into_iter().flatten() {
+        let exported = run.attempt_each(&WA_M2, exports).await?;
+        let claim = Claim::counted(
+            exported.iter().filter(|one| one.receipt().is_some()),
+            "campaign's failed targets were exported for data cleanup",
+            "campaigns' failed targets were exported for data cleanup",
+        );
+        match claim {
+            Some(claim) => run.note(&WA_M2, claim).await?,
+            None if run.is_plan() => {}
+            None => {
+                let says = "no failed target could be exported: the platform marks none of the campaigns' targets as failed, although sends to invalid numbers failed; their numbers are in send_logs and send_queue";
+                run.note(&WA_M2, Note::OpenQuestion { says: says.to_owned() }).await?;
+            }
+        }
+        for one in exported {
+            let Some(file) = one.proven(&WA_M2)? else { continue };
             let says = format!(
                 "{} for data cleanup, SHA-256 {}",
                 counted(file.rows, "failed target", "failed targets"),
@@ -331,22 +521,36 @@ impl WhatsAppSendFailures {
             );
             run.note(&WA_M2, Note::Artifact { name: file.artifact.name, says }).await?;
         }
-        run.note(
-            &WA_M2,
-            Note::Mitigation { says: "failed targets were exported for data cleanup".to_owned() },
-        )
-        .await
+        Ok(())
     }
 
     /// A credential or a policy block cannot be waited out: a person must act, and every call before makes a block
     /// worse. The provider is told at once.
-    async fn wait_for_people(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
-        if signal.cause == Cause::PolicyBlock {
-            NotifyProvider::about(&self.on, signal, run.id()).tell(run).await?;
+    async fn wait_for_people(
+        &self,
+        run: &mut Run,
+        signal: &Signal,
+        provider: &NotifyProvider,
+    ) -> Result<(), Halt> {
+        if signal.has(Cause::PolicyBlock) {
+            provider.tell(run).await?;
         }
-        let gate = Gate::new(signal.cause.question(), Approval::Approve).showing(signal.cause.title());
-        run.approve(&WA_E1, gate).await
+        for cause in &signal.causes {
+            let Some(question) = cause.question() else { continue };
+            let gate = Gate::new(question, Approval::Approve).about(cause.title()).showing(cause.title());
+            run.approve(&WA_E1, gate).await?;
+        }
+        Ok(())
     }
+}
+
+/// Which runs paused these, in words.
+fn pausers(campaigns: &[Paused]) -> String {
+    let ours = campaigns.iter().filter(|campaign| campaign.by_us);
+    let mut all: Vec<String> = ours.map(Paused::pauser).collect();
+    all.sort();
+    all.dedup();
+    all.join(" or ")
 }
 
 impl Done {

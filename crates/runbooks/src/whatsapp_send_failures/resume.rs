@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_core::ports::{Limits, SendLog, SendQueue};
+use allclear_core::ports::{SendLog, SendQueue};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::SendTally;
 use allclear_core::{CampaignId, Platform, PortError};
-use allclear_engine::{Evidence, Halt, Note, Observation, Observing, Probe, Run, Watch};
+use allclear_engine::{Claim, Evidence, Halt, Note, Observation, Observing, Probe, Run, Settled, Watch};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::contingencies::PauseAgain;
-use super::effects::RestoreQueue;
+use super::effects::{RestoreQueue, SpreadSends};
+use super::parts::{Later, Parts, Share};
 use super::{WA_R1, WhatsAppSendFailures};
-use crate::effects::{Paused, ResumeCampaign};
+use crate::effects::{Paused, ResumeCampaign, Resumed};
 use crate::probes::StoredSendPolicy;
 use crate::words::counted;
 
@@ -30,80 +31,172 @@ impl WhatsAppSendFailures {
     /// Resumes what this run paused. Returns how many campaigns that were.
     pub(super) async fn resume_campaigns(&self, run: &mut Run, paused: &[Paused]) -> Result<usize, Halt> {
         let on = &self.on;
+        self.tell_what_stays_skipped(run, paused).await?;
         let ours: Vec<Paused> = paused.iter().filter(|campaign| campaign.by_us).cloned().collect();
         if ours.is_empty() {
             return Ok(0);
         }
         let unsent = run.probe(&WA_R1, UnsentMessages::of(on, &ours)).await?;
-        self.wait_for_allowed_hours(run, &unsent).await?;
+        let parts = self.in_parts(run, &unsent).await?;
         run.in_case("sends fail again after the resume", &PauseAgain::of(on, &ours)).await?;
         let mut resumed: Vec<Paused> = Vec::new();
-        for stage in unsent.smallest_first() {
-            let Some(campaign) = ours.iter().find(|campaign| campaign.campaign == stage.campaign) else {
-                continue;
-            };
-            let Some(resume) = ResumeCampaign::only(on, campaign) else {
-                continue;
-            };
-            let receipt = run.perform(&WA_R1, resume).await?;
-            if !receipt.by_us {
-                continue;
-            }
-            let since = run.now();
-            if campaign.queue_stopped {
-                run.perform(&WA_R1, RestoreQueue::of(on, campaign)).await?;
-            }
-            resumed.push(campaign.clone());
-            if stage.unsent > 0 && !run.is_plan() {
-                self.watch_for_relapse(run, campaign, since, &resumed).await?;
+        let mut started = Vec::new();
+        for (number, part) in (1..).zip(&parts.parts) {
+            self.wait_for_part(run, &parts, number).await?;
+            for share in &part.stages {
+                let stage = share.stage();
+                let Some(campaign) = ours.iter().find(|campaign| campaign.campaign == stage.campaign) else {
+                    continue;
+                };
+                match share {
+                    Share::Begins { later, .. } => {
+                        self.spread(run, campaign, later).await?;
+                        let Some(one) = self.resume_one(run, campaign).await? else { continue };
+                        started.push(one);
+                        resumed.push(campaign.clone());
+                    }
+                    // Somebody else has it meanwhile.
+                    Share::GoesOn(_) if !resumed.contains(campaign) => continue,
+                    Share::GoesOn(_) => {}
+                }
+                if stage.unsent > 0 && !run.is_plan() {
+                    let since = run.now();
+                    self.watch_for_relapse(run, (campaign, number), since, &resumed).await?;
+                }
             }
         }
-        let says = format!(
-            "{} resumed one after the other, each watched for new failures",
-            counted(resumed.len(), "campaign was", "campaigns were")
+        let claim = Claim::counted(
+            &started,
+            "campaign was resumed and watched for new failures",
+            "campaigns were resumed one after the other, each watched for new failures",
         );
-        run.note(&WA_R1, Note::Mitigation { says }).await?;
+        if let Some(claim) = claim {
+            run.note(&WA_R1, claim).await?;
+        }
         Ok(resumed.len())
     }
 
-    /// Waits until sending is allowed for as long as the queues need to drain.
-    async fn wait_for_allowed_hours(&self, run: &mut Run, unsent: &Unsent) -> Result<(), Halt> {
-        let policy = run
-            .probe(&WA_R1, StoredSendPolicy::read(&self.on))
-            .await?
-            .repaired(&self.on.limits.default_policy);
-        let zone = TimeZone::get(&self.on.limits.recipients_zone).unwrap_or(TimeZone::UTC);
-        let needed = unsent.drain_time(&self.on.limits, policy.throttle_per_minute);
-        let hours = needed.as_secs().div_ceil(3600);
-        match policy.quiet_hours.next_allowed(run.now(), &zone, needed) {
-            None => Err(Halt::Unverified {
-                step: WA_R1.id.to_owned(),
-                says: format!(
-                    "the queues need about {hours} h to drain, longer than the day without quiet hours {}; the campaigns stay paused: resume them by hand in parts",
-                    policy.quiet_hours
-                ),
-            }),
-            Some(at) if at > run.now() => {
-                let says = format!(
-                    "sending about {hours} h from now on would reach into quiet hours {}",
-                    policy.quiet_hours
-                );
-                run.wait_until(&WA_R1, at, says).await
-            }
-            Some(_) => Ok(()),
+    /// Somebody took a campaign since this run paused it: it is theirs.
+    async fn tell_left_alone(&self, run: &mut Run, campaign: &Paused) -> Result<(), Halt> {
+        if run.is_plan() {
+            return Ok(());
         }
+        let note = Note::Affected {
+            kind: "campaign".to_owned(),
+            id: campaign.campaign.to_string(),
+            label: campaign.name.clone(),
+            says: format!(
+                "{} paused it and somebody else took it since, so it was left as they have it",
+                campaign.pauser()
+            ),
+        };
+        run.note(&WA_R1, note).await
+    }
+
+    /// Messages of campaigns that others paused were stopped too, where they went on sending. Giving them back would send them.
+    async fn tell_what_stays_skipped(&self, run: &mut Run, paused: &[Paused]) -> Result<(), Halt> {
+        for campaign in paused.iter().filter(|campaign| !campaign.skipped.is_empty() && !campaign.by_us) {
+            let why = "this run did not pause it, and the dispatcher would send them although it is paused";
+            self.owe_messages(run, campaign, why).await?;
+        }
+        Ok(())
+    }
+
+    /// Messages that this run marked as skipped and does not give back keep it from ending as verified.
+    async fn owe_messages(&self, run: &mut Run, campaign: &Paused, why: &str) -> Result<(), Halt> {
+        let says = format!(
+            "the unsent messages of campaign {} stay skipped: {why}. Whoever wants them sent gives them back with `allclear undo {}`",
+            campaign.name,
+            run.id()
+        );
+        run.owe(&WA_R1, &format!("unsent messages of campaign {}", campaign.campaign), says).await
+    }
+
+    /// Starts one campaign, and gives back its messages where its queue had to be stopped. `None` where somebody else has it
+    /// meanwhile: a later pause by a person stands.
+    async fn resume_one(&self, run: &mut Run, campaign: &Paused) -> Result<Option<Settled<Resumed>>, Halt> {
+        let Some(resume) = ResumeCampaign::only(&self.on, campaign) else { return Ok(None) };
+        let one = run.attempt(&WA_R1, resume).await?;
+        if !one.clone().proven(&WA_R1)?.by_us {
+            self.tell_left_alone(run, campaign).await?;
+            if !campaign.skipped.is_empty() && !run.is_plan() {
+                self.owe_messages(run, campaign, "somebody else took the campaign since").await?;
+            }
+            return Ok(None);
+        }
+        if !campaign.skipped.is_empty() {
+            run.perform(&WA_R1, RestoreQueue::of(&self.on, campaign)).await?;
+        }
+        Ok(Some(one))
+    }
+
+    /// Leaves to later days what of a campaign does not fit into its first, before it is started.
+    async fn spread(&self, run: &mut Run, campaign: &Paused, later: &[Later]) -> Result<(), Halt> {
+        for (part, later) in (2..).zip(later) {
+            let row = UnsentAt::of(&self.on, campaign, later.place);
+            if let Some(first) = run.probe(&WA_R1, row).await? {
+                let spread = SpreadSends::of(&self.on, campaign, part, first, later.at);
+                run.perform(&WA_R1, spread).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// When what is resumed: not into quiet hours, however long the queues need to drain.
+    async fn in_parts(&self, run: &mut Run, unsent: &Unsent) -> Result<Parts, Halt> {
+        let limits = &self.on.limits;
+        let policy =
+            run.probe(&WA_R1, StoredSendPolicy::read(&self.on)).await?.repaired(&limits.default_policy);
+        let zone = TimeZone::get(&limits.recipients_zone).unwrap_or(TimeZone::UTC);
+        let parts = Parts::of(unsent, (limits, &policy), &zone, run.now());
+        let parts = parts.ok_or_else(|| Halt::Unverified {
+            step: WA_R1.id.to_owned(),
+            says: format!(
+                "quiet hours {} leave no time of the day to send in; the campaigns stay paused",
+                policy.quiet_hours
+            ),
+        })?;
+        if parts.parts.len() > 1 {
+            let what = "parts in which the campaigns are resumed, because their queues need more than a day";
+            let count = parts.parts.len() as u64;
+            run.note(&WA_R1, Note::Count { what: what.to_owned(), count }).await?;
+        }
+        Ok(parts)
+    }
+
+    /// Waits until a part may begin. A plan says of each when that is, and by when about all is sent.
+    async fn wait_for_part(&self, run: &mut Run, parts: &Parts, number: usize) -> Result<(), Halt> {
+        let part = &parts.parts[number - 1];
+        let several = parts.parts.len() > 1;
+        if part.begins <= run.now() && !(several && run.is_plan()) {
+            return Ok(());
+        }
+        let says = if several {
+            format!(
+                "part {number} of {}, with {}; outside quiet hours the last of all is sent by about {}",
+                parts.parts.len(),
+                counted(part.messages(), "message", "messages"),
+                parts.drained
+            )
+        } else {
+            format!(
+                "{} sent from now on would reach into quiet hours",
+                counted(part.messages(), "message", "messages")
+            )
+        };
+        run.wait_until(&WA_R1, part.begins.max(run.now()), says).await
     }
 
     async fn watch_for_relapse(
         &self,
         run: &mut Run,
-        campaign: &Paused,
+        (campaign, part): (&Paused, usize),
         since: Timestamp,
         resumed: &[Paused],
     ) -> Result<(), Halt> {
         let watch = Watch::every(self.on.limits.dispatcher_interval, SEND_WITHIN);
         let health = Observing {
-            probe: SendsAfterResume::of(&self.on, campaign, since),
+            probe: SendsAfterResume::of(&self.on, (campaign, part), since),
             satisfied: Sends::are_conclusive,
         };
         let sends = run.until(&WA_R1, watch, health).await?;
@@ -124,31 +217,22 @@ impl WhatsAppSendFailures {
 /// How much one campaign has left to send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stage {
-    campaign: CampaignId,
-    unsent: u64,
+    pub(super) campaign: CampaignId,
+    pub(super) unsent: u64,
 }
 
 /// How much all have left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unsent {
-    stages: Vec<Stage>,
+    pub(super) stages: Vec<Stage>,
 }
 
 impl Unsent {
     /// The smallest queue first: if sending is still broken, the fewest people notice.
-    fn smallest_first(&self) -> Vec<Stage> {
+    pub(super) fn smallest_first(&self) -> Vec<Stage> {
         let mut stages = self.stages.clone();
         stages.sort_by_key(|stage| (stage.unsent, stage.campaign));
         stages
-    }
-
-    fn drain_time(&self, limits: &Limits, throttle_per_minute: u32) -> Duration {
-        let total: u64 = self.stages.iter().map(|stage| stage.unsent).sum();
-        let by_throttle = Duration::from_mins(total.div_ceil(u64::from(throttle_per_minute.max(1))));
-        let intervals = total.div_ceil(u64::from(limits.dispatcher_batch.max(1)));
-        let by_dispatcher =
-            limits.dispatcher_interval.saturating_mul(u32::try_from(intervals).unwrap_or(u32::MAX));
-        by_throttle.max(by_dispatcher)
     }
 }
 
@@ -177,7 +261,7 @@ impl Probe for UnsentMessages {
         let mut evidence = Vec::new();
         for campaign in &self.of {
             let waiting = self.queue.pending(campaign.campaign).await?;
-            let skipped = self.queue.skipped(campaign.campaign).await?;
+            let skipped = self.queue.skipped(campaign.campaign, &campaign.skipped).await?;
             let shows = format!("{}: {waiting} waiting, {skipped} skipped", campaign.name);
             evidence.push(Evidence::new("send_queue (PostgREST)", shows));
             stages.push(Stage { campaign: campaign.campaign, unsent: waiting + skipped });
@@ -189,6 +273,40 @@ impl Probe for UnsentMessages {
             counted(stages.len(), "campaign", "campaigns")
         );
         Ok(Observation { value: Unsent { stages }, says, evidence })
+    }
+}
+
+/// Finds the row with which a later day's messages of a campaign begin.
+struct UnsentAt {
+    queue: Arc<dyn SendQueue>,
+    campaign: Paused,
+    place: u64,
+}
+
+impl UnsentAt {
+    fn of(on: &Platform, campaign: &Paused, place: u64) -> Self {
+        Self { queue: Arc::clone(&on.send_queue), campaign: campaign.clone(), place }
+    }
+}
+
+#[async_trait]
+impl Probe for UnsentAt {
+    type Value = Option<i64>;
+
+    fn subject(&self) -> String {
+        format!("campaign {} after {}", self.campaign.campaign, self.place)
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Option<i64>>, PortError> {
+        let row = self.queue.unsent_at(self.campaign.campaign, &self.campaign.skipped, self.place).await?;
+        let name = &self.campaign.name;
+        let before = counted(self.place, "message", "messages");
+        let says = match row {
+            Some(_) => format!("{before} of {name} are sent on days before, the others after"),
+            None => format!("{name} has no more than {before} left"),
+        };
+        let shows = row.map_or_else(|| "none".to_owned(), |row| format!("row {row}"));
+        Ok(Observation { value: row, says, evidence: vec![Evidence::new("send_queue (PostgREST)", shows)] })
     }
 }
 
@@ -212,23 +330,31 @@ impl Sends {
 struct SendsAfterResume {
     log: Arc<dyn SendLog>,
     campaign: Paused,
+    /// Of which part of its messages.
+    part: usize,
     since: Timestamp,
     interval: Duration,
 }
 
 impl SendsAfterResume {
-    fn of(on: &Platform, campaign: &Paused, since: Timestamp) -> Self {
+    fn of(on: &Platform, (campaign, part): (&Paused, usize), since: Timestamp) -> Self {
         let interval = on.limits.dispatcher_interval;
-        Self { log: Arc::clone(&on.send_log), campaign: campaign.clone(), since, interval }
+        Self { log: Arc::clone(&on.send_log), campaign: campaign.clone(), part, since, interval }
     }
 }
 
 /// Failures that are not the recipient's: numbers that cannot receive are a matter of data, and pausing for them again
 /// would never end.
 fn percent_of_our_failures(tally: &SendTally) -> u64 {
-    let is_theirs =
-        |code: &str| matches!(SendFault::from_text(code), SendFault::InvalidNumber | SendFault::Recipient);
-    let ours: u64 = tally.failed.iter().filter(|(code, _)| !is_theirs(code)).map(|(_, count)| count).sum();
+    let is_theirs = |code: &str| {
+        matches!(
+            SendFault::from_text(code),
+            SendFault::InvalidNumber | SendFault::Recipient | SendFault::PairLimit
+        )
+    };
+    let failed: u64 = tally.failed.iter().filter(|(code, _)| !is_theirs(code)).map(|(_, count)| count).sum();
+    // Who gets a message twice is no progress.
+    let ours = failed + tally.repeats;
     if tally.tries() == 0 { 0 } else { ours * 100 / tally.tries() }
 }
 
@@ -237,7 +363,8 @@ impl Probe for SendsAfterResume {
     type Value = Sends;
 
     fn subject(&self) -> String {
-        format!("campaign {}", self.campaign.campaign)
+        let campaign = format!("campaign {}", self.campaign.campaign);
+        if self.part == 1 { campaign } else { format!("{campaign} part {}", self.part) }
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Sends>, PortError> {

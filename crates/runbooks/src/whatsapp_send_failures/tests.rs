@@ -6,7 +6,9 @@ use std::time::Duration;
 use allclear_core::policy::StoredPolicy;
 use allclear_core::ports::*;
 use allclear_core::target::SendTally;
-use allclear_core::{Campaign, CampaignStatus, Msisdn, Platform, PortError, Service, VirtualClock};
+use allclear_core::{
+    Campaign, CampaignStatus, Msisdn, Platform, PortError, QueueRows, Service, VirtualClock,
+};
 use allclear_engine::{AutoApprove, Event, Finished, MemoryJournal, Outcome, Terms, execute};
 use jiff::Timestamp;
 
@@ -64,6 +66,7 @@ fn campaign(state: &State) -> Campaign {
 
 fn campaigns(shared: &Shared) -> MockCampaigns {
     let mut mock = MockCampaigns::new();
+    mock.expect_last_change().returning(|_| Ok(None));
     let s = Arc::clone(shared);
     mock.expect_running().returning(move || {
         let state = s.lock().unwrap();
@@ -71,6 +74,7 @@ fn campaigns(shared: &Shared) -> MockCampaigns {
     });
     let s = Arc::clone(shared);
     mock.expect_find().returning(move |_| Ok(campaign(&s.lock().unwrap())));
+    mock.expect_changes_since().returning(|_, _| Ok(vec![]));
     let s = Arc::clone(shared);
     mock.expect_pause().returning(move |_| {
         let mut state = s.lock().unwrap();
@@ -103,6 +107,7 @@ fn send_log(shared: &Shared) -> MockSendLog {
                 retry_after_seconds: Some(300),
                 first_failure_at: Some(first),
                 last_failure_at: Some(start()),
+                ..SendTally::default()
             });
         }
         let resumed = state.calls.last().is_some_and(|call| call == "start");
@@ -144,9 +149,11 @@ fn sender(shared: &Shared) -> MockSender {
 
 fn queue() -> MockSendQueue {
     let mut mock = MockSendQueue::new();
+    mock.expect_waiting_campaigns().returning(|| Ok(vec![ID.parse().unwrap()]));
     mock.expect_pending().returning(|_| Ok(100));
-    mock.expect_skipped().returning(|_| Ok(0));
-    mock.expect_due_before().returning(|_, _| Ok(0));
+    mock.expect_waiting().returning(|_| Ok(QueueRows::of((1..=100).map(|id| (id, true)))));
+    mock.expect_skipped().returning(|_, _| Ok(0));
+    mock.expect_due_before().returning(|_, _, _| Ok(0));
     mock
 }
 
@@ -168,15 +175,19 @@ fn policy(shared: &Shared) -> MockPolicyStore {
 
 fn audit(shared: &Shared) -> MockAuditLog {
     let mut mock = MockAuditLog::new();
+    mock.expect_all_of().returning(|_, _| Ok(Vec::new()));
     let s = Arc::clone(shared);
     mock.expect_insert().returning(move |row| {
         let mut state = s.lock().unwrap();
         state.audit = Some(row.clone());
-        state.calls.push("audit".into());
+        // What every pause is preceded by is no news.
+        if !row.action.starts_with("allclear_") {
+            state.calls.push("audit".into());
+        }
         Ok(())
     });
     let s = Arc::clone(shared);
-    mock.expect_find().returning(move |_| Ok(s.lock().unwrap().audit.clone()));
+    mock.expect_find().returning(move |id| Ok(s.lock().unwrap().audit.clone().filter(|row| row.id == id)));
     mock
 }
 
@@ -196,6 +207,8 @@ fn tellers(shared: &Shared) -> (MockProvider, MockPaging, MockChat) {
         detail: "down".into(),
     };
     paging.expect_find().returning(move |_| Err(down()));
+    paging.expect_trigger().returning(move |_| Err(down()));
+    paging.expect_resolve().returning(move |_| Err(down()));
     chat.expect_post().returning(move |_| Err(down()));
     (provider, paging, chat)
 }
@@ -238,7 +251,10 @@ async fn run(shared: &Shared) -> (Finished, MemoryJournal) {
     let runbook = WhatsAppSendFailures { on: platform(shared), input: Input::default() };
     let humans = Arc::new(AutoApprove { role: "commander".into() });
     let terms = Terms { humans, ..Terms::new("run-1", "kim", "unit") };
-    let finished = execute(&runbook, Box::new(journal.seam(clock).unwrap()), terms).await.unwrap();
+    let finished =
+        execute(&runbook, Box::new(journal.seam(clock).unwrap()), mocked::unplanned("run-1"), terms)
+            .await
+            .unwrap();
     (finished, journal)
 }
 
@@ -257,13 +273,11 @@ async fn an_outage_is_paused_waited_out_proven_by_a_delivered_canary_resumed_and
 #[tokio::test]
 async fn the_provider_is_told_when_it_lasts_and_services_for_telling_that_are_down_hold_nothing_up() {
     let shared = failing_with("http_503", 30);
-    let (finished, journal) = run(&shared).await;
-    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    let (finished, _) = run(&shared).await;
     assert_eq!(calls(&shared), ["pause", "ticket", "canary", "start", "audit"]);
-    let open = journal.entries().unwrap().into_iter().filter(|e| {
-        matches!(&e.event, Event::Noted { note: allclear_engine::Note::OpenQuestion { .. }, .. })
-    });
-    assert_eq!(open.count(), 2, "Slack and PagerDuty are to be told by hand");
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    let says = "a canary was delivered; 1 campaign runs again that this run had paused; open: nobody was told that WhatsApp sends fail";
+    assert!(finished.says.contains(says), "{}", finished.says);
 }
 
 #[tokio::test]
@@ -297,7 +311,9 @@ async fn a_broken_policy_is_repaired_keeping_what_is_sound_and_never_to_zero() {
 async fn spam_restrictions_are_told_at_once_and_wait_for_a_person() {
     let shared = failing_with("131048", 0);
     let (finished, journal) = run(&shared).await;
-    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    // Neither PagerDuty nor Slack works here.
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(finished.says.contains("nobody was told"), "{}", finished.says);
     assert_eq!(calls(&shared), ["pause", "ticket", "canary", "start", "audit"]);
     let asked =
         journal.entries().unwrap().into_iter().any(

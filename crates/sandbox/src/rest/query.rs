@@ -183,10 +183,76 @@ impl Filter {
     }
 }
 
+/// Filters of which all hold, or one: `and(…)` and `or(…)`, within each other as deep as somebody writes.
+#[derive(Debug, Clone)]
+enum Group {
+    One(Filter),
+    All(Vec<Group>),
+    Any(Vec<Group>),
+}
+
+/// Groups within each other at most; a request that has more is none that anybody wrote.
+const DEPTH: usize = 8;
+
+impl Group {
+    /// The inside of one pair of parentheses; `any`: whether one of its parts is enough.
+    fn parse(any: bool, text: &str, depth: usize) -> Result<Self, RestError> {
+        let bad = || RestError::new(400, "PGRST100", format!("failed to parse logic tree ({text})"));
+        let inside = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(bad)?;
+        if depth == DEPTH {
+            return Err(bad());
+        }
+        let part = |part: &str| match (part.strip_prefix("and("), part.strip_prefix("or(")) {
+            (Some(_), _) => Self::parse(false, &part["and".len()..], depth + 1),
+            (_, Some(_)) => Self::parse(true, &part["or".len()..], depth + 1),
+            _ => {
+                let (column, condition) = part.split_once('.').ok_or_else(bad)?;
+                Filter::parse(column, condition).map(Self::One)
+            }
+        };
+        let parts = outside_parentheses(inside).into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+        Ok(if any { Self::Any(parts) } else { Self::All(parts) })
+    }
+
+    fn holds(&self, row: &impl Row) -> bool {
+        match self {
+            Self::One(filter) => filter.holds(row),
+            Self::All(parts) => parts.iter().all(|part| part.holds(row)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(row)),
+        }
+    }
+
+    fn columns(&self) -> Vec<&str> {
+        match self {
+            Self::One(filter) => vec![filter.column.as_str()],
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::columns).collect(),
+        }
+    }
+}
+
+/// What stands between the commas that are in no parentheses.
+fn outside_parentheses(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut begins) = (Vec::new(), 0_usize, 0);
+    for (place, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                parts.push(&text[begins..place]);
+                begins = place + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[begins..]);
+    parts
+}
+
 /// A parsed query string.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query {
     pub(crate) filters: Vec<Filter>,
+    groups: Vec<Group>,
     pub(crate) select: Option<Vec<String>>,
     order: Vec<(String, bool)>,
     pub(crate) limit: Option<usize>,
@@ -211,6 +277,8 @@ impl Query {
                 }
                 "limit" => query.limit = value.parse().ok(),
                 "offset" => query.offset = value.parse().unwrap_or(0),
+                "or" => query.groups.push(Group::parse(true, &value, 0)?),
+                "and" => query.groups.push(Group::parse(false, &value, 0)?),
                 "on_conflict" => query.on_conflict = Some(value.into_owned()),
                 column => query.filters.push(Filter::parse(column, &value)?),
             }
@@ -224,6 +292,7 @@ impl Query {
             .filters
             .iter()
             .map(|f| f.column.as_str())
+            .chain(self.groups.iter().flat_map(Group::columns))
             .chain(self.order.iter().map(|(c, _)| c.as_str()))
             .chain(selected);
         for column in named {
@@ -237,7 +306,10 @@ impl Query {
 
     /// The places of the rows that pass, in the order asked for.
     pub(crate) fn places<R: Row>(&self, rows: &[R]) -> Vec<usize> {
-        let passes = |row: &R| self.filters.iter().all(|filter| filter.holds(row));
+        let passes = |row: &R| {
+            self.filters.iter().all(|filter| filter.holds(row))
+                && self.groups.iter().all(|group| group.holds(row))
+        };
         let mut places: Vec<usize> =
             rows.iter().enumerate().filter(|(_, row)| passes(row)).map(|(place, _)| place).collect();
         if !self.order.is_empty() {
@@ -265,5 +337,53 @@ impl Query {
             object.insert(name.to_owned(), look_up(row, path).to_json());
         }
         Value::Object(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Message {
+        id: i64,
+        status: &'static str,
+    }
+
+    impl Row for Message {
+        const COLUMNS: &'static [&'static str] = &["id", "status"];
+        fn cell(&self, column: &str) -> Option<Cell<'_>> {
+            match column {
+                "id" => Some(Cell::Int(self.id)),
+                "status" => Some(Cell::text(self.status)),
+                _ => None,
+            }
+        }
+    }
+
+    fn found(query: &str) -> Vec<i64> {
+        let status = |id| if id % 2 == 0 { "SKIPPED" } else { "PENDING" };
+        let rows: Vec<Message> = (1..=10).map(|id| Message { id, status: status(id) }).collect();
+        let query = Query::parse(query).unwrap();
+        query.check_columns::<Message>().unwrap();
+        query.places(&rows).into_iter().map(|place| rows[place].id).collect()
+    }
+
+    #[test]
+    fn groups_hold_as_postgrest_reads_them() {
+        assert_eq!(found("or=(id.eq.1,and(id.gte.4,id.lte.6))"), [1, 4, 5, 6]);
+        assert_eq!(found("id=lt.6&or=(status.eq.PENDING,and(status.eq.SKIPPED,or(id.eq.2)))"), [1, 2, 3, 5]);
+        assert_eq!(found("or=(id.in.(1,2),id.eq.9)&status=eq.PENDING"), [1, 9]);
+        assert_eq!(found("and=(id.gt.2,id.not.eq.4,id.lt.6)"), [3, 5]);
+    }
+
+    #[test]
+    fn a_group_that_is_none_is_refused_and_one_of_an_unknown_column_too() {
+        for text in ["or=id.eq.1", "or=(id)", "or=(id.eq.1"] {
+            assert_eq!(Query::parse(text).unwrap_err().code, "PGRST100", "{text}");
+        }
+        let nested = format!("or={}id.eq.1{}", "(or".repeat(20), ")".repeat(20));
+        assert_eq!(Query::parse(&nested).unwrap_err().code, "PGRST100");
+        let unknown = Query::parse("or=(id.eq.1,and(id.gt.2,colour.eq.red))").unwrap();
+        assert_eq!(unknown.check_columns::<Message>().unwrap_err().code, "42703");
     }
 }

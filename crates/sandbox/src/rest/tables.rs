@@ -182,6 +182,7 @@ impl Row for Voucher {
         "metadata",
         "issued_at",
         "redeemed_at",
+        "expires_at",
         "updated_at",
     ];
 
@@ -205,6 +206,7 @@ impl Row for Voucher {
             "metadata" => Cell::Json(&self.metadata),
             "issued_at" => Cell::Time(self.issued_at),
             "redeemed_at" => Cell::maybe(self.redeemed_at.map(Cell::Time)),
+            "expires_at" => Cell::maybe(self.expires_at.map(Cell::Time)),
             "updated_at" => Cell::Time(self.updated_at),
             "plate" => Cell::Null,
             _ => return None,

@@ -27,6 +27,7 @@ pub(super) fn patch(
         let message = "new row for relation \"vouchers\" violates check constraint \"vouchers_status_check\"";
         return Err(RestError::new(400, "23514", message));
     }
+    check_scope(world, &body)?;
     let places = query.places(&world.vouchers);
     check_affected(prefer, places.len())?;
     let lost = world.has(Fault::VoucherWriteLost);
@@ -42,11 +43,24 @@ pub(super) fn patch(
     Ok(changed(rows, prefer))
 }
 
+/// The foreign key of `station_scope`: it points to `stations`. Rows of before the constraint keep what they have.
+fn check_scope(world: &World, body: &Value) -> Result<(), RestError> {
+    let scope = body["station_scope"].as_str().and_then(|id| id.parse::<Uuid>().ok());
+    match scope {
+        Some(scope) if !world.stations.iter().any(|station| station.id == scope) => {
+            let message = "insert or update on table \"vouchers\" violates foreign key constraint \"vouchers_station_scope_fkey\"";
+            Err(RestError::new(409, "23503", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn effect_of(body: &Value, voucher: &Voucher) -> &'static str {
     match body["status"].as_str() {
         Some("void") => "voucher.void",
         Some("issued") if voucher.metadata["held_by"].is_string() => "voucher.release",
         None if body.get("station_scope").is_some() => "voucher.scope",
+        None if body["metadata"]["held_by"].is_string() => "voucher.adopt",
         _ => "voucher.update",
     }
 }
@@ -81,6 +95,7 @@ pub(super) fn insert(
     let digits =
         text("whatsapp_e164")?.trim_start_matches('+').parse().map_err(|_| missing("whatsapp_e164"))?;
     text("qr_payload")?;
+    check_scope(world, body)?;
     let (now, id) = (world.now, uuid("id").unwrap_or_else(|| world.new_uuid()));
     let row = Voucher {
         id,
@@ -98,6 +113,7 @@ pub(super) fn insert(
         metadata: body["metadata"].clone(),
         issued_at: now,
         redeemed_at: None,
+        expires_at: body["expires_at"].as_str().and_then(|at| at.parse().ok()),
         updated_at: now,
         code,
     };

@@ -71,8 +71,8 @@ pub(crate) async fn integrations(State(shared): State<Shared>, RawQuery(query): 
         None => json!({ "status": "green", "message": "OK" }),
     };
     let green = json!({ "status": "green", "message": "OK" });
-    let preview = match world.preview() {
-        Ok(()) => green.clone(),
+    let preview = match world.render() {
+        Ok(_) => green.clone(),
         Err(no) if no.http >= 500 => json!({ "status": "red", "message": format!("HTTP {}", no.http) }),
         Err(no) => json!({ "status": "amber", "message": format!("HTTP {}", no.http) }),
     };

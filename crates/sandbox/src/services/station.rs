@@ -92,7 +92,8 @@ fn attempt(world: &mut World, key: &str, code: &str, station: Uuid) -> (u16, Val
         let message = "This voucher belongs to another station.";
         return (200, json!({ "status": "invalid_station", "message": message, "retryable": false }));
     }
-    let redeemable = matches!(voucher.status.as_str(), "issued" | "sent");
+    let expired = voucher.expires_at.is_some_and(|expires| expires <= now);
+    let redeemable = matches!(voucher.status.as_str(), "issued" | "sent") && !expired;
     if redeemable {
         let row = &mut world.vouchers[place];
         "redeemed".clone_into(&mut row.status);

@@ -28,7 +28,12 @@ async fn picture(State(shared): State<Shared>, Path(file): Path<String>) -> Resp
         return Html("<!DOCTYPE html><html><body>Internal error</body></html>").into_response();
     }
     match draw(voucher.id) {
-        Ok(bytes) => ([(header::CONTENT_TYPE, "image/png")], bytes).into_response(),
+        Ok(bytes) => {
+            let made = world.pictures.get(&voucher.id).copied().unwrap_or(voucher.issued_at);
+            let made = made.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let headers = [(header::CONTENT_TYPE, "image/png".to_owned()), (header::LAST_MODIFIED, made)];
+            (headers, bytes).into_response()
+        }
         Err(error) => answer(500, json!({ "message": error.to_string() })),
     }
 }

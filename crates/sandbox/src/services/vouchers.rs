@@ -15,6 +15,7 @@ use super::{answer, header_text};
 use crate::fault::{Fault, Profile};
 use crate::server::Shared;
 use crate::world::World;
+use crate::world::functions::Shown;
 use crate::world::rows::{Voucher, e164};
 
 pub(super) fn routes() -> Router<Shared> {
@@ -58,10 +59,21 @@ async fn preview(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
     let Some(place) = id.and_then(|id| world.vouchers.iter().position(|voucher| voucher.id == id)) else {
         return answer(400, json!({ "error": "invalid_payload" }));
     };
-    match world.preview() {
-        Ok(()) => {
-            let id = world.vouchers[place].id;
-            world.vouchers[place].png_url = Some(format!("{id}.png"));
+    match world.preview(&world.vouchers[place]) {
+        // As the platform passes an empty answer on: well, and with nothing in it.
+        Ok(Shown::Nothing) => answer(
+            200,
+            json!({
+                "imageUrl": null, "pdfUrl": null, "expiresAt": null,
+                "integration": { "target": "voucher_preview", "status": "ok" },
+            }),
+        ),
+        Ok(shown) => {
+            let (id, now) = (world.vouchers[place].id, world.now());
+            if shown == Shown::Rendered {
+                world.vouchers[place].png_url = Some(format!("{id}.png"));
+                world.pictures.insert(id, now);
+            }
             let host = header_text(&headers, "host");
             let url =
                 format!("http://{host}/supabase/storage/v1/object/sign/vouchers/{id}.png?token=sandbox");
@@ -136,6 +148,7 @@ fn issue(world: &mut World, msisdn: u64, amount_minor: i64, scope: Option<Uuid>,
         metadata,
         issued_at: world.now(),
         redeemed_at: None,
+        expires_at: None,
         updated_at: world.now(),
     }
 }

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::rows::Function;
+use super::rows::{Function, Voucher};
 use super::{Project, World};
-use crate::scenario::{Scenario, Twist};
+use crate::fault::Fault;
+use crate::scenario::{PreviewAnswer, Scenario, Twist};
 
 /// The function that renders previews.
 pub(crate) const PREVIEW_FUNCTION: &str = "voucher-preview";
@@ -17,6 +18,21 @@ pub(crate) struct NoPreview {
     pub(crate) http: u16,
     pub(crate) message: &'static str,
 }
+
+/// What a preview shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A picture that was made for it.
+    Rendered,
+    /// A picture that was there before.
+    Stored,
+    /// The answer is well and names no picture.
+    Nothing,
+}
+
+/// The platform's words wherever the function has none of its own, whatever its status.
+const DEFAULT_WORDS: &str =
+    "Voucher preview service not configured. Set VOUCHER_PREVIEW_ENDPOINT to enable previews.";
 
 pub(super) fn deployed(scenario: Scenario, start: Timestamp) -> Vec<Function> {
     let long_ago = start - SignedDuration::from_hours(720);
@@ -82,13 +98,34 @@ impl World {
         function
     }
 
-    /// Whether a preview can be made now.
-    pub(crate) fn preview(&self) -> Result<(), NoPreview> {
+    /// What a preview of this voucher comes to now.
+    pub(crate) fn preview(&self, voucher: &Voucher) -> Result<Shown, NoPreview> {
+        // A function that shows what is stored makes nothing anew, so that it may be broken and nobody sees it.
+        let stored = self.has(Fault::StoredPreviews) && voucher.png_url.is_some();
+        match self.render() {
+            Err(no) if !(stored && no.http == 500) => Err(no),
+            Ok(Shown::Nothing) if !stored => Ok(Shown::Nothing),
+            _ if stored => Ok(Shown::Stored),
+            shown => shown,
+        }
+    }
+
+    /// What the function, or the way to it, answers now.
+    pub(crate) fn render(&self) -> Result<Shown, NoPreview> {
         let no = |http, message| Err(NoPreview { http, message });
         match self.spec.scenario {
-            Scenario::PreviewNotConfigured { .. } if self.lasts() => {
-                return no(503, "Configure VOUCHER_PREVIEW_ENDPOINT to enable voucher previews.");
+            Scenario::PreviewAnswers { how, .. } if self.lasts() => {
+                return match how {
+                    PreviewAnswer::Reset => no(503, "fetch failed"),
+                    PreviewAnswer::Silent => no(503, DEFAULT_WORDS),
+                    PreviewAnswer::KeyRefused => no(401, "Invalid JWT"),
+                    PreviewAnswer::RequestRefused => no(400, "amount must be a positive number"),
+                    PreviewAnswer::TooMany => no(429, "Too many requests"),
+                    PreviewAnswer::Failing => no(500, DEFAULT_WORDS),
+                    PreviewAnswer::Empty => Ok(Shown::Nothing),
+                };
             }
+            Scenario::PreviewNotConfigured { .. } if self.lasts() => return no(503, DEFAULT_WORDS),
             Scenario::PreviewTimeout { .. } if self.lasts() => return no(503, "This operation was aborted"),
             _ => {}
         }
@@ -98,7 +135,7 @@ impl World {
             Some(function) if function.broken && self.spec.scenario == Scenario::PreviewBroken => {
                 no(500, "render failed")
             }
-            Some(_) => Ok(()),
+            Some(_) => Ok(Shown::Rendered),
         }
     }
 

@@ -5,10 +5,11 @@
 //! times always meet the same world.
 
 mod dispatcher;
-mod functions;
+pub(crate) mod functions;
 pub(crate) mod rows;
 mod seed;
 pub(crate) mod stations;
+mod truth;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use crate::fault::{Fault, FaultSet};
 use crate::ledger::Ledger;
 use crate::scenario::{Scenario, WorldSpec};
+use crate::trouble::{self, Due, Trouble};
 use rows::{
     Audit, Campaign, Function, Incident, Notification, PetrolStation, QueueStatus, Queued, Redemption,
     SendLog, Setting, SlackMessage, Station, Target, Voucher, VoucherEvent, WebhookLog,
@@ -60,6 +62,8 @@ pub struct World {
     pub(crate) events: Vec<VoucherEvent>,
     pub(crate) redemptions: Vec<Redemption>,
     pub(crate) webhook_logs: Vec<WebhookLog>,
+    /// When pictures of vouchers were made, where that was after the world began.
+    pub(crate) pictures: BTreeMap<Uuid, Timestamp>,
     pub(crate) functions: Vec<Function>,
     pub(crate) project: Project,
     /// Calls of edge functions: when, which, and the status of the answer.
@@ -78,8 +82,10 @@ pub struct World {
     pub(crate) frozen: HashMap<String, Value>,
     /// Admin sessions, by cookie.
     pub(crate) sessions: HashMap<String, Uuid>,
-    /// Paths whose next answer is lost after the request was acted upon.
-    pub(crate) lose_answers: Vec<String>,
+    /// What goes wrong on the way.
+    pub(crate) troubles: Vec<Due>,
+    /// How many calls went wrong by it.
+    pub(crate) troubled: u64,
     /// How many requests there were, by method and path.
     pub(crate) requests: BTreeMap<String, u64>,
     next_tick: Timestamp,
@@ -108,13 +114,27 @@ impl SendError {
         Self { code: code.to_owned(), http, retry_after }
     }
 
-    /// As it stands in `send_logs.error`.
+    /// As it stands in `send_logs.error`: the dispatcher keeps Graph's own body.
     pub(crate) fn to_log(&self) -> String {
-        let mut error = json!({ "code": self.code, "message": "send failed" });
+        let mut error =
+            self.by_graph().unwrap_or_else(|| json!({ "code": self.code, "message": "send failed" }));
         if let Some(seconds) = self.retry_after {
             error["retry_after"] = json!(seconds);
         }
         error.to_string()
+    }
+
+    /// As it stands in `notifications.error_message`: the notification sender's sentence, with Graph's body where there is
+    /// one.
+    pub(crate) fn to_notification(&self) -> String {
+        let body = self.by_graph().unwrap_or(serde_json::Value::Null);
+        format!("WhatsApp send failed ({}): {body}", self.http)
+    }
+
+    /// Graph's body; none where the failure is not WhatsApp's.
+    fn by_graph(&self) -> Option<serde_json::Value> {
+        let code: u32 = self.code.parse().ok()?;
+        Some(json!({ "error": { "message": "send failed", "type": "OAuthException", "code": code } }))
     }
 }
 
@@ -137,6 +157,25 @@ impl World {
     /// What the world's own clock shows: the time of the latest request.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Lets calls go wrong on the way.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        self.troubles.push(trouble.into());
+    }
+
+    /// Ends all trouble; returns how many calls went wrong so far.
+    pub fn calm(&mut self) -> u64 {
+        self.troubles.clear();
+        self.troubled
+    }
+
+    /// Counts a call, and says what goes wrong with it.
+    pub(crate) fn count_call(&mut self, call: String) -> Option<Trouble> {
+        let met = trouble::met(&mut self.troubles, &call, self.now);
+        self.troubled += u64::from(met.is_some());
+        *self.requests.entry(call).or_default() += 1;
+        met
     }
 
     /// The ledger.
@@ -274,6 +313,23 @@ impl World {
         self.act_on_campaign(campaign, action, OTHER_ACTOR)
     }
 
+    /// Lets somebody else mark waiting messages as skipped, by their rows in the queue. Returns which rows those are.
+    pub fn let_somebody_skip(&mut self, which: impl Fn(i64) -> bool) -> Vec<i64> {
+        let theirs = self.queue.iter_mut().filter(|row| row.status == QueueStatus::Pending && which(row.id));
+        theirs
+            .map(|row| {
+                row.status = QueueStatus::Skipped;
+                row.id
+            })
+            .collect()
+    }
+
+    /// The rows of the queue that are marked as skipped, by whomever, each with when it would be due.
+    pub fn skipped_rows(&self) -> Vec<(i64, Timestamp)> {
+        let skipped = self.queue.iter().filter(|row| row.status == QueueStatus::Skipped);
+        skipped.map(|row| (row.id, row.next_attempt_at)).collect()
+    }
+
     /// Plays everything that happens up to `now`.
     pub fn advance_to(&mut self, now: Timestamp) {
         while self.next_tick <= now {
@@ -297,7 +353,9 @@ impl World {
             })
             .collect();
         let mut audit: BTreeMap<&str, u64> = BTreeMap::new();
-        for row in self.audit.iter().filter(|row| row.actor_id == OUR_ACTOR) {
+        // What a run says before each try is not what it did: a run that was killed says it more often.
+        let says = |row: &&Audit| row.action == "allclear_run_effect";
+        for row in self.audit.iter().filter(|row| row.actor_id == OUR_ACTOR && !says(row)) {
             *audit.entry(&row.action).or_default() += 1;
         }
         let settings: BTreeMap<&str, &Value> = self.settings.iter().map(|s| (s.key, &s.value)).collect();
@@ -316,6 +374,13 @@ impl World {
         })
     }
 
+    /// How many sends to customers were tried in this span, whatever became of them.
+    pub fn tries_between(&self, from: Timestamp, to: Timestamp) -> usize {
+        let tries =
+            self.sent.iter().filter(|sent| sent.queue.is_some() && (from..to).contains(&sent.sent_at));
+        tries.count()
+    }
+
     /// What campaigns that were made through the admin API sent: each message's number, in order.
     pub fn sent_by_saved_campaigns(&self) -> Vec<String> {
         let ours = |sent: &&SendLog| sent.campaign.is_some_and(|id| self.saved_campaigns.contains(&id));
@@ -332,9 +397,22 @@ impl World {
         text
     }
 
+    /// Somebody gives the campaigns and stations other names, in order and around.
+    pub fn rename(&mut self, names: &[&str]) {
+        let names = || names.iter().cycle().map(|name| (*name).to_owned());
+        self.campaigns.iter_mut().zip(names()).for_each(|(campaign, name)| campaign.name = name);
+        self.stations.iter_mut().zip(names()).for_each(|(station, name)| station.name = name);
+    }
+
     /// What was said in Slack, in order.
     pub fn slack_texts(&self) -> Vec<String> {
         self.slack.iter().map(|message| message.text.clone()).collect()
+    }
+
+    /// Titles of PagerDuty's incidents that nobody has resolved.
+    pub fn open_pages(&self) -> Vec<String> {
+        let open = self.incidents.iter().filter(|incident| incident.status != "resolved");
+        open.map(|incident| incident.title.clone()).collect()
     }
 
     /// What others were told and what was kept about it: Slack, PagerDuty, tickets, audit rows, events.

@@ -132,6 +132,7 @@ pub(crate) struct Voucher {
     pub(crate) metadata: Value,
     pub(crate) issued_at: Timestamp,
     pub(crate) redeemed_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     pub(crate) updated_at: Timestamp,
 }
 

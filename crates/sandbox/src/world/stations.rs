@@ -83,6 +83,7 @@ fn issue(world: &mut World, dice: &mut Dice, code: String, issued_at: Timestamp)
         metadata: json!({}),
         issued_at,
         redeemed_at: None,
+        expires_at: None,
         updated_at: issued_at,
     });
     event(world, dice, id, "issued", None, issued_at);
@@ -145,6 +146,51 @@ impl World {
             ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         twice.dedup();
         twice
+    }
+
+    /// Gives a voucher another date. False where there is no such voucher.
+    pub fn let_expire(&mut self, voucher: Uuid, at: Timestamp) -> bool {
+        let Some(row) = self.vouchers.iter_mut().find(|row| row.id == voucher) else { return false };
+        row.expires_at = Some(at);
+        true
+    }
+
+    /// Lets a voucher's scope be an id of the other table of stations. False where there is no such voucher.
+    pub fn let_scope_be_wrong(&mut self, voucher: Uuid) -> bool {
+        let wrong = self.petrol_stations.first().map(|station| station.id);
+        let Some(row) = self.vouchers.iter_mut().find(|row| row.id == voucher) else { return false };
+        row.station_scope = wrong;
+        true
+    }
+
+    /// Moves a voucher's redemptions: the n-th to this station (by its place) and time, under this key; further ones stay. The
+    /// station app's requests are as they were.
+    pub fn let_redemptions_be(&mut self, voucher: Uuid, all: &[(usize, Option<&str>, Timestamp)]) {
+        let stations: Vec<Uuid> = self.petrol_stations.iter().map(|station| station.id).collect();
+        let rows = self.redemptions.iter_mut().filter(|row| row.voucher == voucher);
+        for (row, (station, key, at)) in rows.zip(all) {
+            row.station = stations.get(*station).copied();
+            row.meta = json!({ "idempotency_key": key });
+            row.created_at = *at;
+        }
+    }
+
+    /// Every request of the first station's app comes with one key.
+    pub fn let_keys_collide(&mut self) {
+        let here = self.stations.first().map(|station| json!(station.id)).unwrap_or_default();
+        for request in self.webhook_logs.iter_mut().filter(|one| one.payload["stationId"] == here) {
+            request.headers = json!({ "idempotency-key": "NTU1NTU1NTUtNTU1NS00NTU1" });
+        }
+    }
+
+    /// Empties what stations did: the redemptions, or the station app's requests.
+    pub fn forget_redemptions(&mut self) {
+        self.redemptions.clear();
+    }
+
+    /// As [`forget_redemptions`](Self::forget_redemptions), of the station app's requests.
+    pub fn forget_requests(&mut self) {
+        self.webhook_logs.clear();
     }
 
     /// Lets somebody else take a voucher back. False where there is no such voucher.

@@ -9,7 +9,9 @@ use super::super::statement::{Cites, Statement};
 use super::super::timeline::{affected_text, timeline};
 use super::super::words::{clock_from, count, listed, moment, quoted, sentence, span, stopped, times};
 use super::effects::verdict_word;
+use crate::claim::Certainty;
 use crate::journal::{Event, Note};
+use crate::outcome::Outcome;
 use crate::step::{Phase, Step};
 
 pub(in super::super) fn header(facts: &Facts<'_>) -> Header {
@@ -79,7 +81,10 @@ pub(in super::super) fn standing(facts: &Facts<'_>) -> (String, Cites) {
         return (format!("it waits for an answer at {step}: {question}"), last.and(asked.seq));
     }
     match &facts.last.event {
-        Event::Detached { why } => (format!("the process let go: {}", quoted(why)), last),
+        Event::Detached { why, outcome: Some(Outcome::Interrupted) } => {
+            (format!("it was interrupted and can be gone on with: {}", quoted(why)), last)
+        }
+        Event::Detached { why, .. } => (format!("the process let go: {}", quoted(why)), last),
         _ => ("the journal does not tell whether a process still works on it".to_owned(), last),
     }
 }
@@ -125,7 +130,11 @@ fn in_one_sentence(facts: &Facts<'_>) -> Statement {
     if let Some((end, outcome, says)) = facts.conclusion() {
         let took = span(end.at.duration_since(facts.first.at));
         let text = stopped(format!("{what} ended after {took} as {outcome}: {}", quoted(says)));
-        Statement::new(text, cites.and(end.seq))
+        let proofs = match &end.event {
+            Event::Concluded { rests_on, .. } => facts.seqs_of(rests_on),
+            _ => Vec::new(),
+        };
+        Statement::new(text, cites.and(end.seq).and_all(proofs))
     } else {
         let (text, more) = standing(facts);
         let text = stopped(format!("{what} has not ended: {text}"));
@@ -259,11 +268,28 @@ pub(in super::super) fn impact(facts: &Facts<'_>) -> Vec<Statement> {
     })
 }
 
+/// What was done against the incident and who was told: each with the entries that it rests on, and how sure it is.
 pub(in super::super) fn mitigations(facts: &Facts<'_>) -> Vec<Statement> {
-    notes(facts, |note| match note {
-        Note::Mitigation { says } => Some(sentence(says)),
-        _ => None,
-    })
+    let mut all: Vec<(String, Cites)> = Vec::new();
+    for (seq, note) in facts.notes() {
+        let (Note::Mitigation(claim) | Note::Told(claim)) = note else { continue };
+        let says = sentence(claim.says());
+        let text = match claim.certainty() {
+            Certainty::Proven | Certainty::Excused | Certainty::NotSaid => says,
+            Certainty::Unproven => format!("Not proven: {}", quoted(claim.says())),
+        };
+        let cites = Cites::one(seq).and_all(facts.seqs_of(claim.rests_on()));
+        add(&mut all, stopped(text), cites);
+    }
+    all.into_iter().map(|(text, cites)| Statement::new(text, cites)).collect()
+}
+
+/// The same sentence again only adds its citations.
+fn add(all: &mut Vec<(String, Cites)>, text: String, cites: Cites) {
+    match all.iter_mut().find(|(known, _)| *known == text) {
+        Some((_, known)) => *known = known.clone().and_all(cites.seqs().iter().copied()),
+        None => all.push((text, cites)),
+    }
 }
 
 pub(in super::super) fn artifacts(facts: &Facts<'_>) -> Vec<Statement> {
@@ -273,15 +299,12 @@ pub(in super::super) fn artifacts(facts: &Facts<'_>) -> Vec<Statement> {
     })
 }
 
-/// What procedures noted. The same sentence again only adds its citation.
+/// What procedures noted.
 pub(super) fn notes(facts: &Facts<'_>, text: impl Fn(&Note) -> Option<String>) -> Vec<Statement> {
     let mut all: Vec<(String, Cites)> = Vec::new();
-    for entry in facts.entries {
-        let Event::Noted { note, .. } = &entry.event else { continue };
-        let Some(text) = text(note) else { continue };
-        match all.iter_mut().find(|(known, _)| *known == text) {
-            Some((_, cites)) => *cites = cites.clone().and(entry.seq),
-            None => all.push((text, entry.seq.into())),
+    for (seq, note) in facts.notes() {
+        if let Some(text) = text(note) {
+            add(&mut all, text, seq.into());
         }
     }
     all.into_iter().map(|(text, cites)| Statement::new(text, cites)).collect()

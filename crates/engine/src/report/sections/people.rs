@@ -9,7 +9,7 @@ use crate::journal::Event;
 
 pub(in super::super) fn approvals(facts: &Facts<'_>) -> Vec<Statement> {
     let approval = |entry: &crate::journal::Entry| match &entry.event {
-        Event::PlanApproved { by, plan, effects } => {
+        Event::PlanApproved { by, plan, effects, .. } => {
             let plan: String = quoted(plan).chars().take(12).collect();
             let changes = if *effects == 1 { "change" } else { "changes" };
             let text =

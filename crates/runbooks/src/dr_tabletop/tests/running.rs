@@ -6,7 +6,10 @@ use std::time::Duration;
 use allclear_core::Clock;
 use allclear_engine::report::{Postmortem, to_markdown};
 use allclear_engine::seam::{Recorded, Woken};
-use allclear_engine::{Entry, Event, MemoryJournal, Nobody, Outcome, Seam, SeamError, Terms, execute};
+use allclear_engine::{
+    ApprovedPlan, Entry, Event, MemoryJournal, Nobody, Outcome, PlanApproval, PlanRules, Seam, SeamError,
+    Shown, execute,
+};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -14,6 +17,7 @@ use jiff::Timestamp;
 use super::humans::AnswersOnly;
 use super::world::*;
 use crate::mocked::approver;
+use crate::mocked::unplanned;
 
 #[tokio::test]
 async fn a_plan_names_every_effect_and_has_none() {
@@ -42,6 +46,11 @@ async fn a_plan_names_every_effect_and_has_none() {
         "document.write",
         "artifact.write",
         "pagerduty.resolve",
+        // In case that a service is away for long: the line, the page where the line does not arrive, and their ends.
+        "slack.post",
+        "pagerduty.trigger",
+        "pagerduty.resolve",
+        "slack.post",
     ];
     assert_eq!(effects, expected);
     let shown = plan.effects.iter().flat_map(|effect| &effect.changes).map(ToString::to_string);
@@ -54,8 +63,10 @@ async fn what_was_planned_is_what_is_done() {
     let plan = world.plan().await;
     let journal = MemoryJournal::new();
     let seam = Box::new(journal.seam(Arc::clone(&world.clock) as Arc<dyn Clock>).unwrap());
-    let terms = Terms { plan: Some(plan), approved_by: Some("alex".to_owned()), ..terms(approver()) };
-    let finished = execute(&world.runbook(), seam, terms).await.unwrap();
+    let yes = PlanApproval::of(&plan, "run-1", "alex", Shown::Hash);
+    let rules = PlanRules::anyone("kim", plan.made_at);
+    let approved = ApprovedPlan::by(plan, "run-1", vec![yes], &rules).unwrap();
+    let finished = execute(&world.runbook(), seam, approved, terms(approver())).await.unwrap();
     assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
     let drifted = |entry: &Entry| matches!(entry.event, Event::Drifted { .. });
     assert!(!journal.entries().unwrap().iter().any(drifted));
@@ -134,7 +145,9 @@ async fn killed_anywhere_it_goes_on_and_does_nothing_twice() {
         let world = world();
         let journal = MemoryJournal::new();
         let seam = Box::new(journal.seam(Arc::clone(&world.clock) as Arc<dyn Clock>).unwrap());
-        let died = execute(&world.runbook(), Box::new(Dies { seam, at }), terms(approver())).await;
+        let died =
+            execute(&world.runbook(), Box::new(Dies { seam, at }), unplanned("run-1"), terms(approver()))
+                .await;
         if died.is_ok() {
             break;
         }
@@ -182,7 +195,7 @@ async fn an_abort_is_heard_at_every_step() {
     let journal = MemoryJournal::new();
     let seam = journal.seam(Arc::clone(&world.clock) as Arc<dyn Clock>).unwrap();
     let before_restore = Arc::new(AnswersOnly { gates: &["DR-P2 begin"] });
-    execute(&world.runbook(), Box::new(seam), terms(before_restore)).await.unwrap();
+    execute(&world.runbook(), Box::new(seam), unplanned("run-1"), terms(before_restore)).await.unwrap();
     journal.abort("kim");
     let finished = world.go_on(&journal, approver()).await.unwrap();
     assert_eq!((finished.outcome, world.times("restore")), (Outcome::Rejected, 0), "{}", finished.says);

@@ -528,7 +528,7 @@ impl World {
     pub(super) async fn run_again(&self) -> Finished {
         let terms = Terms { humans: approver(), ..Terms::new("run-2", "kim", "unit") };
         let seam = MemoryJournal::new().seam(Arc::clone(&self.clock) as Arc<dyn Clock>).unwrap();
-        execute(&self.runbook(), Box::new(seam), terms).await.unwrap()
+        execute(&self.runbook(), Box::new(seam), mocked::unplanned("run-2"), terms).await.unwrap()
     }
 
     /// One incarnation on a journal.
@@ -538,7 +538,7 @@ impl World {
         humans: Arc<dyn Humans>,
     ) -> Result<Finished, SeamError> {
         let seam = Box::new(journal.seam(Arc::clone(&self.clock) as Arc<dyn Clock>)?);
-        execute(&self.runbook(), seam, terms(humans)).await
+        execute(&self.runbook(), seam, mocked::unplanned("run-1"), terms(humans)).await
     }
 
     pub(super) async fn plan(&self) -> Plan {

@@ -16,6 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::effects::change;
 
+/// Our time is the platform's to a second or two (`Date` knows whole seconds), and canaries are half a minute apart.
+const TO_THE_SECOND: Duration = Duration::from_secs(5);
+/// A message whose id is known is looked up by it, however the clocks differ; the time only bounds the read.
+const ANY_CLOCK: Duration = Duration::from_hours(24);
+
 /// Sends one canary and waits until it is delivered.
 #[derive(Clone)]
 pub(in super::super) struct SendCanary {
@@ -57,6 +62,10 @@ impl Effect for SendCanary {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("a message that was sent stays sent")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let number = self.sender.canary_number();
         let sent = change("message", "canary", "canary", &format!("to {number}"), "not sent", "delivered");
@@ -75,7 +84,7 @@ impl Effect for SendCanary {
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Canary>, PortError> {
         // Nothing but canaries goes to this number, so any message since the intent is the one.
-        let sent = self.log.to_number(&self.sender.canary_number(), intent.at).await?;
+        let sent = self.log.to_number(&self.sender.canary_number(), intent.at - TO_THE_SECOND).await?;
         Ok(match sent.into_iter().next_back() {
             Some(Delivery { message_id, sent_at, .. }) => Reconciled::Happened(Applied {
                 receipt: Canary { message_id },
@@ -97,12 +106,12 @@ impl Effect for SendCanary {
         canary: &Canary,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
-        let sent = self.log.to_number(&self.sender.canary_number(), intent.at).await?;
+        let is_known = !canary.message_id.is_empty();
+        let since = intent.at - if is_known { ANY_CLOCK } else { TO_THE_SECOND };
+        let sent = self.log.to_number(&self.sender.canary_number(), since).await?;
         let source = "send_logs (PostgREST)";
         // Where a person vouched for the send, its id is not known, and any message since the intent counts.
-        let ours = sent
-            .iter()
-            .rfind(|message| canary.message_id.is_empty() || message.message_id == canary.message_id);
+        let ours = sent.iter().rfind(|message| !is_known || message.message_id == canary.message_id);
         let Some(message) = ours else {
             let evidence = vec![Evidence::new(source, "no message to the canary's number")];
             return Ok(Judgement::pending(

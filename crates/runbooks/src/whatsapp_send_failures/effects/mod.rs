@@ -4,8 +4,10 @@ mod canary;
 mod notifications;
 mod policy;
 mod queue;
+mod stood;
 
 pub(super) use canary::SendCanary;
 pub(super) use notifications::RequeueNotifications;
 pub(super) use policy::RepairPolicy;
-pub(super) use queue::{PostponeSends, RestoreQueue, SkipQueue};
+pub(super) use queue::{PostponeSends, RestoreQueue, SkipQueue, Skipped, SpreadSends};
+pub(super) use stood::{StandsAsLeft, Stood, WaitingMessages};

@@ -45,12 +45,8 @@ impl RequeueNotifications {
 
     async fn to_retry(&self) -> Result<Vec<NotificationId>, PortError> {
         let failed = self.notifications.failed(self.since, MOST as u32).await?;
-        let may_be_retried = |error: &str| {
-            error
-                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .any(|word| SendFault::from_text(word).may_be_retried())
-        };
-        Ok(failed.iter().filter(|one| may_be_retried(&one.error)).map(|one| one.id).collect())
+        let may_be_retried = |code: &str| SendFault::from_text(code).may_be_retried();
+        Ok(failed.iter().filter(|one| may_be_retried(&one.code)).map(|one| one.id).collect())
     }
 }
 
@@ -73,6 +69,10 @@ impl Effect for RequeueNotifications {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("notifications that are in the queue again go out by themselves")
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

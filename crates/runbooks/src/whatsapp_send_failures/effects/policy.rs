@@ -54,6 +54,10 @@ impl Effect for RepairPolicy {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("what it was before is broken, and a person agreed to its repair; it stands beside this")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let stored = self.store.read().await?;
         let hours = format!("{}–{}", stored.quiet_start, stored.quiet_end);
@@ -69,7 +73,7 @@ impl Effect for RepairPolicy {
                 change("settings", "sending policy", "sending policy", field, before, after)
             })
             .collect();
-        Ok(Prediction { changes, notes: Vec::new() })
+        Ok(Prediction { changes, ..Prediction::default() })
     }
 
     fn foresee(&self, _prediction: &Prediction) {}

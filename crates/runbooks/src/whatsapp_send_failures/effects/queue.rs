@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
-use allclear_core::ports::{Limits, SendLog, SendQueue};
+use allclear_core::ports::{Campaigns, Limits, SendLog, SendQueue};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled, Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled,
+    Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::stood::Stood;
 use crate::effects::{Paused, change};
 use crate::words::counted;
 
 const FIELD: &str = "unsent messages";
+
+/// Why a campaign that is not this run's own pause is left alone.
+const SINCE_ASKED: &str = "somebody changed the campaign while the question was open";
 
 /// How many rows an effect changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,34 +27,58 @@ pub(in super::super) struct Rows {
     pub(in super::super) rows: u64,
 }
 
-/// Marks a campaign's waiting messages as skipped: the one thing that really stops a dispatcher which never looks at
-/// the campaign's status. One statement of the database, so there is no half of it.
+/// What came of skipping a campaign's messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct Skipped {
+    pub(in super::super) rows: u64,
+    /// Why they were left as they are, where somebody had taken the campaign.
+    #[serde(default)]
+    pub(in super::super) left_alone: Option<String>,
+}
+
+/// Marks the messages of a campaign that were seen to wait as skipped: the one thing that really stops a dispatcher which
+/// never looks at the campaign's status. Which messages those are is known before, so that after a crash in the middle
+/// it is known what is this run's to give back.
 #[derive(Clone)]
 pub(in super::super) struct SkipQueue {
+    campaigns: Arc<dyn Campaigns>,
     queue: Arc<dyn SendQueue>,
     log: Arc<dyn SendLog>,
     limits: Limits,
     paused: Paused,
+    stood: Option<Stood>,
 }
 
 impl SkipQueue {
-    pub(in super::super) fn of(on: &Platform, paused: &Paused) -> Self {
+    /// `paused` names the messages; `stood` is how the campaign was when people were asked, which a plan does not know.
+    pub(in super::super) fn of(on: &Platform, paused: &Paused, stood: Option<&Stood>) -> Self {
         Self {
+            campaigns: Arc::clone(&on.campaigns),
             queue: Arc::clone(&on.send_queue),
             log: Arc::clone(&on.send_log),
             limits: on.limits.clone(),
             paused: paused.clone(),
+            stood: stood.cloned(),
         }
     }
 
     fn id(&self) -> String {
         self.paused.campaign.to_string()
     }
+
+    /// Why its messages are somebody else's now: people think about the question for as long as they like, and meanwhile
+    /// others act.
+    async fn taken(&self) -> Result<Option<String>, PortError> {
+        let Some(stood) = &self.stood else { return Ok(None) };
+        let now = self.campaigns.find(self.paused.campaign).await?;
+        let now = Stood::seen(&*self.campaigns, &self.paused, &now).await?;
+        Ok(now.theirs.clone().or_else(|| (now != *stood).then(|| SINCE_ASKED.to_owned())))
+    }
 }
 
 #[async_trait]
 impl Effect for SkipQueue {
-    type Receipt = Rows;
+    type Receipt = Skipped;
     type Undo = RestoreQueue;
 
     fn name(&self) -> &'static str {
@@ -68,6 +97,13 @@ impl Effect for SkipQueue {
         Repeat::Readable
     }
 
+    fn danger(&self) -> Danger {
+        match self.limits.dangerous.most_messages {
+            Some(limit) => Danger::Beyond { what: "messages", limit },
+            None => Danger::None,
+        }
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let waiting = self.queue.pending(self.paused.campaign).await?;
         let actual = if waiting > 0 { "waiting" } else { "none waiting" };
@@ -75,18 +111,27 @@ impl Effect for SkipQueue {
         if before != "waiting" {
             return Ok(Prediction::default());
         }
+        if let Some(says) = self.taken().await? {
+            return Ok(Prediction::default().note(says));
+        }
         let stop = change("queue", self.id(), &self.paused.name, FIELD, "waiting", "skipped");
-        Ok(Prediction::of(stop).note(counted(waiting, "message waits now", "messages wait now")))
+        Ok(Prediction::of(stop).concerning(waiting).note(counted(
+            waiting,
+            "message waits now",
+            "messages wait now",
+        )))
     }
 
-    fn foresee(&self, _prediction: &Prediction) -> Rows {
-        Rows { rows: 0 }
+    fn foresee(&self, prediction: &Prediction) -> Skipped {
+        // Only that somebody took it is a reason to change nothing; that none waits needs no word.
+        let left_alone = prediction.notes.first().filter(|_| prediction.changes.is_empty()).cloned();
+        Skipped { rows: 0, left_alone }
     }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
-        let rows = self.queue.skip_pending(self.paused.campaign).await?;
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Skipped>, PortError> {
+        let rows = self.queue.skip(self.paused.campaign, &self.paused.skipped).await?;
         Ok(Applied {
-            receipt: Rows { rows },
+            receipt: Skipped { rows, left_alone: None },
             says: format!(
                 "{} of {}: skipped",
                 counted(rows, "unsent message", "unsent messages"),
@@ -95,16 +140,16 @@ impl Effect for SkipQueue {
         })
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Skipped>, PortError> {
         let waiting = self.queue.pending(self.paused.campaign).await?;
         if waiting > 0 {
             return Ok(Reconciled::DidNot {
                 why: counted(waiting, "message still waits", "messages still wait"),
             });
         }
-        let rows = self.queue.skipped(self.paused.campaign).await?;
+        let rows = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
         Ok(Reconciled::Happened(Applied {
-            receipt: Rows { rows },
+            receipt: Skipped { rows, left_alone: None },
             says: format!("none wait, {rows} are skipped"),
         }))
     }
@@ -114,7 +159,18 @@ impl Effect for SkipQueue {
         Patience { every: interval / 2, within: interval * 3 }
     }
 
-    async fn verify(&self, intent: &Intent, _receipt: &Rows, now: Timestamp) -> Result<Judgement, PortError> {
+    async fn verify(
+        &self,
+        intent: &Intent,
+        receipt: &Skipped,
+        now: Timestamp,
+    ) -> Result<Judgement, PortError> {
+        if let Some(says) = &receipt.left_alone {
+            return Ok(Judgement::verified(
+                format!("{} is left alone: {says}", self.paused.name),
+                Vec::new(),
+            ));
+        }
         let waiting = self.queue.pending(self.paused.campaign).await?;
         let queue = Evidence::new("send_queue (PostgREST)", format!("{waiting} waiting"));
         if waiting > 0 {
@@ -140,12 +196,16 @@ impl Effect for SkipQueue {
         Ok(Judgement::verified(format!("{} sends nothing any more", self.paused.name), evidence))
     }
 
-    fn undo(&self, _receipt: &Rows) -> Option<RestoreQueue> {
-        Some(RestoreQueue { queue: Arc::clone(&self.queue), paused: self.paused.clone() })
+    fn undo(&self, receipt: &Skipped) -> Option<RestoreQueue> {
+        receipt
+            .left_alone
+            .is_none()
+            .then(|| RestoreQueue { queue: Arc::clone(&self.queue), paused: self.paused.clone() })
     }
 }
 
-/// Gives a campaign's skipped messages back to the dispatcher.
+/// Gives the messages of a campaign that this run (or one that it took over from) skipped back to the dispatcher. Others of the
+/// campaign that are skipped were skipped by somebody on purpose, and stay so.
 #[derive(Clone)]
 pub(in super::super) struct RestoreQueue {
     queue: Arc<dyn SendQueue>,
@@ -179,8 +239,12 @@ impl Effect for RestoreQueue {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("messages that go out meanwhile stay sent")
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let skipped = self.queue.skipped(self.paused.campaign).await?;
+        let skipped = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
         let id = self.paused.campaign.to_string();
         let actual = if skipped > 0 { "skipped" } else { "none skipped" };
         if foreseen.or("queue", &id, FIELD, actual) != "skipped" {
@@ -195,7 +259,7 @@ impl Effect for RestoreQueue {
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
-        let rows = self.queue.restore_skipped(self.paused.campaign).await?;
+        let rows = self.queue.restore(self.paused.campaign, &self.paused.skipped).await?;
         Ok(Applied {
             receipt: Rows { rows },
             says: format!("{} of {} given back", counted(rows, "message", "messages"), self.paused.name),
@@ -203,7 +267,7 @@ impl Effect for RestoreQueue {
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
-        let skipped = self.queue.skipped(self.paused.campaign).await?;
+        let skipped = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
         if skipped > 0 {
             return Ok(Reconciled::DidNot {
                 why: counted(skipped, "message is still skipped", "messages are still skipped"),
@@ -222,11 +286,11 @@ impl Effect for RestoreQueue {
         _receipt: &Rows,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
-        let skipped = self.queue.skipped(self.paused.campaign).await?;
+        let skipped = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
         let evidence = vec![Evidence::new("send_queue (PostgREST)", format!("{skipped} skipped"))];
         Ok(if skipped == 0 {
             Judgement::verified(
-                format!("all messages of {} are in the queue again", self.paused.name),
+                format!("the messages of {} that were skipped are in the queue again", self.paused.name),
                 evidence,
             )
         } else {
@@ -274,8 +338,12 @@ impl Effect for PostponeSends {
         Repeat::Readable
     }
 
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("the earlier times of the messages are not kept; they go out by themselves after the time shown")
+    }
+
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let due = self.queue.due_before(self.paused.campaign, self.until).await?;
+        let due = self.queue.due_before(self.paused.campaign, &self.paused.skipped, self.until).await?;
         if due == 0 {
             return Ok(Prediction::default());
         }
@@ -295,7 +363,7 @@ impl Effect for PostponeSends {
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
-        let rows = self.queue.postpone(self.paused.campaign, self.until).await?;
+        let rows = self.queue.postpone(self.paused.campaign, &self.paused.skipped, self.until).await?;
         let says = format!(
             "{} of {} moved to {}",
             counted(rows, "message", "messages"),
@@ -306,7 +374,7 @@ impl Effect for PostponeSends {
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
-        let due = self.queue.due_before(self.paused.campaign, self.until).await?;
+        let due = self.queue.due_before(self.paused.campaign, &self.paused.skipped, self.until).await?;
         if due > 0 {
             return Ok(Reconciled::DidNot {
                 why: counted(due, "message is due earlier", "messages are due earlier"),
@@ -324,7 +392,7 @@ impl Effect for PostponeSends {
         _receipt: &Rows,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
-        let due = self.queue.due_before(self.paused.campaign, self.until).await?;
+        let due = self.queue.due_before(self.paused.campaign, &self.paused.skipped, self.until).await?;
         let evidence =
             vec![Evidence::new("send_queue (PostgREST)", format!("{due} due before {}", self.until))];
         Ok(if due == 0 {
@@ -342,6 +410,111 @@ impl Effect for PostponeSends {
                 ),
                 evidence,
             )
+        })
+    }
+}
+
+/// Moves what of a campaign does not fit into a day to the next day that allows it: the messages from one row on. The time
+/// and the row are absolute, so doing it twice changes nothing the second time.
+#[derive(Clone)]
+pub(in super::super) struct SpreadSends {
+    queue: Arc<dyn SendQueue>,
+    paused: Paused,
+    part: usize,
+    first: i64,
+    at: Timestamp,
+}
+
+impl SpreadSends {
+    pub(in super::super) fn of(
+        on: &Platform,
+        paused: &Paused,
+        part: usize,
+        first: i64,
+        at: Timestamp,
+    ) -> Self {
+        Self { queue: Arc::clone(&on.send_queue), paused: paused.clone(), part, first, at }
+    }
+
+    async fn due(&self) -> Result<u64, PortError> {
+        self.queue.due_from(self.paused.campaign, &self.paused.skipped, self.first, self.at).await
+    }
+}
+
+#[async_trait]
+impl Effect for SpreadSends {
+    type Receipt = Rows;
+    type Undo = NoUndo;
+
+    fn name(&self) -> &'static str {
+        "send_queue.postpone"
+    }
+
+    fn subject(&self) -> String {
+        format!("campaign {} part {}", self.paused.campaign, self.part)
+    }
+
+    fn title(&self) -> String {
+        format!("leave part {} of the messages of campaign {} to a later day", self.part, self.paused.name)
+    }
+
+    fn repeat(&self) -> Repeat {
+        Repeat::Readable
+    }
+
+    fn cannot_undo(&self) -> Option<&'static str> {
+        Some("the earlier times of the messages are not kept; they go out by themselves after the time shown")
+    }
+
+    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
+        let due = self.due().await?;
+        if due == 0 {
+            return Ok(Prediction::default());
+        }
+        let field = format!("earliest send of part {}", self.part);
+        let later =
+            change("queue", self.paused.campaign, &self.paused.name, &field, "as queued", "a later day");
+        let says = format!("{}, not before {}", counted(due, "message", "messages"), self.at);
+        Ok(Prediction::of(later).note(says))
+    }
+
+    fn foresee(&self, _prediction: &Prediction) -> Rows {
+        Rows { rows: 0 }
+    }
+
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
+        let rows =
+            self.queue.postpone_from(self.paused.campaign, &self.paused.skipped, self.first, self.at).await?;
+        let moved = counted(rows, "message", "messages");
+        let says = format!("{moved} of {} moved to {}", self.paused.name, self.at);
+        Ok(Applied { receipt: Rows { rows }, says })
+    }
+
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
+        let due = self.due().await?;
+        if due > 0 {
+            let why = counted(due, "message is due earlier", "messages are due earlier");
+            return Ok(Reconciled::DidNot { why });
+        }
+        let says = "no message of this part is due earlier".to_owned();
+        Ok(Reconciled::Happened(Applied { receipt: Rows { rows: 0 }, says }))
+    }
+
+    async fn verify(
+        &self,
+        _intent: &Intent,
+        _receipt: &Rows,
+        _now: Timestamp,
+    ) -> Result<Judgement, PortError> {
+        let due = self.due().await?;
+        let evidence = vec![Evidence::new("send_queue (PostgREST)", format!("{due} due before {}", self.at))];
+        let name = &self.paused.name;
+        Ok(if due == 0 {
+            let says = format!("part {} of the messages of {name} is not due before {}", self.part, self.at);
+            Judgement::verified(says, evidence)
+        } else {
+            let due = counted(due, "message", "messages");
+            Judgement::refuted(format!("{due} of {name} due before {}", self.at), evidence)
         })
     }
 }

@@ -1,10 +1,15 @@
 //! The procedure as a specification: mocks only, virtual time, no sandbox and no network.
 
+mod doubles;
+mod held;
+mod samples;
+mod scopes;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use allclear_core::error::StopReason;
 use allclear_core::ports::*;
 use allclear_core::redeem::{
     RedeemAttempt, RedeemOutcome, Redemption, RedemptionSeen, VoucherEvent, VoucherHistory,
@@ -14,10 +19,11 @@ use allclear_core::voucher::{IssuingPath, StoredAmount};
 use allclear_core::{
     Currency, Platform, PortError, Service, VirtualClock, Voucher, VoucherId, VoucherStatus,
 };
-use allclear_engine::Outcome;
+use allclear_engine::{Humans, Outcome};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::replace::replacement_of;
 use super::{Input, StationRedeemAnomalies};
 use crate::mocked::{self, Calls, approver};
 
@@ -26,6 +32,21 @@ struct Tables {
     vouchers: BTreeMap<VoucherId, Voucher>,
     histories: BTreeMap<VoucherId, VoucherHistory>,
     attempts: Vec<RedeemAttempt>,
+    /// A right that is missing: each write is refused.
+    denied: bool,
+    /// The replacement of this one breaks a rule of the table.
+    breaks_a_rule: Option<VoucherId>,
+    /// Another run takes what is held in the last moment, by this name.
+    snatched_by: Option<&'static str>,
+}
+
+impl Tables {
+    fn allowed(&self) -> Result<(), PortError> {
+        let (service, call) = (Service::Supabase, "POST /rest/v1/vouchers".to_owned());
+        let detail = "42501: permission denied for table vouchers".to_owned();
+        let reason = StopReason::Permission;
+        if self.denied { Err(PortError::Stopped { service, call, reason, detail }) } else { Ok(()) }
+    }
 }
 
 struct World {
@@ -66,6 +87,7 @@ fn voucher(n: u128, status: VoucherStatus) -> Voucher {
         campaign: None,
         station_scope: None,
         redeemed_at: None,
+        expires_at: None,
         updated_at: start() - Duration::from_mins(50),
         replaces: None,
         replaced_by: None,
@@ -80,19 +102,50 @@ fn world() -> World {
 impl World {
     /// A voucher that was redeemed with these idempotency keys.
     fn redeemed(self, voucher: Voucher, keys: &[&str]) -> Self {
-        let redemption = |(n, key): (usize, &&str)| Redemption {
+        let times: Vec<_> = keys.iter().enumerate().map(|(n, key)| (n as u128, *key, 50)).collect();
+        self.redeemed_at(voucher, &times)
+    }
+
+    /// A voucher that was redeemed at these stations, with these keys, so many minutes ago.
+    fn redeemed_at(self, voucher: Voucher, times: &[(u128, &str, u64)]) -> Self {
+        let redemption = |(n, (station, key, minutes)): (usize, &(u128, &str, u64))| Redemption {
             id: Uuid::new_v5(&voucher.id.0, format!("{n}").as_bytes()),
-            station: Some(petrol(n as u128)),
+            station: Some(petrol(*station)),
             key: Some((*key).to_owned()),
-            at: start() - Duration::from_mins(50),
+            at: start() - Duration::from_mins(*minutes),
         };
-        let history =
-            VoucherHistory { events: vec![], redemptions: keys.iter().enumerate().map(redemption).collect() };
+        let history = VoucherHistory {
+            events: vec![],
+            redemptions: times.iter().enumerate().map(redemption).collect(),
+        };
         let mut tables = self.tables.lock().unwrap();
         tables.histories.insert(voucher.id, history);
         tables.vouchers.insert(voucher.id, voucher);
         drop(tables);
         self
+    }
+
+    /// A voucher that was redeemed twice, and what an ended run left of its replacement.
+    fn begun(self, original: Voucher, replacement: Voucher) -> Self {
+        let replacement =
+            Voucher { id: replacement_of(original.id), replaces: Some(original.id), ..replacement };
+        self.tables.lock().unwrap().vouchers.insert(replacement.id, replacement);
+        self.redeemed(original, &["a", "b"])
+    }
+
+    /// At most one replacement of each voucher, and never both of them to be redeemed.
+    fn assert_never_two(&self) {
+        let tables = self.tables.lock().unwrap();
+        for original in tables.vouchers.values().filter(|one| one.replaces.is_none()) {
+            let all: Vec<_> =
+                tables.vouchers.values().filter(|one| one.replaces == Some(original.id)).collect();
+            let usable = |one: &&&Voucher| one.status != VoucherStatus::Void;
+            assert!(all.len() <= 1, "{all:?}");
+            assert!(
+                usize::from(usable(&&original)) + all.iter().filter(usable).count() <= 1,
+                "{original:?}, {all:?}"
+            );
+        }
     }
 
     /// A voucher that Station 1 refused.
@@ -112,18 +165,63 @@ impl World {
         self
     }
 
+    /// A `redeemed` event more, without a redemption.
+    fn with_event(self, of: VoucherId) -> Self {
+        let mut tables = self.tables.lock().unwrap();
+        let history = tables.histories.entry(of).or_default();
+        let id = Uuid::from_u128(900 + history.events.len() as u128);
+        history.events.push(VoucherEvent { id, kind: "redeemed".to_owned(), station: None, at: start() });
+        drop(tables);
+        self
+    }
+
+    /// An attempt with a code that is no voucher's, and what the station was told.
+    fn of_nobody(self, outcome: RedeemOutcome) -> Self {
+        let world = self.attempted();
+        world.tables.lock().unwrap().attempts.last_mut().unwrap().outcome = outcome;
+        world
+    }
+
+    /// An attempt of a station that nothing is wrong with.
+    fn attempted(self) -> Self {
+        let mut tables = self.tables.lock().unwrap();
+        let attempt = RedeemAttempt {
+            id: tables.attempts.len() as i64 + 1,
+            voucher: None,
+            station: Some(station(1).0),
+            key: None,
+            outcome: RedeemOutcome::NotFound,
+            at: start() - Duration::from_mins(30),
+        };
+        tables.attempts.push(attempt);
+        drop(tables);
+        self
+    }
+
     fn redemption_log(&self) -> MockRedemptionLog {
         let mut mock = MockRedemptionLog::new();
         let tables = Arc::clone(&self.tables);
-        mock.expect_redemptions().returning(move |_, after, _| {
+        mock.expect_redemptions().returning(move |since, after, _| {
             if after.is_some() {
                 return Ok(vec![]);
             }
             let tables = tables.lock().unwrap();
             let seen = tables.histories.iter().flat_map(|(voucher, history)| {
-                history.redemptions.iter().map(|one| RedemptionSeen { id: one.id, voucher: *voucher })
+                let inside = history.redemptions.iter().filter(|one| one.at >= since);
+                inside.map(|one| RedemptionSeen { id: one.id, voucher: *voucher })
             });
             Ok(seen.collect())
+        });
+        let tables = Arc::clone(&self.tables);
+        mock.expect_redeemed_before().returning(move |vouchers, before| {
+            let tables = tables.lock().unwrap();
+            let earlier = |voucher: &&VoucherId| {
+                tables
+                    .histories
+                    .get(voucher)
+                    .is_some_and(|it| it.redemptions.iter().any(|one| one.at < before))
+            };
+            Ok(vouchers.iter().filter(earlier).copied().collect())
         });
         let tables = Arc::clone(&self.tables);
         mock.expect_attempts().returning(move |_, after, _| {
@@ -145,7 +243,11 @@ impl World {
     fn vouchers(&self) -> MockVouchers {
         let mut mock = MockVouchers::new();
         let tables = Arc::clone(&self.tables);
-        mock.expect_find().returning(move |voucher| Ok(tables.lock().unwrap().vouchers[&voucher].clone()));
+        mock.expect_find().returning(move |voucher| {
+            let missing =
+                || PortError::NotFound { service: Service::Supabase, what: format!("voucher {voucher}") };
+            tables.lock().unwrap().vouchers.get(&voucher).cloned().ok_or_else(missing)
+        });
         let (tables, calls) = (Arc::clone(&self.tables), self.calls.clone());
         mock.expect_set_scope().returning(move |voucher, _, scope| {
             calls.note("scope");
@@ -170,16 +272,40 @@ impl World {
         let (tables, calls) = (Arc::clone(&self.tables), self.calls.clone());
         mock.expect_reserve().returning(move |new| {
             calls.note("hold");
+            tables.lock().unwrap().allowed()?;
+            if tables.lock().unwrap().breaks_a_rule == Some(new.original) {
+                return Err(PortError::Rejected {
+                    service: Service::Supabase,
+                    call: "POST /rest/v1/vouchers".to_owned(),
+                    code: Some("23503".to_owned()),
+                    detail: "it points to a row that is not there".to_owned(),
+                });
+            }
             let held = Voucher {
                 id: new.id,
                 status: VoucherStatus::Void,
                 replaces: Some(new.original),
                 held_by: Some(new.held_by.clone()),
                 amount: new.amount.clone(),
+                expires_at: new.expires_at,
                 ..voucher(0, VoucherStatus::Void)
             };
             tables.lock().unwrap().vouchers.entry(new.id).or_insert(held);
             Ok(())
+        });
+        let (tables, calls) = (Arc::clone(&self.tables), self.calls.clone());
+        mock.expect_adopt().returning(move |replacement, from, to| {
+            calls.note("take over");
+            let mut tables = tables.lock().unwrap();
+            tables.allowed()?;
+            let snatched_by = tables.snatched_by.map(str::to_owned);
+            let row = tables.vouchers.get_mut(&replacement).unwrap();
+            row.held_by = snatched_by.or_else(|| row.held_by.take());
+            if row.status != VoucherStatus::Void || row.held_by.as_deref() != Some(from) {
+                return Ok(0);
+            }
+            row.held_by = Some(to.to_owned());
+            Ok(1)
         });
         let (tables, calls) = (Arc::clone(&self.tables), self.calls.clone());
         mock.expect_void_original().returning(move |original, seen, replacement| {
@@ -191,10 +317,13 @@ impl World {
             Ok(1)
         });
         let (tables, calls) = (Arc::clone(&self.tables), self.calls.clone());
-        mock.expect_release().returning(move |replacement, _| {
+        mock.expect_release().returning(move |replacement, held_by| {
             calls.note("release");
             let mut tables = tables.lock().unwrap();
             let row = tables.vouchers.get_mut(&replacement).unwrap();
+            if row.held_by.as_deref() != Some(held_by) {
+                return Ok(0);
+            }
             (row.status, row.held_by) = (VoucherStatus::Issued, None);
             Ok(1)
         });
@@ -220,6 +349,15 @@ impl World {
     }
 
     async fn run_with(&self, input: Input, exports: MockRedemptionExports) -> (Outcome, String) {
+        self.run_before(input, exports, approver()).await
+    }
+
+    async fn run_before(
+        &self,
+        input: Input,
+        exports: MockRedemptionExports,
+        humans: Arc<dyn Humans>,
+    ) -> (Outcome, String) {
         let on = Platform {
             redemptions: Arc::new(self.redemption_log()),
             redemption_exports: Arc::new(exports),
@@ -231,139 +369,7 @@ impl World {
             ..mocked::platform()
         };
         let runbook = StationRedeemAnomalies { on, input };
-        let finished = mocked::run(&runbook, Arc::clone(&self.clock), approver()).await;
+        let finished = mocked::run(&runbook, Arc::clone(&self.clock), humans).await;
         (finished.outcome, finished.says)
     }
-}
-
-#[tokio::test]
-async fn a_double_redemption_is_held_voided_released_and_recorded_in_that_order() {
-    let world = world().redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "b"]);
-    let (outcome, says) = world.run().await;
-    assert_eq!(outcome, Outcome::Verified, "{says}");
-    let expected = [
-        "hold",
-        "void",
-        "release",
-        "audit voucher_void",
-        "audit incident_note",
-        "chat #vendor-support anomalies",
-    ];
-    assert_eq!(world.calls.all(), expected);
-    let tables = world.tables.lock().unwrap();
-    let replacement = tables.vouchers.values().find(|one| one.replaces == Some(id(1))).unwrap();
-    assert_eq!((&replacement.status, replacement.amount.amount_minor), (&VoucherStatus::Issued, 2_000));
-}
-
-#[tokio::test]
-async fn what_a_file_claims_is_acted_on_only_where_the_platform_says_the_same() {
-    let world = world()
-        .redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "b"])
-        .redeemed(voucher(2, VoucherStatus::Redeemed), &["a"])
-        .redeemed(voucher(3, VoucherStatus::Redeemed), &["a", "b"]);
-    let mut exports = MockRedemptionExports::new();
-    exports
-        .expect_repeats()
-        .times(1..)
-        .withf(|file| file == Path::new("/exports/events.csv"))
-        .returning(|_| Ok(ExportedRepeats { rows: 5, redemptions: 4, vouchers: vec![id(1), id(2), id(4)] }));
-    let input = Input { events: Some("/exports/events.csv".into()), ..Input::default() };
-    let (outcome, says) = world.run_with(input, exports).await;
-    assert_eq!(outcome, Outcome::Verified, "{says}");
-    let tables = world.tables.lock().unwrap();
-    let replaced: Vec<_> = tables.vouchers.values().filter_map(|one| one.replaces).collect();
-    assert_eq!(replaced, [id(1)], "2 was redeemed once, 3 is not in the file, 4 is nobody's");
-}
-
-#[tokio::test]
-async fn a_file_that_cannot_be_read_ends_the_run_before_anything_is_done() {
-    let world = world().redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "b"]);
-    let mut exports = MockRedemptionExports::new();
-    exports.expect_repeats().returning(|_| {
-        Err(PortError::Rejected {
-            service: Service::Exports,
-            call: "find repeated redemptions".into(),
-            code: None,
-            detail: "events.csv, line 3: voucher_id is no UUID".into(),
-        })
-    });
-    let input = Input { events: Some("events.csv".into()), ..Input::default() };
-    let (outcome, says) = world.run_with(input, exports).await;
-    assert_eq!((outcome, world.calls.all()), (Outcome::Unverified, vec![]), "{says}");
-    assert!(says.contains("line 3: voucher_id is no UUID"), "{says}");
-}
-
-#[tokio::test]
-async fn a_replay_is_no_double_redemption() {
-    let world = world().redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "a"]);
-    let (outcome, says) = world.run().await;
-    assert_eq!((outcome, world.calls.all().len()), (Outcome::Verified, 0), "{says}");
-}
-
-#[tokio::test]
-async fn what_is_no_clear_case_is_left_to_a_person() {
-    let mut unknown = voucher(1, VoucherStatus::Redeemed);
-    unknown.amount.path = IssuingPath::Unknown;
-    let mut disagree = voucher(1, VoucherStatus::Redeemed);
-    disagree.amount.amount_hundredths = Some(200_000);
-    for odd in [unknown, disagree, voucher(1, VoucherStatus::Void)] {
-        let world = world().redeemed(odd, &["a", "b"]);
-        let (outcome, says) = world.run().await;
-        assert_eq!(outcome, Outcome::Unverified, "{says}");
-        assert!(says.contains("is not replaced"), "{says}");
-        assert!(!world.calls.contains("hold") && !world.calls.contains("void"));
-    }
-}
-
-#[tokio::test]
-async fn a_run_replaces_twenty_vouchers_at_most() {
-    let world =
-        (1..=22).fold(world(), |world, n| world.redeemed(voucher(n, VoucherStatus::Redeemed), &["a", "b"]));
-    let (outcome, says) = world.run().await;
-    assert_eq!(outcome, Outcome::Unverified, "{says}");
-    let released = world.calls.all().iter().filter(|call| *call == "release").count();
-    assert_eq!((released, says.matches("a run replaces 20 at most").count()), (20, 2), "{says}");
-}
-
-#[tokio::test]
-async fn a_voucher_that_has_a_replacement_gets_no_second_one() {
-    let other = Voucher { replaces: Some(id(1)), ..voucher(9, VoucherStatus::Issued) };
-    let world = world().redeemed(voucher(1, VoucherStatus::Redeemed), &["a", "b"]);
-    world.tables.lock().unwrap().vouchers.insert(other.id, other);
-    let (outcome, says) = world.run().await;
-    assert_eq!(outcome, Outcome::Unverified, "{says}");
-    assert!(says.contains("replaces it already") && !world.calls.contains("hold"), "{says}");
-}
-
-#[tokio::test]
-async fn a_scope_of_the_wrong_table_is_corrected_to_the_station_that_was_meant() {
-    let wrong = Voucher { station_scope: Some(StationId(petrol(1))), ..voucher(1, VoucherStatus::Issued) };
-    let world = world().refused(wrong, RedeemOutcome::InvalidStation, "k");
-    let (outcome, says) = world.run().await;
-    assert_eq!(outcome, Outcome::Verified, "{says}");
-    assert_eq!(world.calls.all()[..3], ["scope", "audit voucher_scope", "chat #data-ops wrong scope"]);
-    assert_eq!(world.tables.lock().unwrap().vouchers[&id(1)].station_scope, Some(station(1)));
-}
-
-#[tokio::test]
-async fn a_sound_scope_is_kept_and_the_operator_is_told() {
-    let elsewhere = Voucher { station_scope: Some(station(2)), ..voucher(1, VoucherStatus::Issued) };
-    let world = world().refused(elsewhere, RedeemOutcome::InvalidStation, "k");
-    let (outcome, says) = world.run().await;
-    assert_eq!(outcome, Outcome::Verified, "{says}");
-    assert!(!world.calls.contains("scope") && !world.calls.contains("chat #data-ops wrong scope"));
-    assert!(world.calls.all()[0].starts_with("chat #ops voucher"));
-}
-
-#[tokio::test]
-async fn one_key_for_two_vouchers_is_told_and_nothing_is_touched() {
-    let world = world().refused(voucher(1, VoucherStatus::Issued), RedeemOutcome::Replay, "same").refused(
-        voucher(2, VoucherStatus::Issued),
-        RedeemOutcome::Replay,
-        "same",
-    );
-    let (outcome, says) = world.run().await;
-    assert_eq!(outcome, Outcome::Unverified, "{says}");
-    assert!(says.contains("one idempotency key came with 2 vouchers"), "{says}");
-    assert_eq!(world.calls.all(), ["audit incident_note", "chat #vendor-support anomalies"]);
 }

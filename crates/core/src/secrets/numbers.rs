@@ -1,0 +1,188 @@
+//! Numbers of people: international, national, with blanks or hyphens between their digits. Everything else that is made
+//! of digits (ids, times, counts, amounts, addresses) is left alone.
+
+use crate::phone;
+
+/// What follows a count or an amount: twelve digits of bytes are no number of anybody.
+const UNITS: &[&str] = &[
+    "bytes", "byte", "rows", "row", "objects", "entries", "targets", "messages", "sends", "RWF", "USD",
+    "EUR", "ms", "us", "µs", "ns", "s", "B", "KB", "MB", "GB", "KiB", "MiB", "GiB",
+];
+
+/// Masks the numbers in a text.
+pub(super) fn mask(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let here = bytes[at];
+        let begins = here.is_ascii_digit() || here == b'+' || here == b'(';
+        if begins && let Some(number) = number_at(text, at) {
+            out.push_str(&number.masked);
+            at += number.length;
+            continue;
+        }
+        // What begins like a number and is none is passed over whole, or its tail would be looked at by itself.
+        let length = if here.is_ascii_alphanumeric() || here == b'+' {
+            run_length(&text[at..])
+        } else {
+            char_length(text, at)
+        };
+        out.push_str(&text[at..at + length]);
+        at += length;
+    }
+    out
+}
+
+struct Number {
+    masked: String,
+    length: usize,
+}
+
+fn char_length(text: &str, at: usize) -> usize {
+    text[at..].chars().next().map_or(1, char::len_utf8)
+}
+
+/// The run of letters and digits, with the points, colons and hyphens between them: an id, a time, an address.
+fn run_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while at < bytes.len() {
+        let joins = matches!(bytes[at], b'.' | b':' | b'-' | b'_' | b',')
+            && bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric);
+        // A colon before a number is rather a label's: `to:250788123456`.
+        let label =
+            bytes[at] == b':' && !bytes[at - 1].is_ascii_digit() || (joins && is_labelled(&text[..=at]));
+        if !(bytes[at].is_ascii_alphanumeric() || (joins && !label)) {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+fn number_at(text: &str, at: usize) -> Option<Number> {
+    let before = text[..at].chars().next_back();
+    let belongs = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '*' | '$' | '€');
+    if before.is_some_and(belongs) && !is_labelled(&text[..at]) {
+        return None;
+    }
+    let plus = text[at..].starts_with('+');
+    let body = &text[at + usize::from(plus)..];
+    // The longest first: what follows a number in a sentence may be a figure.
+    groups(body).into_iter().rev().find_map(|(digits, length)| {
+        let after = &body[length..];
+        let is_one = !goes_on(after)
+            && is_number(&digits, plus, length > digits.len())
+            && (is_no_count(&digits, plus, length > digits.len()) || !counts_something(text, at, after));
+        is_one.then(|| Number { masked: masked(&digits, plus), length: length + usize::from(plus) })
+    })
+}
+
+/// Whether a figure stands after a word of letters alone: `eq.250788123456`, `tel-0788123458`.
+fn is_labelled(before: &str) -> bool {
+    let Some(word) = before.strip_suffix(['.', '-', '_']) else { return false };
+    let rest = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_id = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    rest.len() < word.len() && !rest.ends_with(is_id)
+}
+
+/// Whether what stands here belongs to the figure before it.
+fn goes_on(after: &str) -> bool {
+    let mut next = after.chars();
+    match next.next() {
+        Some('-') => next.next().is_some_and(|c| c.is_ascii_alphanumeric()),
+        Some('.' | ':' | ',') => next.next().is_some_and(|c| c.is_ascii_digit()),
+        Some(c) => c.is_alphanumeric() || c == '_' || c == '%',
+        None => false,
+    }
+}
+
+/// The digits that begin here, in one group or in several with the same sign between them, after each group; and how long
+/// that is.
+fn groups(text: &str) -> Vec<(String, usize)> {
+    let bytes = text.as_bytes();
+    let count = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let bracket = bytes.first() == Some(&b'(');
+    let mut at = usize::from(bracket);
+    let first = count(at);
+    let mut digits = text[at..at + first].to_owned();
+    at += first;
+    if first == 0 || first > 15 || (bracket && bytes.get(at) != Some(&b')')) {
+        return Vec::new();
+    }
+    at += usize::from(bracket);
+    let mut groups = vec![(digits.clone(), at)];
+    let mut sign = None;
+    while let Some(between) = bytes.get(at).copied() {
+        // In `(0788)123458` the bracket has closed a group already.
+        let gap = usize::from(!between.is_ascii_digit());
+        if gap == 1 && !(matches!(between, b' ' | b'-' | b'.') && *sign.get_or_insert(between) == between) {
+            break;
+        }
+        let group = count(at + gap);
+        if !(1..=9).contains(&group) || digits.len() + group > 15 {
+            break;
+        }
+        digits.push_str(&text[at + gap..at + gap + group]);
+        at += gap + group;
+        groups.push((digits.clone(), at));
+    }
+    groups
+}
+
+fn is_number(digits: &str, plus: bool, grouped: bool) -> bool {
+    let count = digits.len();
+    if plus {
+        return (7..=15).contains(&count);
+    }
+    if let Some(international) = digits.strip_prefix("00") {
+        return (9..=13).contains(&international.len()) && !international.starts_with('0');
+    }
+    if let Some(national) = digits.strip_prefix('0') {
+        return (8..=10).contains(&national.len()) && !national.starts_with('0');
+    }
+    if grouped {
+        // Rwanda's own, as people write it; other groups of digits are figures.
+        return count == 12 && digits.starts_with("2507");
+    }
+    // Milliseconds since 1970 have thirteen digits and begin with a one, which no number of that length does.
+    (11..=13).contains(&count) && !(count == 13 && digits.starts_with('1')) && !is_stamp(digits)
+}
+
+/// `202611230900`: a time without signs.
+fn is_stamp(digits: &str) -> bool {
+    let part = |from: usize, to: usize| digits.get(from..to).and_then(|part| part.parse::<u32>().ok());
+    digits.len() == 12
+        && part(0, 4).is_some_and(|year| (1990..2100).contains(&year))
+        && part(4, 6).is_some_and(|month| (1..=12).contains(&month))
+        && part(6, 8).is_some_and(|day| (1..=31).contains(&day))
+        && part(8, 10).is_some_and(|hour| hour < 24)
+        && part(10, 12).is_some_and(|minute| minute < 60)
+}
+
+/// Nobody writes a count with a plus, a zero before it, or a number's groups; and Rwanda's own numbers are known.
+fn is_no_count(digits: &str, plus: bool, grouped: bool) -> bool {
+    plus || grouped || digits.starts_with('0') || (digits.len() == 12 && digits.starts_with("2507"))
+}
+
+fn counts_something(text: &str, at: usize, after: &str) -> bool {
+    let unit = after
+        .strip_prefix(' ')
+        .unwrap_or("")
+        .split(|c: char| !c.is_alphanumeric())
+        .next()
+        .unwrap_or_default();
+    let before = text[..at].trim_end();
+    UNITS.contains(&unit)
+        || ["RWF", "USD", "EUR", "seed", "size", "bytes"].iter().any(|word| before.ends_with(word))
+}
+
+/// Enough to talk about, too little to call.
+fn masked(digits: &str, plus: bool) -> String {
+    let international = digits.strip_prefix("00").unwrap_or(digits);
+    if !plus && international.starts_with('0') {
+        return format!("0** *** {}", &digits[digits.len() - 3..]);
+    }
+    phone::mask(international)
+}

@@ -1,0 +1,260 @@
+//! Telling people, and answering what a run told them: whoever raises an alarm says when it is over.
+//!
+//! A page that nobody resolves and a channel whose last word is the alarm go on waking people after the run is done. So
+//! each alarm is owed an answer from the moment that it may be out: the run cannot end as verified before it was given,
+//! and one that ends otherwise (aborted, rejected, unverified) lists it as open.
+
+use std::sync::OnceLock;
+
+use allclear_core::Platform;
+use allclear_core::ports::{ChatMessage, Page, Posted};
+use allclear_engine::{Account, Effect, Escalation, Halt, Run, Step, Verdict};
+use async_trait::async_trait;
+
+use super::{PageSomebody, PostMessage, ResolveIncident};
+
+/// What became of telling somebody one way.
+pub(crate) struct Told<R> {
+    /// The receiver's answer; `None` where nothing was handed over, as far as is known.
+    pub(crate) receipt: Option<R>,
+    account: Option<Account>,
+}
+
+impl<R> Told<R> {
+    /// What reading it back showed; `None` where it came to nothing.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// Whether it is proven to have arrived.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.account().is_some_and(Account::is_proven)
+    }
+
+    /// Whether it was looked for and is not there.
+    fn is_refuted(&self) -> bool {
+        self.account().is_some_and(|account| matches!(account.verdict(), Verdict::Refuted { .. }))
+    }
+
+    /// Whether it may have arrived: it was taken, and nothing shows that it is not there.
+    pub(crate) fn may_be_there(&self) -> bool {
+        self.receipt.is_some() && !self.is_refuted()
+    }
+}
+
+/// Tells one way, and holds nothing up: what failed is one more thing that is not proven.
+pub(crate) async fn tell<E: Effect>(
+    run: &mut Run,
+    step: &Step,
+    message: E,
+) -> Result<Told<E::Receipt>, Halt> {
+    let (receipt, account) = run.tell(step, message).await?.into_parts();
+    Ok(Told { receipt, account: Some(account) })
+}
+
+/// The ways that were tried, for [`Run::told`].
+pub(crate) fn ways<const N: usize>(all: [Option<&Account>; N]) -> Vec<&Account> {
+    all.into_iter().flatten().collect()
+}
+
+/// A page, and a line in a channel.
+pub(crate) struct Alarm {
+    on: Platform,
+    /// Tells several alarms of a run apart.
+    about: &'static str,
+    raised: OnceLock<Raised>,
+}
+
+/// An alarm that is out.
+struct Raised {
+    step: Step,
+    /// None where the channel was told and nobody had to be woken.
+    page: Option<PageSomebody>,
+    message: ChatMessage,
+    thread: Option<Posted>,
+}
+
+impl Alarm {
+    pub(crate) fn of(on: &Platform, about: &'static str) -> Self {
+        Self { on: on.clone(), about, raised: OnceLock::new() }
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.raised.get().is_some()
+    }
+
+    /// Pages, and writes to the channel what `message` makes of whether the page is proven. `told` and `untold` are the
+    /// claim's sentences. A plan lists the answer as well, since whoever agrees to the one agrees to the other.
+    pub(crate) async fn raise(
+        &self,
+        run: &mut Run,
+        step: &Step,
+        page: Page,
+        message: impl FnOnce(bool) -> ChatMessage + Send,
+        (told, untold): (String, String),
+    ) -> Result<bool, Halt> {
+        let (page, paged) = self.page(run, step, page).await?;
+        let message = message(paged.is_proven());
+        let posted = self.write(run, step, &message).await?;
+        let were_told = run.told(step, told, untold, &ways([paged.account(), posted.account()])).await?;
+        self.is_out(run, Raised { step: *step, page: Some(page), message, thread: posted.receipt.flatten() })
+            .await?;
+        Ok(were_told)
+    }
+
+    /// Writes to the channel, and pages only where that is not proven to have arrived: for what somebody should know, and
+    /// nobody need be woken for.
+    pub(crate) async fn mention(
+        &self,
+        run: &mut Run,
+        step: &Step,
+        message: ChatMessage,
+        page: Page,
+        (told, untold): (String, String),
+    ) -> Result<bool, Halt> {
+        let posted = self.write(run, step, &message).await?;
+        let (mut instead, mut paged) = (None, None);
+        if run.is_plan() {
+            let condition = format!("{} cannot be told so", message.channel);
+            run.in_case(&condition, &Instead { alarm: self, step, page }).await?;
+        } else if !posted.is_proven() {
+            let (page, account) = self.page(run, step, page).await?;
+            (instead, paged) = (Some(page), account.account);
+        }
+        let were_told = run.told(step, told, untold, &ways([posted.account(), paged.as_ref()])).await?;
+        self.is_out(run, Raised { step: *step, page: instead, message, thread: posted.receipt.flatten() })
+            .await?;
+        Ok(were_told)
+    }
+
+    async fn page(&self, run: &mut Run, step: &Step, page: Page) -> Result<(PageSomebody, Told<()>), Halt> {
+        let summary = page.summary.clone();
+        let page = PageSomebody::about(&self.on, page, self.about);
+        let paged = tell(run, step, page.clone()).await?;
+        // In doubt too: to resolve what never came to be costs nothing, and a page that nobody knows of wakes people.
+        if !paged.is_refuted() {
+            let stands = if paged.may_be_there() { "is still" } else { "may be" };
+            let says = format!(
+                "this run's own page {stands} open in PagerDuty, resolve it (dedup key {}): {summary}",
+                page.dedup_key()
+            );
+            run.owe(step, &self.page_id(), says).await?;
+        }
+        Ok((page, paged))
+    }
+
+    async fn write(
+        &self,
+        run: &mut Run,
+        step: &Step,
+        message: &ChatMessage,
+    ) -> Result<Told<Option<Posted>>, Halt> {
+        let posted = tell(run, step, PostMessage::of(&self.on, message.clone())).await?;
+        if posted.may_be_there() {
+            let says =
+                format!("the alarm is the last word in {}: say there when it is over", message.channel);
+            run.owe(step, &self.line_id(), says).await?;
+        }
+        Ok(posted)
+    }
+
+    async fn is_out(&self, run: &mut Run, raised: Raised) -> Result<(), Halt> {
+        // A plan may name an alarm at several places; a run raises it once.
+        let _ = self.raised.set(raised);
+        if run.is_plan() {
+            run.in_case("it is over and the alarm is out", &Answer(self)).await?;
+        }
+        Ok(())
+    }
+
+    /// Says that it is over, wherever the alarm is out: resolves the page, and answers in the message's thread. It belongs
+    /// to the alarm's step, where a plan has named it.
+    pub(crate) async fn answer(&self, run: &mut Run, over: &str) -> Result<(), Halt> {
+        if run.is_plan() { Ok(()) } else { self.end(run, over).await }
+    }
+
+    /// The same beside the procedure, for an alarm that was raised there.
+    pub(crate) async fn answer_beside(&self, run: &mut Run, over: &str) -> Result<(), Halt> {
+        if run.is_plan() || !self.is_raised() {
+            return Ok(());
+        }
+        run.beside(&Over { alarm: self, over }).await
+    }
+
+    async fn end(&self, run: &mut Run, over: &str) -> Result<(), Halt> {
+        let Some(Raised { step, page, message, thread }) = self.raised.get() else { return Ok(()) };
+        if let Some(page) = page
+            && (run.is_plan() || run.owes(&self.page_id()))
+        {
+            let closed = run.attempt_briefly(step, ResolveIncident::of_page(page)).await?;
+            if let Some(proof) = closed.account().proof() {
+                run.close(step, &self.page_id(), "this run's own page is resolved", &proof).await?;
+            }
+        }
+        if run.is_plan() || run.owes(&self.line_id()) {
+            let over = all_clear(message, over, run.id());
+            let told = tell(run, step, PostMessage::of(&self.on, over).in_thread_of(thread.clone())).await?;
+            if let Some(proof) = told.account().and_then(Account::proof) {
+                let says = format!("{} was told that it is over", message.channel);
+                run.close(step, &self.line_id(), says, &proof).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn page_id(&self) -> String {
+        format!("page {}", self.about)
+    }
+
+    fn line_id(&self) -> String {
+        format!("line {}", self.about)
+    }
+}
+
+/// For the plan: an alarm that was lost needs no answer, so the answer is what may be done.
+struct Answer<'a>(&'a Alarm);
+
+#[async_trait]
+impl Escalation for Answer<'_> {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        self.0.end(run, "It is over.").await
+    }
+}
+
+/// The answer, in words of its own.
+struct Over<'a> {
+    alarm: &'a Alarm,
+    over: &'a str,
+}
+
+#[async_trait]
+impl Escalation for Over<'_> {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        self.alarm.end(run, self.over).await
+    }
+}
+
+/// For the plan: the page that goes out where the channel cannot be told, and its end.
+struct Instead<'a> {
+    alarm: &'a Alarm,
+    step: &'a Step,
+    page: Page,
+}
+
+#[async_trait]
+impl Escalation for Instead<'_> {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        let (page, _) = self.alarm.page(run, self.step, self.page.clone()).await?;
+        run.attempt_briefly(self.step, ResolveIncident::of_page(&page)).await.map(drop)
+    }
+}
+
+/// The answer to an alarm, in its channel.
+fn all_clear(alarm: &ChatMessage, over: &str, run: &str) -> ChatMessage {
+    ChatMessage {
+        channel: alarm.channel.clone(),
+        text: format!("{over} Run {run}."),
+        about: format!("{} over", alarm.about),
+        marker: format!("{}/over", alarm.marker),
+    }
+}

@@ -1,0 +1,219 @@
+//! Random worlds in which up to three things lie or fail and people act at random moments. Whatever the product says, the
+//! world is asked: nothing is verified that is not so, nobody was told who was not, nothing is left changed and not listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use allclear::core::Clock as _;
+use allclear::engine::report::left;
+use allclear::engine::{Entry, Event, Finished, Outcome, Terms, Verdict};
+use allclear::sandbox::{Scenario, World, WorldSpec};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::plan_equals_run::{dispatcher, previews, stations, whatsapp, world};
+use crate::scene::{Scene, approved};
+
+/// How many worlds for each runbook; `ALLCLEAR_LIES` asks for more.
+fn worlds() -> usize {
+    std::env::var("ALLCLEAR_LIES").ok().and_then(|n| n.parse().ok()).unwrap_or(500)
+}
+
+/// What a person does to which campaign when the journal has so many entries.
+#[derive(Debug, Clone)]
+struct Deed {
+    at: u64,
+    campaign: usize,
+    action: &'static str,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let action = prop::sample::select(vec!["start", "pause", "stop"]);
+    let deed =
+        (3..120_u64, 0..6_usize, action).prop_map(|(at, campaign, action)| Deed { at, campaign, action });
+    prop::collection::vec(deed, 0..3)
+}
+
+/// How long the world is watched after a run that says that sending works.
+const AFTERWARDS: Duration = Duration::from_mins(15);
+/// What lies so far back is looked at, and from how many on repeats are no accident.
+const LOOKED_AT: Duration = Duration::from_mins(30);
+const FEWEST_REPEATS: usize = 10;
+
+/// A world as it was and as it came to be.
+struct Seen {
+    before: Value,
+    touched: BTreeSet<Uuid>,
+    finished: Finished,
+    entries: Vec<Entry>,
+    scene: Scene,
+}
+
+fn campaigns(state: &Value) -> BTreeMap<Uuid, &Value> {
+    let all = state["campaigns"].as_array().unwrap();
+    all.iter().map(|one| (one["id"].as_str().unwrap().parse().unwrap(), one)).collect()
+}
+
+async fn play(runbook: &'static str, spec: WorldSpec, deeds: Vec<Deed>) -> Seen {
+    let scene = Scene::with(runbook, Value::Null, spec).await;
+    let plan = scene.plan().await;
+    let before = scene.sandbox.state();
+    let ids: Vec<Uuid> = campaigns(&before).into_keys().collect();
+    let touched = Arc::new(Mutex::new(BTreeSet::new()));
+    let (sandbox, acted_on) = (Arc::clone(&scene.sandbox), Arc::clone(&touched));
+    let listener = move |entry: &Entry| {
+        for deed in deeds.iter().filter(|deed| deed.at == entry.seq) {
+            let campaign = ids[deed.campaign % ids.len()];
+            acted_on.lock().unwrap().insert(campaign);
+            sandbox.with_world(|world| world.let_somebody_else(deed.action, campaign));
+        }
+    };
+    let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    let (entries, touched) = (scene.entries(), touched.lock().unwrap().clone());
+    Seen { before, touched, finished, entries, scene }
+}
+
+impl Seen {
+    fn is_verified(&self) -> bool {
+        self.finished.outcome == Outcome::Verified
+    }
+
+    fn world<T>(&self, ask: impl FnOnce(&mut World) -> T) -> T {
+        self.scene.sandbox.with_world(ask)
+    }
+
+    /// What is said to be verified of an effect beyond what the world did.
+    fn untold(&self) -> Vec<String> {
+        let mut said: BTreeMap<&str, usize> = BTreeMap::new();
+        for entry in &self.entries {
+            if let Event::Judged { effect, verdict: Verdict::Verified { .. }, .. } = &entry.event {
+                *said.entry(effect.as_str()).or_default() += 1;
+            }
+        }
+        let mut did: BTreeMap<String, usize> = BTreeMap::new();
+        for ((effect, _), times) in self.scene.effects() {
+            *did.entry(effect).or_default() += times;
+        }
+        ["slack.post", "pagerduty.trigger", "provider.ticket", "message.send"]
+            .into_iter()
+            .filter_map(|effect| {
+                let (said, did) =
+                    (said.get(effect).copied().unwrap_or(0), did.get(effect).copied().unwrap_or(0));
+                (said > did).then(|| format!("{effect} is proven {said} times and happened {did} times"))
+            })
+            .collect()
+    }
+
+    /// Campaigns that we left paused, and messages that we left skipped, which no list names.
+    fn unlisted(&self) -> Vec<String> {
+        let listed: Vec<String> =
+            left(&self.entries).iter().map(|one| format!("{} {}", one.id, one.says)).collect();
+        let listed = listed.join("\n");
+        let ours: BTreeSet<String> = self.scene.effects().into_keys().map(|(_, subject)| subject).collect();
+        let (after, before) = (self.scene.sandbox.state(), campaigns(&self.before));
+        let mut wrong = Vec::new();
+        for (id, now) in campaigns(&after) {
+            let name = now["name"].as_str().unwrap();
+            let (was, is) = (&before[&id]["status"], &now["status"]);
+            let untouched = !self.touched.contains(&id) && ours.contains(&id.to_string());
+            if untouched && was != is && (self.is_verified() || !listed.contains(&id.to_string())) {
+                wrong.push(format!("campaign {name} was {was} and is {is}"));
+            }
+            let (was, is) = (before[&id]["skipped"].as_u64(), now["skipped"].as_u64());
+            if is > was && (self.is_verified() || !listed.contains(name)) {
+                wrong.push(format!("campaign {name} has {is:?} skipped messages and had {was:?}"));
+            }
+        }
+        wrong
+    }
+
+    /// That messages go out, each once, for a while after a run that says so.
+    async fn sending(&self) -> Vec<String> {
+        if let Some(why) = self.world(|world| world.fails_for_customers()) {
+            return vec![format!("messages to customers fail: {why}")];
+        }
+        let (due, now, quiet) = self.world(|world| (world.due(), world.now(), world.is_quiet()));
+        let seen = self.world(|world| world.went_out_since(now - LOOKED_AT));
+        self.scene.clock.sleep_until(now + AFTERWARDS).await;
+        let out = self.world(|world| {
+            world.advance_to(now + AFTERWARDS);
+            world.went_out_since(now)
+        });
+        let mut wrong = Vec::new();
+        if due > 0 && out.accepted == 0 && !quiet && self.world(|world| world.fails_for_customers().is_none())
+        {
+            wrong.push(format!("{due} messages are due and none goes out"));
+        }
+        // What began only after the run had looked, nobody could have told it.
+        if out.accepted > out.distinct && seen.accepted >= seen.distinct + FEWEST_REPEATS {
+            wrong.push(format!("{} messages go out for {} rows", out.accepted, out.distinct));
+        }
+        wrong
+    }
+
+    async fn wrong(&self, runbook: &str) -> Vec<String> {
+        let mut wrong = self.untold();
+        wrong.extend(self.unlisted());
+        if self.is_verified() {
+            wrong.extend(match runbook {
+                "voucher-preview-failures" => {
+                    let works = self.world(|world| world.previews_work());
+                    (!works).then(|| "previews do not work".to_owned()).into_iter().collect()
+                }
+                "station-redeem-anomalies" => {
+                    let stand = self.world(|world| world.doubles_that_stand());
+                    (!stand.is_empty()).then(|| format!("doubles stand: {stand:?}")).into_iter().collect()
+                }
+                _ => self.sending().await,
+            });
+        }
+        wrong
+    }
+}
+
+fn judged(runbook: &'static str, scenario: impl Strategy<Value = Scenario>) {
+    let strategy = (world(scenario), deeds());
+    let mut runner = TestRunner::deterministic();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (mut verified, mut failures) = (0, Vec::new());
+    for number in 0..worlds() {
+        let (spec, deeds) = strategy.new_tree(&mut runner).unwrap().current();
+        let shown = format!("{number}: {spec:?} {deeds:?}");
+        runtime.block_on(async {
+            let seen = play(runbook, spec, deeds).await;
+            verified += usize::from(seen.is_verified());
+            let wrong = seen.wrong(runbook).await;
+            if !wrong.is_empty() {
+                let Finished { outcome, says } = &seen.finished;
+                failures.push(format!("{}\n  {outcome}: {says}\n  in {shown}", wrong.join("; ")));
+            }
+        });
+    }
+    println!("{runbook}: {} worlds with lies and people, {verified} verified", worlds());
+    assert!(failures.is_empty(), "{} of {} wrong\n{}", failures.len(), worlds(), failures.join("\n\n"));
+}
+
+#[test]
+fn whatsapp_says_nothing_untrue_whoever_lies_and_acts() {
+    judged("whatsapp-send-failures", whatsapp());
+}
+
+#[test]
+fn the_dispatcher_says_nothing_untrue_whoever_lies_and_acts() {
+    judged("campaign-dispatcher-stalls", dispatcher());
+}
+
+#[test]
+fn previews_say_nothing_untrue_whoever_lies_and_acts() {
+    judged("voucher-preview-failures", previews());
+}
+
+#[test]
+fn stations_say_nothing_untrue_whoever_lies_and_acts() {
+    judged("station-redeem-anomalies", stations());
+}

@@ -1,0 +1,226 @@
+//! People act beside a run, several things are wrong at once, and what was wrong is over: judged by the ledger and by what
+//! the world is at the end.
+
+use std::sync::{Arc, Mutex};
+
+use allclear::core::Clock as _;
+use allclear::engine::{Finished, Outcome, Terms};
+use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, World, WorldSpec};
+use jiff::SignedDuration;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::scene::{Scene, approved, small};
+
+pub(crate) type Act = Box<dyn FnOnce(&mut World) + Send>;
+
+/// Plans, approves and runs; when the journal first says `words`, somebody acts.
+pub(crate) async fn beside(scene: &Scene, words: &str, act: Act) -> Finished {
+    let plan = scene.plan().await;
+    let (words, once) = (words.to_owned(), Mutex::new(Some(act)));
+    let sandbox = Arc::clone(&scene.sandbox);
+    let listener = move |entry: &allclear::engine::Entry| {
+        let said = serde_json::to_string(&entry.event).unwrap();
+        if said.contains(&words)
+            && let Some(act) = once.lock().unwrap().take()
+        {
+            sandbox.with_world(act);
+        }
+    };
+    let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+    scene.run(approved(&plan, "drill-run"), terms).await
+}
+
+fn campaigns(state: &Value, status: &str) -> Vec<Uuid> {
+    let all = state["campaigns"].as_array().unwrap();
+    all.iter()
+        .filter(|one| one["status"] == status)
+        .map(|one| one["id"].as_str().unwrap().parse().unwrap())
+        .collect()
+}
+
+fn with_status(scene: &Scene, status: &str) -> Vec<Uuid> {
+    campaigns(&scene.sandbox.state(), status)
+}
+
+/// How often each effect of ours changed something.
+fn did(scene: &Scene, effect: &str) -> usize {
+    scene.effects().iter().filter(|((name, _), _)| name == effect).map(|(_, count)| count).sum()
+}
+
+fn whatsapp(scenario: Scenario) -> WorldSpec {
+    WorldSpec { profile: Profile::AsIs, ..small(scenario) }
+}
+
+#[tokio::test]
+async fn a2_what_a_person_did_to_a_paused_campaign_stands() {
+    // What they do, and whether it looks the same as what the run left.
+    let theirs: [(&str, &[&str]); 4] = [
+        ("started and paused it again", &["start", "pause"]),
+        ("paused it over again", &["pause"]),
+        ("stopped it", &["stop"]),
+        ("started and stopped it", &["start", "stop"]),
+    ];
+    for (how, actions) in theirs {
+        for profile in [Profile::AsIs, Profile::Target] {
+            let scenario = Scenario::named("rate-limited").unwrap();
+            let scene = Scene::of(WorldSpec { profile, ..whatsapp(scenario) }).await;
+            let taken = with_status(&scene, "running")[0];
+            let act: Act = Box::new(move |world| {
+                for action in actions {
+                    assert!(world.let_somebody_else(action, taken));
+                }
+            });
+            let finished = beside(&scene, "the rate limit is honoured", act).await;
+            assert!(!with_status(&scene, "running").contains(&taken), "{how}: it runs; {}", finished.says);
+            let started = scene.effects().get(&("campaign.start".to_owned(), taken.to_string())).copied();
+            assert_eq!(started, None, "{how} {profile:?}");
+            // The others come back, and only they are counted.
+            assert_eq!(did(&scene, "campaign.start"), 3, "{how} {profile:?}: {}", finished.says);
+            assert!(finished.says.contains("3 campaigns run again"), "{how}: {}", finished.says);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a2_a_run_that_brings_nothing_back_has_not_verified_anything() {
+    let scene = Scene::of(whatsapp(Scenario::named("rate-limited").unwrap())).await;
+    let all = with_status(&scene, "running");
+    let act: Act = Box::new(move |world| {
+        for campaign in &all {
+            world.let_somebody_else("start", *campaign);
+            world.let_somebody_else("pause", *campaign);
+        }
+    });
+    let finished = beside(&scene, "the rate limit is honoured", act).await;
+    assert_eq!(did(&scene, "campaign.start"), 0);
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+}
+
+#[tokio::test]
+async fn a3_sending_is_proven_to_have_stopped_whoever_paused_the_campaigns() {
+    // Who paused what before the run: all, one, or stopped one for good.
+    let before: [(&str, usize, &str); 3] = [("all", 4, "pause"), ("one", 1, "pause"), ("one", 1, "stop")];
+    for (which, many, action) in before {
+        let scene = Scene::of(whatsapp(Scenario::Outage { minutes: 25 })).await;
+        let theirs: Vec<Uuid> = with_status(&scene, "running").into_iter().take(many).collect();
+        scene.sandbox.with_world(|world| {
+            for campaign in &theirs {
+                world.let_somebody_else(action, *campaign);
+            }
+        });
+        let began = scene.clock.now();
+        let (_, finished) = scene.plan_and_run().await;
+        let tries = scene.sandbox.with_world(|world| {
+            world.tries_between(began + SignedDuration::from_mins(5), began + SignedDuration::from_mins(20))
+        });
+        assert_eq!(tries, 0, "{which} {action}: {}", finished.says);
+        // What others paused is not started, and what was stopped beneath them is no good end.
+        let started: Vec<_> =
+            scene.effects().into_keys().filter(|(effect, _)| effect == "campaign.start").collect();
+        assert!(theirs.iter().all(|one| started.iter().all(|(_, id)| *id != one.to_string())), "{started:?}");
+        assert_eq!(finished.outcome, Outcome::Unverified, "{which} {action}: {}", finished.says);
+        assert!(finished.says.contains("stay skipped"), "{which} {action}: {}", finished.says);
+    }
+}
+
+#[tokio::test]
+async fn a2_messages_that_stay_skipped_in_a_campaign_that_a_person_took_are_no_good_end() {
+    for actions in [&["start"][..], &["start", "pause"], &["stop"]] {
+        let scene = Scene::of(whatsapp(Scenario::Outage { minutes: 6 })).await;
+        let taken = with_status(&scene, "running")[0];
+        let act: Act = Box::new(move |world| {
+            for action in actions {
+                assert!(world.let_somebody_else(action, taken));
+            }
+        });
+        let finished = beside(&scene, "were marked as skipped", act).await;
+        let state = scene.sandbox.state();
+        let one = state["campaigns"].as_array().unwrap().iter().find(|one| one["id"] == taken.to_string());
+        let skipped = one.unwrap()["skipped"].as_u64().unwrap();
+        assert!(
+            skipped == 0 || finished.outcome == Outcome::Unverified,
+            "{actions:?} {skipped}: {}",
+            finished.says
+        );
+        assert!(skipped == 0 || finished.says.contains("stay skipped"), "{actions:?}: {}", finished.says);
+    }
+}
+
+#[tokio::test]
+async fn a4_a_message_that_goes_out_twice_is_no_progress() {
+    for profile in [Profile::AsIs, Profile::Target] {
+        let faults = FaultSet::of(profile).with(Fault::SendRowStaysPending);
+        let spec = WorldSpec { profile, faults: Some(faults), ..small(Scenario::Stalled) };
+        let scene = Scene::of(spec).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Refuted, "{profile:?}: {}", finished.says);
+        assert!(finished.says.contains("the same message again"), "{profile:?}: {}", finished.says);
+        assert_eq!(with_status(&scene, "running").len(), 0, "{profile:?}");
+        let pages = scene.sandbox.with_world(|world| world.open_pages());
+        assert!(pages.iter().any(|page| page.contains("still stalled")), "{pages:?}");
+    }
+}
+
+#[tokio::test]
+async fn c8_an_outage_that_is_over_harms_nothing_healthy() {
+    for (minutes, later) in [(1, 12), (3, 11), (1, 25)] {
+        let scene = Scene::of(whatsapp(Scenario::Outage { minutes })).await;
+        let then = scene.clock.now() + SignedDuration::from_mins(later);
+        scene.clock.sleep_until(then).await;
+        let (plan, finished) = scene.plan_and_run().await;
+        assert_eq!(did(&scene, "campaign.pause"), 0, "{minutes} {later}: {}", finished.says);
+        assert!(plan.effects.iter().all(|effect| effect.effect != "campaign.pause"));
+        assert_eq!(finished.outcome, Outcome::Verified, "{minutes} {later}: {}", finished.says);
+        assert_eq!(did(&scene, "notification.retry"), 1, "what failed meanwhile is queued again");
+    }
+}
+
+/// What a person may do with a campaign while others think about its queue.
+const TAKES: [(&str, &[&str]); 5] = [
+    ("started it", &["start"]),
+    ("paused it over again", &["pause"]),
+    ("stopped it", &["stop"]),
+    ("started and paused it again", &["start", "pause"]),
+    ("started and stopped it", &["start", "stop"]),
+];
+
+#[tokio::test]
+async fn a_campaign_that_somebody_takes_before_its_queue_is_stopped_keeps_its_messages() {
+    // While the question is open, and right before it is asked.
+    for moment in ["Mark their unsent messages as skipped?", "is paused in data only"] {
+        for (how, actions) in TAKES {
+            let scene = Scene::of(whatsapp(Scenario::Outage { minutes: 6 })).await;
+            let taken = with_status(&scene, "running")[0];
+            let act: Act = Box::new(move |world| {
+                for action in actions {
+                    assert!(world.let_somebody_else(action, taken));
+                }
+            });
+            let finished = beside(&scene, moment, act).await;
+            let skips = scene.effects().get(&("send_queue.skip".to_owned(), taken.to_string())).copied();
+            assert_eq!(skips, None, "{moment} {how}: {}", finished.says);
+            assert_eq!(did(&scene, "send_queue.skip"), 3, "{moment} {how}: the others are stopped");
+            assert_eq!(did(&scene, "campaign.start"), 3, "{moment} {how}: {}", finished.says);
+            assert_ne!(finished.outcome, Outcome::Verified, "{moment} {how}: {}", finished.says);
+            let told = serde_json::to_string(&scene.entries()).unwrap();
+            assert!(told.contains("its messages were left as they are"), "{moment} {how}");
+            assert!(told.contains("3 campaigns' unsent messages were marked as skipped"), "{moment} {how}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_campaign_of_others_that_somebody_starts_while_its_queue_is_asked_about_keeps_its_messages() {
+    let scene = Scene::of(whatsapp(Scenario::Outage { minutes: 6 })).await;
+    let taken = with_status(&scene, "running")[0];
+    scene.sandbox.with_world(|world| assert!(world.let_somebody_else("pause", taken)));
+    let act: Act = Box::new(move |world| {
+        assert!(world.let_somebody_else("start", taken));
+        assert!(world.let_somebody_else("pause", taken));
+    });
+    let finished = beside(&scene, "Mark their unsent messages as skipped?", act).await;
+    let skips = scene.effects().get(&("send_queue.skip".to_owned(), taken.to_string())).copied();
+    assert_eq!(skips, None, "{}", finished.says);
+    assert_eq!(did(&scene, "send_queue.skip"), 3, "{}", finished.says);
+}
