@@ -106,7 +106,11 @@ impl Exercise {
     }
 
     pub(crate) fn staging(&self) -> PostgresStaging {
-        PostgresStaging::new(self.databases.clone(), self.bucket(), self.work(), Arc::new(Unwatched))
+        self.staging_working_in(self.work())
+    }
+
+    pub(crate) fn staging_working_in(&self, work: PathBuf) -> PostgresStaging {
+        PostgresStaging::new(self.databases.clone(), self.bucket(), work, Arc::new(Unwatched))
     }
 
     pub(crate) async fn take(&self) -> Backup {
