@@ -152,7 +152,7 @@ impl SendFault {
             "opt_out" => Self::Recipient,
             "http_429" => Self::RateLimited,
             "http_401" => Self::Credential,
-            "timeout" | "network_error" => Self::Transient,
+            "timeout" | "network_error" | "http_408" | "http_425" => Self::Transient,
             other if other.starts_with("http_5") => Self::Transient,
             _ => Self::Unknown,
         }

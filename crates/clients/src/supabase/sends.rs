@@ -36,9 +36,14 @@ impl SendLog for Supabase {
         }
         let mut tally = SendTally::default();
         let mut gone_out = HashSet::new();
+        // The real dispatcher writes its statuses in capitals.
         let count = |row: SendRow| match (&row.error, row.delivery_status.as_deref()) {
             (Some(error), _) => count_failure(&mut tally, row.sent_at, error),
-            (None, Some("failed")) => count_failure(&mut tally, row.sent_at, "unknown"),
+            (None, Some(status)) if status.eq_ignore_ascii_case("failed") => {
+                count_failure(&mut tally, row.sent_at, "unknown");
+            }
+            // Not tried yet: neither a send nor a failure.
+            (None, Some(status)) if status.eq_ignore_ascii_case("pending") => {}
             _ if row.queue_id.is_some_and(|id| !gone_out.insert(id)) => tally.repeats += 1,
             _ => tally.sent += 1,
         };

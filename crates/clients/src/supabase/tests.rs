@@ -200,6 +200,100 @@ fn error_texts_of_all_shapes_have_a_code() {
     }
 }
 
+/// The real dispatcher keeps Graph's body as it came, in a column that may cut it.
+#[test]
+fn c3_a_code_is_read_from_the_bodys_own_field() {
+    let message = "Error validating access token: Session has expired on Sunday, 22-Nov-26 17:04:10 PST";
+    let body = json!({ "error": { "message": message, "type": "OAuthException", "code": 190,
+        "error_subcode": 463, "fbtrace_id": "A131026x" } });
+    let data = json!({ "error": { "message": "(#131026) 4 of 10", "code": 131_026,
+        "error_data": { "messaging_product": "whatsapp", "details": "code 190, 17:04:10" } } });
+    let body_text = body.to_string();
+    let cut = |of: &str, after: &str| {
+        let end = of.find(after).unwrap() + after.len();
+        of[..end].to_owned()
+    };
+    let ordered =
+        format!(r#"{{"error":{{"message":"{message}","code":190,"error_subcode":463,"fbtrace_id":"A"}}}}"#);
+    for (text, code) in [
+        (body_text.clone(), "190"),
+        (data.to_string(), "131026"),
+        (json!(body_text).to_string(), "190"),
+        (json!({ "error": body_text }).to_string(), "190"),
+        (
+            json!({ "error": "send_failed_for_a_reason_that_is_too_long_for_a_code", "details": body_text })
+                .to_string(),
+            "190",
+        ),
+        (json!({ "message": data.to_string() }).to_string(), "131026"),
+        (json!({ "error": { "message": body_text } }).to_string(), "190"),
+        (json!({ "errors": [{ "code": 131_053, "title": "Media upload error" }] }).to_string(), "131053"),
+        (json!({ "error": { "message": "(#130429) 17:04:10" } }).to_string(), "130429"),
+        (cut(&ordered, r#""code":190,"#), "190"),
+        (cut(&ordered, r#""error_subcode":463"#), "190"),
+        (cut(&ordered, r#""fbtrace"#), "190"),
+        (format!("WhatsApp send failed (401): {}", cut(&ordered, r#""code":190,"err"#)), "190"),
+        // The cut goes through the code, so what stands there may be the beginning of another.
+        (cut(&ordered, r#""code":190"#), "unknown"),
+        (cut(&ordered, "17:04:10"), "unknown"),
+        (format!("WhatsApp send failed (400): {}", cut(&ordered, "17:04:10")), "http_400"),
+        (r#"{"error":{"message":"timeout of 190 after 17:04:10","code":null}}"#.to_owned(), "unknown"),
+        (r#"{"error":{"message":"see (#190)"}}"#.to_owned(), "unknown"),
+        ("see ticket (#190) of 17:04:10".to_owned(), "unknown"),
+        (r#"HTTP 400 at 17:04:10: {"error":{"code":190}}"#.to_owned(), "190"),
+        ("131026".to_owned(), "131026"),
+        ("http_503".to_owned(), "http_503"),
+        ("quiet_hours".to_owned(), "quiet_hours"),
+        (" 131026 ".to_owned(), "131026"),
+    ] {
+        assert_eq!(ErrorText::parse(&text).code, code, "{text}");
+    }
+}
+
+#[test]
+fn c3_any_cut_of_a_body_gives_its_code_or_none() {
+    let body = json!({ "error": { "code": 131_026, "message": "4 \"quoted\" at 17:04:10, {190}: é",
+        "error_data": { "details": "[10, 200]" }, "type": "OAuthException" } });
+    let text = body.to_string();
+    for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
+        let code = ErrorText::parse(&text[..end]).code;
+        assert!(["131026", "unknown"].contains(&code.as_str()), "{code}: {}", &text[..end]);
+    }
+}
+
+#[test]
+fn c4_the_senders_own_texts_say_what_may_be_retried() {
+    use allclear_core::send_fault::SendFault;
+    for (text, code, again) in [
+        ("WhatsApp send failed (503): null", "http_503", true),
+        ("WhatsApp send failed (500): null", "http_500", true),
+        ("WhatsApp send failed (408): null", "http_408", true),
+        ("WhatsApp send failed (425): null", "http_425", true),
+        ("WhatsApp send failed (429): null", "http_429", true),
+        (r#"WhatsApp send failed (503): {"message":"17:04:10"}"#, "http_503", true),
+        (r#"WhatsApp send failed (400): {"error":{"message":"(#130429)","code":130429}}"#, "130429", true),
+        (r#"WhatsApp send failed (400): {"error":{"message":"x","code":131026}}"#, "131026", false),
+        (r#"WhatsApp send failed (500): {"error":{"message":"x","code":131048}}"#, "131048", false),
+        ("WhatsApp send failed (400): null", "http_400", false),
+        ("WhatsApp send failed (404): null", "http_404", false),
+        ("WhatsApp send failed (401): null", "http_401", false),
+        ("WhatsApp send failed (0): null", "unknown", false),
+        ("Signal timed out.", "timeout", true),
+        ("The signal has been aborted", "timeout", true),
+        ("TypeError: fetch failed", "network_error", true),
+        (
+            "error sending request for url (https://graph.facebook.com/v20.0/1/messages): connection closed before message completed",
+            "network_error",
+            true,
+        ),
+        ("read ECONNRESET", "network_error", true),
+        ("missing recipient", "unknown", false),
+    ] {
+        assert_eq!(ErrorText::parse(text).code, code, "{text}");
+        assert_eq!(SendFault::from_text(code).may_be_retried(), again, "{text}");
+    }
+}
+
 #[test]
 fn a_tally_never_has_a_phone_number_or_a_stray_number_for_a_code() {
     for text in [
@@ -211,7 +305,6 @@ fn a_tally_never_has_a_phone_number_or_a_stray_number_for_a_code() {
         "retry in 10 s",
         "retry: 10 s",
         "10 messages left",
-        "fetch failed",
         "Error validating access token: Session has expired on Sunday, 22-Nov-26 17:04:10 PST",
         "Error code 190: expired",
         "error code 190 expired",

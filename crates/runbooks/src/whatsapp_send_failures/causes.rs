@@ -24,6 +24,9 @@ pub(super) enum Cause {
     Credential,
     /// WhatsApp or the function fails.
     Outage,
+    /// What the platform stored says nothing that is known. Nothing is presumed: what runs is paused, and what failed is not
+    /// retried.
+    Unknown,
     /// Our own quiet hours or throttle hold everything back.
     Misconfigured,
     /// Too fast for WhatsApp.
@@ -41,10 +44,11 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::PolicyBlock,
         Self::Credential,
         Self::Outage,
+        Self::Unknown,
         Self::Misconfigured,
         Self::RateLimited,
         Self::InvalidNumbers,
@@ -62,6 +66,7 @@ impl Cause {
             Self::Credential => "WhatsApp does not accept our credential",
             Self::PolicyBlock => "WhatsApp restricts the account",
             Self::Outage => "WhatsApp or the send function fails",
+            Self::Unknown => "sends fail for a reason that is not known",
             Self::Template => "a template or its parameters are wrong",
             Self::Media => "a campaign's media cannot be sent",
             Self::PairLimit => "single recipients got too many messages at once",
@@ -94,7 +99,8 @@ impl Cause {
             SendFault::Media => Self::Media,
             SendFault::PairLimit => Self::PairLimit,
             SendFault::Recipient => Self::Recipients,
-            SendFault::Transient | SendFault::Unknown => Self::Outage,
+            SendFault::Transient => Self::Outage,
+            SendFault::Unknown => Self::Unknown,
         }
     }
 
@@ -107,7 +113,12 @@ impl Cause {
     pub(super) fn hits_all(self) -> bool {
         matches!(
             self,
-            Self::PolicyBlock | Self::Credential | Self::Outage | Self::Misconfigured | Self::RateLimited
+            Self::PolicyBlock
+                | Self::Credential
+                | Self::Outage
+                | Self::Unknown
+                | Self::Misconfigured
+                | Self::RateLimited
         )
     }
 
@@ -206,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn c3_what_is_not_known_is_no_outage_and_hides_none() {
+        assert_eq!(causes(&tally(10, &[("unknown", 90)]), None, false, 5), [Cause::Unknown]);
+        let both = tally(10, &[("unknown", 40), ("http_503", 40)]);
+        assert_eq!(causes(&both, None, false, 5), [Cause::Outage, Cause::Unknown]);
+        let beside = tally(10, &[("unknown", 3), ("131026", 87)]);
+        assert_eq!(causes(&beside, None, false, 5), [Cause::InvalidNumbers]);
+        assert!(Cause::Unknown.is_paused_for() && Cause::Unknown.hits_all());
+    }
+
+    #[test]
     fn a_few_wrong_numbers_beside_an_outage_are_no_cause_of_it() {
         let noise = tally(1_000, &[("http_503", 400), ("131026", 12)]);
         assert_eq!(causes(&noise, None, false, 5), [Cause::Outage]);
@@ -233,7 +254,11 @@ mod tests {
             ("131026", Cause::InvalidNumbers),
             ("quiet_hours", Cause::Misconfigured),
             ("http_503", Cause::Outage),
-            ("whatever", Cause::Outage),
+            ("http_408", Cause::Outage),
+            ("network_error", Cause::Outage),
+            ("http_400", Cause::Unknown),
+            ("999999", Cause::Unknown),
+            ("unknown", Cause::Unknown),
         ] {
             assert_eq!(causes(&tally(10, &[(code, 90)]), None, false, 5), [cause], "{code}");
         }
