@@ -3,6 +3,7 @@
 //! In front of it stands a thin layer that keeps a log of what arrived, adds latency, and goes wrong on demand. The log is what
 //! tests believe: it was written by the server's side, not by the client that is tested.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -112,7 +113,11 @@ struct State {
     faults: Vec<S3Fault>,
     under_way: usize,
     arrived: Vec<Arrived>,
+    uploads: Uploads,
 }
+
+/// What each part of an upload was answered with, by upload and number; `None` where the answer had no ETag.
+type Uploads = BTreeMap<String, BTreeMap<String, Option<String>>>;
 
 /// The running server. It stops, with all its connections, when it is dropped.
 #[derive(Debug)]
@@ -254,7 +259,15 @@ impl Front {
 
     /// `s3s-fs` says AccessDenied of an upload that it does not know; S3 says that there is none.
     async fn ask_for(&self, call: Call, request: Request<Incoming>) -> Response<Body> {
-        let answer = self.ask(request.map(s3s::Body::from)).await;
+        let request = if call == Call::CompleteUpload {
+            match self.checked(request).await {
+                Ok(request) => request,
+                Err(code) => return refusal(400, code, None),
+            }
+        } else {
+            request.map(s3s::Body::from)
+        };
+        let answer = self.ask(request).await;
         let of_an_upload = matches!(call, Call::PutPart | Call::CompleteUpload | Call::AbortUpload);
         if !of_an_upload || answer.status() != StatusCode::FORBIDDEN {
             return answer;
@@ -268,8 +281,36 @@ impl Front {
         answer
     }
 
+    /// `s3s-fs` puts together whatever parts there are; S3 looks whether they are the ones that the list says.
+    async fn checked(&self, request: Request<Incoming>) -> Result<Request<s3s::Body>, &'static str> {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect().await.map_err(|_| "IncompleteBody")?.to_bytes();
+        let known =
+            query_of(&parts.uri, "uploadId").and_then(|id| lock(&self.state).uploads.get(&id).cloned());
+        if let Some(known) = known {
+            check_parts(&known, &String::from_utf8_lossy(&bytes))?;
+        }
+        Ok(Request::from_parts(parts, s3s::Body::from(bytes.to_vec())))
+    }
+
+    /// Remembers what a part was answered with.
+    fn remember(&self, uri: &Uri, answer: &Response<s3s::Body>) {
+        let (Some(upload), Some(number)) = (query_of(uri, "uploadId"), query_of(uri, "partNumber")) else {
+            return;
+        };
+        if answer.status().is_success() {
+            let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok());
+            let tag = tag.map(|tag| tag.trim_matches('"').to_owned());
+            lock(&self.state).uploads.entry(upload).or_default().insert(number, tag);
+        }
+    }
+
     async fn ask(&self, request: Request<s3s::Body>) -> Response<Body> {
+        let (call, uri) = (call_of(request.method(), request.uri()), request.uri().clone());
         let Ok(answer) = self.service.call(request).await else { return refusal(500, "InternalError", None) };
+        if call == Call::PutPart {
+            self.remember(&uri, &answer);
+        }
         if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && self.is_full() {
             return refusal(507, "XMinioStorageFull", None);
         }
@@ -293,6 +334,39 @@ fn strike(faults: &mut [S3Fault], call: Call) -> Option<Wrong> {
     }
     fault.times -= 1;
     Some(fault.wrong.clone())
+}
+
+/// A parameter of a request.
+fn query_of(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Compares the list of a `CompleteMultipartUpload` with the parts that came.
+fn check_parts(known: &BTreeMap<String, Option<String>>, list: &str) -> Result<(), &'static str> {
+    let mut before = 0;
+    for part in list.split("<Part>").skip(1) {
+        let number = inside(part, "PartNumber").ok_or("MalformedXML")?;
+        let place: u32 = number.parse().map_err(|_| "MalformedXML")?;
+        if place <= before {
+            return Err("InvalidPartOrder");
+        }
+        before = place;
+        let said = inside(part, "ETag").ok_or("MalformedXML")?.replace("&quot;", "\"");
+        let right = known.get(number).is_some_and(|tag| {
+            tag.as_ref().is_none_or(|tag| tag.eq_ignore_ascii_case(said.trim_matches('"')))
+        });
+        if !right {
+            return Err("InvalidPart");
+        }
+    }
+    Ok(())
+}
+
+/// What an XML element holds.
+fn inside<'a>(xml: &'a str, element: &str) -> Option<&'a str> {
+    let (_, rest) = xml.split_once(&format!("<{element}>"))?;
+    rest.split_once(&format!("</{element}>")).map(|(inside, _)| inside.trim())
 }
 
 fn call_of(method: &Method, uri: &Uri) -> Call {

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::kind::{Kind, time};
+
 /// A value in a row's column.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Cell<'a> {
@@ -44,12 +46,23 @@ impl<'a> Cell<'a> {
         }
     }
 
+    /// As Postgres writes it as a text; nothing for a null.
+    pub(crate) fn to_text(&self) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::Text(text) => text.clone().into_owned(),
+            Self::Time(at) => {
+                let written = at.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string();
+                format!("{}+00", written.trim_end_matches('0').trim_end_matches('.'))
+            }
+            Self::Id(id) => id.to_string(),
+            other => other.to_json().to_string(),
+        }
+    }
+
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Null, Self::Null) => Ordering::Equal,
-            // As in Postgres: nulls last.
-            (Self::Null, _) => Ordering::Greater,
-            (_, Self::Null) => Ordering::Less,
             (Self::Int(a), Self::Int(b)) => a.cmp(b),
             (Self::Time(a), Self::Time(b)) => a.cmp(b),
             (Self::Id(a), Self::Id(b)) => a.cmp(b),
@@ -61,8 +74,17 @@ impl<'a> Cell<'a> {
 
 /// A table's row.
 pub(crate) trait Row {
-    const COLUMNS: &'static [&'static str];
+    const TABLE: &'static str;
+    /// Every column with its type, in the table's order.
+    const COLUMNS: &'static [(&'static str, Kind)];
     fn cell(&self, column: &str) -> Option<Cell<'_>>;
+
+    /// The type of a column, or of what lies in its JSON; `None` for what is no column.
+    fn kind_of(path: &str) -> Option<Kind> {
+        let column = path.split("->>").next().unwrap_or(path);
+        let (_, kind) = Self::COLUMNS.iter().find(|(name, _)| *name == column)?;
+        Some(if column == path { *kind } else { Kind::Text })
+    }
 }
 
 /// A column, or what lies in its JSON under a key (`metadata->>held_by`).
@@ -92,11 +114,17 @@ pub(crate) struct RestError {
     pub(crate) http: u16,
     pub(crate) code: &'static str,
     pub(crate) message: String,
+    pub(crate) details: Option<String>,
 }
 
 impl RestError {
     pub(crate) fn new(http: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { http, code, message: message.into() }
+        Self { http, code, message: message.into(), details: None }
+    }
+
+    /// With what the official clients read beside the message.
+    pub(crate) fn because(self, details: impl Into<String>) -> Self {
+        Self { details: Some(details.into()), ..self }
     }
 }
 
@@ -105,6 +133,7 @@ impl RestError {
 struct Literal {
     text: String,
     int: Option<i64>,
+    number: Option<f64>,
     time: Option<Timestamp>,
     id: Option<Uuid>,
 }
@@ -112,17 +141,22 @@ struct Literal {
 impl Literal {
     fn of(text: &str) -> Self {
         let text = text.trim_matches('"').to_owned();
-        Self { int: text.parse().ok(), time: text.parse().ok(), id: text.parse().ok(), text }
+        let (int, number) = (text.parse().ok(), text.parse().ok());
+        Self { int, number, time: time(&text).ok(), id: text.parse().ok(), text }
     }
 
+    /// `None` where there is nothing to compare with: a null.
     fn compare(&self, cell: &Cell<'_>) -> Option<Ordering> {
         match cell {
-            Cell::Null | Cell::Hundredths(_) => None,
+            Cell::Null => None,
             Cell::Text(text) => Some(text.as_ref().cmp(&self.text)),
             Cell::Int(number) => Some(number.cmp(&self.int?)),
+            Cell::Hundredths(number) => (*number as f64 / 100.0).partial_cmp(&self.number?),
             Cell::Time(at) => Some(at.cmp(&self.time?)),
             Cell::Id(id) => Some(id.cmp(&self.id?)),
-            Cell::Json(value) => (value.as_str() == Some(&self.text)).then_some(Ordering::Equal),
+            Cell::Json(value) => {
+                Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned).cmp(&self.text))
+            }
         }
     }
 }
@@ -132,6 +166,11 @@ enum Test {
     Is(Ordering),
     Not(Ordering),
     In(Vec<Literal>),
+    /// The pattern in lower case where case does not count.
+    Like {
+        pattern: String,
+        any_case: bool,
+    },
     IsNull,
 }
 
@@ -156,30 +195,77 @@ impl Filter {
             "lt" => Test::Is(Ordering::Less),
             "gte" => Test::Not(Ordering::Less),
             "lte" => Test::Not(Ordering::Greater),
+            "like" => Test::Like { pattern: value.to_owned(), any_case: false },
+            "ilike" => Test::Like { pattern: value.to_lowercase(), any_case: true },
             "is" if value == "null" => Test::IsNull,
             "in" => {
                 let list = value.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(bad)?;
-                Test::In(list.split(',').filter(|item| !item.is_empty()).map(Literal::of).collect())
+                let items = outside_parentheses(list).into_iter();
+                Test::In(items.filter(|item| !item.is_empty()).map(Literal::of).collect())
             }
             _ => return Err(bad()),
         };
         Ok(Self { column: column.to_owned(), negated, test: check, literal: Literal::of(value) })
     }
 
-    pub(crate) fn holds(&self, row: &impl Row) -> bool {
+    /// Whether it holds; `None` for what SQL does not know, because the cell is null. The opposite of that is not known either.
+    fn holds(&self, row: &impl Row) -> Option<bool> {
         let cell = look_up(row, &self.column);
         let holds = match &self.test {
-            Test::Is(wanted) => self.literal.compare(&cell) == Some(*wanted),
-            Test::Not(unwanted) => self.literal.compare(&cell).is_some_and(|found| found != *unwanted),
-            Test::In(list) => list.iter().any(|literal| literal.compare(&cell) == Some(Ordering::Equal)),
-            Test::IsNull => cell == Cell::Null,
+            Test::Is(wanted) => self.literal.compare(&cell).map(|found| found == *wanted),
+            Test::Not(unwanted) => self.literal.compare(&cell).map(|found| found != *unwanted),
+            Test::In(_) | Test::Like { .. } if cell == Cell::Null => None,
+            Test::In(list) => {
+                Some(list.iter().any(|literal| literal.compare(&cell) == Some(Ordering::Equal)))
+            }
+            Test::Like { pattern, any_case } => {
+                let text = cell.to_text();
+                Some(is_like(&if *any_case { text.to_lowercase() } else { text }, pattern))
+            }
+            Test::IsNull => Some(cell == Cell::Null),
         };
-        holds != self.negated
+        holds.map(|holds| holds != self.negated)
+    }
+
+    /// Refuses literals that are none of the column's type.
+    fn check<R: Row>(&self) -> Result<(), RestError> {
+        let kind = R::kind_of(&self.column).ok_or_else(|| no_column::<R>(&self.column))?;
+        match &self.test {
+            Test::IsNull => Ok(()),
+            Test::In(list) => list.iter().try_for_each(|literal| kind.check(&literal.text)),
+            Test::Like { .. } if kind == Kind::Text => Ok(()),
+            Test::Like { .. } => {
+                let message = format!("operator does not exist for {}: ~~ unknown", self.column);
+                Err(RestError::new(404, "42883", message))
+            }
+            Test::Is(_) | Test::Not(_) => kind.check(&self.literal.text),
+        }
     }
 
     /// The value of an equality filter.
     pub(crate) fn equals(&self) -> Option<&str> {
         matches!(self.test, Test::Is(Ordering::Equal)).then_some(self.literal.text.as_str())
+    }
+}
+
+fn no_column<R: Row>(column: &str) -> RestError {
+    let column = column.split("->>").next().unwrap_or(column);
+    RestError::new(400, "42703", format!("column {}.{column} does not exist", R::TABLE))
+}
+
+/// Whether a text is like a pattern: `*` and `%` are anything, `_` is one character.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let Some(first) = pattern.chars().next() else { return text.is_empty() };
+    let rest = &pattern[first.len_utf8()..];
+    match first {
+        '*' | '%' => {
+            let ends = text.char_indices().map(|(place, _)| place).chain([text.len()]);
+            ends.into_iter().any(|place| is_like(&text[place..], rest))
+        }
+        one => match text.chars().next() {
+            Some(other) if one == '_' || one == other => is_like(&text[other.len_utf8()..], rest),
+            _ => false,
+        },
     }
 }
 
@@ -189,12 +275,24 @@ enum Group {
     One(Filter),
     All(Vec<Group>),
     Any(Vec<Group>),
+    Not(Box<Group>),
 }
 
 /// Groups within each other at most; a request that has more is none that anybody wrote.
 const DEPTH: usize = 8;
 
 impl Group {
+    /// `and=(…)`, `or=(…)` and their opposites. `None` where the name is another one.
+    fn named(name: &str, text: &str) -> Option<Result<Self, RestError>> {
+        let (negated, name) = name.strip_prefix("not.").map_or((false, name), |name| (true, name));
+        let any = match name {
+            "or" => true,
+            "and" => false,
+            _ => return None,
+        };
+        Some(Self::parse(any, text, 0).map(|group| if negated { Self::Not(Box::new(group)) } else { group }))
+    }
+
     /// The inside of one pair of parentheses; `any`: whether one of its parts is enough.
     fn parse(any: bool, text: &str, depth: usize) -> Result<Self, RestError> {
         let bad = || RestError::new(400, "PGRST100", format!("failed to parse logic tree ({text})"));
@@ -202,39 +300,58 @@ impl Group {
         if depth == DEPTH {
             return Err(bad());
         }
-        let part = |part: &str| match (part.strip_prefix("and("), part.strip_prefix("or(")) {
-            (Some(_), _) => Self::parse(false, &part["and".len()..], depth + 1),
-            (_, Some(_)) => Self::parse(true, &part["or".len()..], depth + 1),
-            _ => {
-                let (column, condition) = part.split_once('.').ok_or_else(bad)?;
-                Filter::parse(column, condition).map(Self::One)
-            }
-        };
-        let parts = outside_parentheses(inside).into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+        let parts = outside_parentheses(inside).into_iter().map(|part| Self::part(part, depth + 1));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
         Ok(if any { Self::Any(parts) } else { Self::All(parts) })
     }
 
-    fn holds(&self, row: &impl Row) -> bool {
+    fn part(part: &str, depth: usize) -> Result<Self, RestError> {
+        let bad = || RestError::new(400, "PGRST100", format!("failed to parse logic tree ({part})"));
+        if let Some(rest) = part.strip_prefix("not.") {
+            return Self::part(rest, depth).map(|group| Self::Not(Box::new(group)));
+        }
+        for (word, any) in [("and", false), ("or", true)] {
+            if let Some(rest) = part.strip_prefix(word).filter(|rest| rest.starts_with('(')) {
+                return Self::parse(any, rest, depth);
+            }
+        }
+        let (column, condition) = part.split_once('.').ok_or_else(bad)?;
+        Filter::parse(column, condition).map(Self::One)
+    }
+
+    /// As a filter holds: what is not known spoils an `and`, unless something in it is false, and an `or` the other way.
+    fn holds(&self, row: &impl Row) -> Option<bool> {
+        let decided = |parts: &[Self], decides: bool| {
+            let held: Vec<_> = parts.iter().map(|part| part.holds(row)).collect();
+            if held.contains(&Some(decides)) {
+                return Some(decides);
+            }
+            (!held.contains(&None)).then_some(!decides)
+        };
         match self {
             Self::One(filter) => filter.holds(row),
-            Self::All(parts) => parts.iter().all(|part| part.holds(row)),
-            Self::Any(parts) => parts.iter().any(|part| part.holds(row)),
+            Self::All(parts) => decided(parts, false),
+            Self::Any(parts) => decided(parts, true),
+            Self::Not(group) => group.holds(row).map(|holds| !holds),
         }
     }
 
-    fn columns(&self) -> Vec<&str> {
+    fn check<R: Row>(&self) -> Result<(), RestError> {
         match self {
-            Self::One(filter) => vec![filter.column.as_str()],
-            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::columns).collect(),
+            Self::One(filter) => filter.check::<R>(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().try_for_each(Self::check::<R>),
+            Self::Not(group) => group.check::<R>(),
         }
     }
 }
 
-/// What stands between the commas that are in no parentheses.
+/// What stands between the commas that are in no parentheses and in no quotes.
 fn outside_parentheses(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut begins) = (Vec::new(), 0_usize, 0);
+    let (mut parts, mut depth, mut quoted, mut begins) = (Vec::new(), 0_usize, false, 0);
     for (place, byte) in text.bytes().enumerate() {
         match byte {
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
             b'(' => depth += 1,
             b')' => depth = depth.saturating_sub(1),
             b',' if depth == 0 => {
@@ -248,16 +365,54 @@ fn outside_parentheses(text: &str) -> Vec<&str> {
     parts
 }
 
+/// One column to order by.
+#[derive(Debug, Clone)]
+struct Order {
+    column: String,
+    descending: bool,
+    nulls_first: bool,
+}
+
+impl Order {
+    fn parse(part: &str) -> Result<Self, RestError> {
+        let mut words = part.split('.');
+        let column = words.next().unwrap_or_default().to_owned();
+        let (mut descending, mut nulls_first) = (false, None);
+        for word in words {
+            match word {
+                "asc" => descending = false,
+                "desc" => descending = true,
+                "nullsfirst" => nulls_first = Some(true),
+                "nullslast" => nulls_first = Some(false),
+                _ => return Err(RestError::new(400, "PGRST100", format!("failed to parse order ({part})"))),
+            }
+        }
+        Ok(Self { column, descending, nulls_first: nulls_first.unwrap_or(descending) })
+    }
+
+    fn compare(&self, one: &impl Row, other: &impl Row) -> Ordering {
+        let (one, other) = (look_up(one, &self.column), look_up(other, &self.column));
+        if (one == Cell::Null) != (other == Cell::Null) {
+            let null_is_first = if self.nulls_first { Ordering::Less } else { Ordering::Greater };
+            return if one == Cell::Null { null_is_first } else { null_is_first.reverse() };
+        }
+        let ordering = one.compare(&other);
+        if self.descending { ordering.reverse() } else { ordering }
+    }
+}
+
 /// A parsed query string.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query {
     pub(crate) filters: Vec<Filter>,
     groups: Vec<Group>,
     pub(crate) select: Option<Vec<String>>,
-    order: Vec<(String, bool)>,
+    order: Vec<Order>,
     pub(crate) limit: Option<usize>,
     pub(crate) offset: usize,
     pub(crate) on_conflict: Option<String>,
+    /// The only keys of a body that count.
+    pub(crate) columns: Option<Vec<String>>,
 }
 
 impl Query {
@@ -268,76 +423,79 @@ impl Query {
                 "select" if value != "*" => {
                     query.select = Some(value.split(',').map(str::to_owned).collect());
                 }
-                "select" | "columns" => {}
-                "order" => {
-                    for part in value.split(',') {
-                        let (column, direction) = part.split_once('.').unwrap_or((part, "asc"));
-                        query.order.push((column.to_owned(), direction.starts_with("desc")));
-                    }
+                "select" => {}
+                "columns" => {
+                    let names = value.split(',').map(|name| name.trim_matches('"').to_owned());
+                    query.columns = Some(names.collect());
                 }
-                "limit" => query.limit = value.parse().ok(),
-                "offset" => query.offset = value.parse().unwrap_or(0),
-                "or" => query.groups.push(Group::parse(true, &value, 0)?),
-                "and" => query.groups.push(Group::parse(false, &value, 0)?),
+                "order" => query.order = value.split(',').map(Order::parse).collect::<Result<_, _>>()?,
+                "limit" => query.limit = Some(number(&name, &value)?),
+                "offset" => query.offset = number(&name, &value)?,
                 "on_conflict" => query.on_conflict = Some(value.into_owned()),
-                column => query.filters.push(Filter::parse(column, &value)?),
+                other => match Group::named(other, &value) {
+                    Some(group) => query.groups.push(group?),
+                    None => query.filters.push(Filter::parse(other, &value)?),
+                },
             }
         }
         Ok(query)
     }
 
-    pub(crate) fn check_columns<R: Row>(&self) -> Result<(), RestError> {
-        let selected = self.select.iter().flatten().map(|item| named_column(item).1);
-        let named = self
-            .filters
-            .iter()
-            .map(|f| f.column.as_str())
-            .chain(self.groups.iter().flat_map(Group::columns))
-            .chain(self.order.iter().map(|(c, _)| c.as_str()))
-            .chain(selected);
-        for column in named {
-            let column = column.split("->>").next().unwrap_or(column);
-            if !R::COLUMNS.contains(&column) {
-                return Err(RestError::new(400, "42703", format!("column {column} does not exist")));
-            }
+    /// Whether it says which rows are meant.
+    pub(crate) fn is_filtered(&self) -> bool {
+        !(self.filters.is_empty() && self.groups.is_empty())
+    }
+
+    /// Refuses columns that the table does not have, and literals that are none of their column's type.
+    pub(crate) fn check<R: Row>(&self) -> Result<(), RestError> {
+        let selected = self.selected::<R>().into_iter().map(|(_, path)| path);
+        for column in selected.chain(self.order.iter().map(|order| order.column.as_str())) {
+            R::kind_of(column).ok_or_else(|| no_column::<R>(column))?;
         }
-        Ok(())
+        self.filters.iter().try_for_each(Filter::check::<R>)?;
+        self.groups.iter().try_for_each(Group::check::<R>)
     }
 
     /// The places of the rows that pass, in the order asked for.
     pub(crate) fn places<R: Row>(&self, rows: &[R]) -> Vec<usize> {
         let passes = |row: &R| {
-            self.filters.iter().all(|filter| filter.holds(row))
-                && self.groups.iter().all(|group| group.holds(row))
+            self.filters.iter().all(|filter| filter.holds(row) == Some(true))
+                && self.groups.iter().all(|group| group.holds(row) == Some(true))
         };
         let mut places: Vec<usize> =
             rows.iter().enumerate().filter(|(_, row)| passes(row)).map(|(place, _)| place).collect();
         if !self.order.is_empty() {
             places.sort_by(|&a, &b| {
-                self.order.iter().fold(Ordering::Equal, |so_far, (column, descending)| {
-                    so_far.then_with(|| {
-                        let cell = |place: usize| rows[place].cell(column).unwrap_or(Cell::Null);
-                        let ordering = cell(a).compare(&cell(b));
-                        if *descending { ordering.reverse() } else { ordering }
-                    })
-                })
+                let by =
+                    |so_far: Ordering, order: &Order| so_far.then_with(|| order.compare(&rows[a], &rows[b]));
+                self.order.iter().fold(Ordering::Equal, by)
             });
         }
         places
     }
 
-    pub(crate) fn render<R: Row>(&self, row: &R) -> Value {
-        let mut object = serde_json::Map::new();
-        let columns: Vec<&str> = match &self.select {
-            Some(columns) => columns.iter().map(String::as_str).collect(),
-            None => R::COLUMNS.to_vec(),
-        };
-        for column in columns {
-            let (name, path) = named_column(column);
-            object.insert(name.to_owned(), look_up(row, path).to_json());
+    /// What an answer shows of each row, in order: the name, and the column or what lies in its JSON.
+    pub(crate) fn selected<R: Row>(&self) -> Vec<(&str, &str)> {
+        match &self.select {
+            Some(items) => items
+                .iter()
+                .flat_map(|item| match item.as_str() {
+                    "*" => R::COLUMNS.iter().map(|(name, _)| (*name, *name)).collect(),
+                    item => vec![named_column(item)],
+                })
+                .collect(),
+            None => R::COLUMNS.iter().map(|(name, _)| (*name, *name)).collect(),
         }
-        Value::Object(object)
     }
+
+    pub(crate) fn render<R: Row>(&self, row: &R) -> Value {
+        let shown = self.selected::<R>().into_iter();
+        Value::Object(shown.map(|(name, path)| (name.to_owned(), look_up(row, path).to_json())).collect())
+    }
+}
+
+fn number(name: &str, text: &str) -> Result<usize, RestError> {
+    text.parse().map_err(|_| RestError::new(400, "PGRST100", format!("failed to parse {name} ({text})")))
 }
 
 #[cfg(test)]
@@ -350,7 +508,8 @@ mod tests {
     }
 
     impl Row for Message {
-        const COLUMNS: &'static [&'static str] = &["id", "status"];
+        const TABLE: &'static str = "messages";
+        const COLUMNS: &'static [(&'static str, Kind)] = &[("id", Kind::Int), ("status", Kind::Text)];
         fn cell(&self, column: &str) -> Option<Cell<'_>> {
             match column {
                 "id" => Some(Cell::Int(self.id)),
@@ -364,7 +523,7 @@ mod tests {
         let status = |id| if id % 2 == 0 { "SKIPPED" } else { "PENDING" };
         let rows: Vec<Message> = (1..=10).map(|id| Message { id, status: status(id) }).collect();
         let query = Query::parse(query).unwrap();
-        query.check_columns::<Message>().unwrap();
+        query.check::<Message>().unwrap();
         query.places(&rows).into_iter().map(|place| rows[place].id).collect()
     }
 
@@ -384,6 +543,6 @@ mod tests {
         let nested = format!("or={}id.eq.1{}", "(or".repeat(20), ")".repeat(20));
         assert_eq!(Query::parse(&nested).unwrap_err().code, "PGRST100");
         let unknown = Query::parse("or=(id.eq.1,and(id.gt.2,colour.eq.red))").unwrap();
-        assert_eq!(unknown.check_columns::<Message>().unwrap_err().code, "42703");
+        assert_eq!(unknown.check::<Message>().unwrap_err().code, "42703");
     }
 }

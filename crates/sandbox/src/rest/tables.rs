@@ -1,5 +1,6 @@
 //! The tables' columns.
 
+use super::kind::Kind;
 use super::query::{Cell, Row};
 use crate::world::rows::{
     Audit, Campaign, Notification, PetrolStation, Queued, Redemption, SendLog, Setting, Station, Target,
@@ -7,16 +8,17 @@ use crate::world::rows::{
 };
 
 impl Row for Campaign {
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "name",
-        "type",
-        "status",
-        "template_id",
-        "created_at",
-        "started_at",
-        "finished_at",
-        "metadata",
+    const TABLE: &'static str = "campaigns";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("name", Kind::Text),
+        ("type", Kind::Text),
+        ("status", Kind::Text),
+        ("template_id", Kind::Text),
+        ("created_at", Kind::Time),
+        ("started_at", Kind::Time),
+        ("finished_at", Kind::Time),
+        ("metadata", Kind::Json),
     ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
@@ -36,8 +38,17 @@ impl Row for Campaign {
 }
 
 impl Row for Target {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "campaign_id", "msisdn", "user_id", "status", "error_code", "message_id", "last_update_at"];
+    const TABLE: &'static str = "campaign_targets";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("campaign_id", Kind::Uuid),
+        ("msisdn", Kind::Text),
+        ("user_id", Kind::Uuid),
+        ("status", Kind::Text),
+        ("error_code", Kind::Text),
+        ("message_id", Kind::Text),
+        ("last_update_at", Kind::Time),
+    ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
@@ -55,8 +66,16 @@ impl Row for Target {
 }
 
 impl Row for Queued {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "campaign_id", "msisdn_e164", "payload", "attempt", "next_attempt_at", "status"];
+    const TABLE: &'static str = "send_queue";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Int),
+        ("campaign_id", Kind::Uuid),
+        ("msisdn_e164", Kind::Text),
+        ("payload", Kind::Json),
+        ("attempt", Kind::Int),
+        ("next_attempt_at", Kind::Time),
+        ("status", Kind::Text),
+    ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
@@ -73,15 +92,16 @@ impl Row for Queued {
 }
 
 impl Row for SendLog {
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "queue_id",
-        "campaign_id",
-        "msisdn_e164",
-        "sent_at",
-        "provider_msg_id",
-        "delivery_status",
-        "error",
+    const TABLE: &'static str = "send_logs";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Int),
+        ("queue_id", Kind::Int),
+        ("campaign_id", Kind::Uuid),
+        ("msisdn_e164", Kind::Text),
+        ("sent_at", Kind::Time),
+        ("provider_msg_id", Kind::Text),
+        ("delivery_status", Kind::Text),
+        ("error", Kind::Text),
     ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
@@ -100,17 +120,18 @@ impl Row for SendLog {
 }
 
 impl Row for Notification {
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "msisdn",
-        "status",
-        "error_message",
-        "retry_count",
-        "created_at",
-        "sent_at",
-        "type",
-        "to_role",
-        "next_attempt_at",
+    const TABLE: &'static str = "notifications";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("msisdn", Kind::Text),
+        ("status", Kind::Text),
+        ("error_message", Kind::Text),
+        ("retry_count", Kind::Int),
+        ("created_at", Kind::Time),
+        ("sent_at", Kind::Time),
+        ("type", Kind::Text),
+        ("to_role", Kind::Text),
+        ("next_attempt_at", Kind::Time),
     ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
@@ -131,7 +152,9 @@ impl Row for Notification {
 }
 
 impl Row for Setting {
-    const COLUMNS: &'static [&'static str] = &["key", "value", "updated_at"];
+    const TABLE: &'static str = "settings";
+    const COLUMNS: &'static [(&'static str, Kind)] =
+        &[("key", Kind::Text), ("value", Kind::Json), ("updated_at", Kind::Time)];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
@@ -144,8 +167,16 @@ impl Row for Setting {
 }
 
 impl Row for Audit {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "actor_id", "action", "target_table", "target_id", "diff", "created_at"];
+    const TABLE: &'static str = "audit_log";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("actor_id", Kind::Uuid),
+        ("action", Kind::Text),
+        ("target_table", Kind::Text),
+        ("target_id", Kind::Text),
+        ("diff", Kind::Json),
+        ("created_at", Kind::Time),
+    ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
@@ -162,28 +193,29 @@ impl Row for Audit {
 }
 
 impl Row for Voucher {
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "code_5",
-        "code5",
-        "amount_minor",
-        "amount",
-        "currency",
-        "status",
-        "whatsapp_e164",
-        "policy_number",
-        "plate",
-        "qr_payload",
-        "issued_by_admin",
-        "created_by",
-        "station_scope",
-        "campaign_id",
-        "png_url",
-        "metadata",
-        "issued_at",
-        "redeemed_at",
-        "expires_at",
-        "updated_at",
+    const TABLE: &'static str = "vouchers";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("code_5", Kind::Text),
+        ("code5", Kind::Text),
+        ("amount_minor", Kind::Int),
+        ("amount", Kind::Numeric),
+        ("currency", Kind::Text),
+        ("status", Kind::Text),
+        ("whatsapp_e164", Kind::Text),
+        ("policy_number", Kind::Text),
+        ("plate", Kind::Text),
+        ("qr_payload", Kind::Text),
+        ("issued_by_admin", Kind::Uuid),
+        ("created_by", Kind::Uuid),
+        ("station_scope", Kind::Uuid),
+        ("campaign_id", Kind::Uuid),
+        ("png_url", Kind::Text),
+        ("metadata", Kind::Json),
+        ("issued_at", Kind::Time),
+        ("redeemed_at", Kind::Time),
+        ("expires_at", Kind::Time),
+        ("updated_at", Kind::Time),
     ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
@@ -193,11 +225,11 @@ impl Row for Voucher {
             "code_5" | "code5" => Cell::text(&self.code),
             "amount_minor" => Cell::Int(self.amount_minor),
             "amount" => Cell::Hundredths(self.amount_hundredths),
-            "currency" => Cell::text("RWF"),
+            "currency" => Cell::text(&self.currency),
             "status" => Cell::text(&self.status),
             "whatsapp_e164" => Cell::text(e164(self.msisdn)),
             "policy_number" => Cell::text(&self.policy_number),
-            "qr_payload" => Cell::text(format!("voucher:{}", self.code)),
+            "qr_payload" => Cell::text(&self.qr_payload),
             "issued_by_admin" => Cell::maybe(self.issued_by_admin.map(Cell::Id)),
             "created_by" => Cell::maybe(self.created_by.map(Cell::Id)),
             "station_scope" => Cell::maybe(self.station_scope.map(Cell::Id)),
@@ -208,22 +240,30 @@ impl Row for Voucher {
             "redeemed_at" => Cell::maybe(self.redeemed_at.map(Cell::Time)),
             "expires_at" => Cell::maybe(self.expires_at.map(Cell::Time)),
             "updated_at" => Cell::Time(self.updated_at),
-            "plate" => Cell::Null,
+            "plate" => Cell::maybe(self.plate.as_deref().map(Cell::text)),
             _ => return None,
         })
     }
 }
 
 impl Row for VoucherEvent {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "voucher_id", "event_type", "actor_id", "station_id", "context", "created_at"];
+    const TABLE: &'static str = "voucher_events";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("voucher_id", Kind::Uuid),
+        ("event_type", Kind::Text),
+        ("actor_id", Kind::Uuid),
+        ("station_id", Kind::Uuid),
+        ("context", Kind::Json),
+        ("created_at", Kind::Time),
+    ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
             "id" => Cell::Id(self.id),
             "voucher_id" => Cell::Id(self.voucher),
             "event_type" => Cell::text(&self.event_type),
-            "actor_id" => Cell::Null,
+            "actor_id" => Cell::maybe(self.actor.map(Cell::Id)),
             "station_id" => Cell::maybe(self.station.map(Cell::Id)),
             "context" => Cell::Json(&self.context),
             "created_at" => Cell::Time(self.created_at),
@@ -233,8 +273,16 @@ impl Row for VoucherEvent {
 }
 
 impl Row for Redemption {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "voucher_id", "station_id", "redeemer_wa_e164", "reason", "meta", "created_at"];
+    const TABLE: &'static str = "voucher_redemptions";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("voucher_id", Kind::Uuid),
+        ("station_id", Kind::Uuid),
+        ("redeemer_wa_e164", Kind::Text),
+        ("reason", Kind::Text),
+        ("meta", Kind::Json),
+        ("created_at", Kind::Time),
+    ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
@@ -250,8 +298,17 @@ impl Row for Redemption {
 }
 
 impl Row for WebhookLog {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "endpoint", "wa_id", "status_code", "error_message", "headers", "payload", "received_at"];
+    const TABLE: &'static str = "webhook_logs";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Int),
+        ("endpoint", Kind::Text),
+        ("wa_id", Kind::Text),
+        ("status_code", Kind::Int),
+        ("error_message", Kind::Text),
+        ("headers", Kind::Json),
+        ("payload", Kind::Json),
+        ("received_at", Kind::Time),
+    ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
@@ -269,7 +326,9 @@ impl Row for WebhookLog {
 }
 
 impl Row for PetrolStation {
-    const COLUMNS: &'static [&'static str] = &["id", "name", "status"];
+    const TABLE: &'static str = "petrol_stations";
+    const COLUMNS: &'static [(&'static str, Kind)] =
+        &[("id", Kind::Uuid), ("name", Kind::Text), ("status", Kind::Text)];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {
@@ -282,8 +341,15 @@ impl Row for PetrolStation {
 }
 
 impl Row for Station {
-    const COLUMNS: &'static [&'static str] =
-        &["id", "name", "engencode", "owner_contact", "status", "created_at"];
+    const TABLE: &'static str = "stations";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Uuid),
+        ("name", Kind::Text),
+        ("engencode", Kind::Text),
+        ("owner_contact", Kind::Text),
+        ("status", Kind::Text),
+        ("created_at", Kind::Time),
+    ];
 
     fn cell(&self, column: &str) -> Option<Cell<'_>> {
         Some(match column {

@@ -1,5 +1,7 @@
 //! The admin API's ways to make a campaign: save its row, import its targets, and what starting it then does.
 
+use std::collections::BTreeSet;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -50,7 +52,7 @@ async fn save(State(shared): State<Shared>, body: Bytes) -> Response {
     answer(200, json!({ "data": { "id": id, "name": name, "type": kind, "status": "draft" } }))
 }
 
-/// The CSV's column `msisdn`. A number that the campaign has already fails the whole import.
+/// The CSV's column `msisdn`. A number that the campaign has already, or that comes twice, fails the whole import.
 async fn import(State(shared): State<Shared>, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let campaign = body["campaignId"].as_str().and_then(|id| id.parse::<Uuid>().ok());
@@ -69,7 +71,8 @@ async fn import(State(shared): State<Shared>, body: Bytes) -> Response {
     let mut world = shared.world();
     let known =
         |world: &World| world.targets.iter().any(|t| t.campaign == campaign && numbers.contains(&t.msisdn));
-    if !world.saved_campaigns.contains(&campaign) || known(&world) {
+    let distinct: BTreeSet<u64> = numbers.iter().copied().collect();
+    if !world.saved_campaigns.contains(&campaign) || distinct.len() < numbers.len() || known(&world) {
         return answer(500, json!({ "error": "campaign_import_failed" }));
     }
     let now = world.now();

@@ -116,6 +116,7 @@ fn attempt(world: &mut World, key: &str, code: &str, station: Uuid) -> (u16, Val
             id: event,
             voucher: id,
             event_type: "redeemed".to_owned(),
+            actor: None,
             station: Some(station),
             context: json!({}),
             created_at: now,

@@ -131,12 +131,15 @@ async fn generate(State(shared): State<Shared>, headers: HeaderMap, body: Bytes)
 
 fn issue(world: &mut World, msisdn: u64, amount_minor: i64, scope: Option<Uuid>, metadata: Value) -> Voucher {
     let id = world.new_uuid();
-    let code = id.simple().to_string().to_uppercase().chars().take(5).collect();
+    let code: String = id.simple().to_string().to_uppercase().chars().take(5).collect();
     Voucher {
         id,
+        qr_payload: format!("voucher:{code}"),
         code,
         amount_minor,
         amount_hundredths: amount_minor,
+        currency: "RWF".to_owned(),
+        plate: None,
         issued_by_admin: None,
         created_by: Some(crate::world::OUR_ACTOR),
         status: "issued".to_owned(),

@@ -1,5 +1,6 @@
 //! Buckets, lists, downloads and signed links.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Answer, Asked, Front, json_answer, typed};
 
@@ -25,32 +27,46 @@ impl Front {
         json_answer(200, &body)
     }
 
-    /// By cursor, whole names. The list of a bucket that is not there is empty, as at the real one.
+    /// By cursor, whole names; with a delimiter only what lies directly below the prefix, and its folders. The list of a bucket
+    /// that is not there is empty, as at the real one.
     pub(super) async fn list_v2(&self, asked: Asked) -> Answer {
         let bucket = asked.rest.clone();
         let Some(body) = read(asked).await else {
             return self.refused(400, "InvalidRequest", "body is no JSON");
+        };
+        let order = match Order::parse(&body["sortBy"]) {
+            Ok(order) => order,
+            Err(message) => return self.refused(400, "InvalidRequest", message),
         };
         let limit = body["limit"].as_u64().unwrap_or(MOST).clamp(1, MOST) as usize;
         let after = body["cursor"].as_str().and_then(|cursor| STANDARD.decode(cursor).ok());
         let prefix = body["prefix"].as_str().unwrap_or_default();
         let mut rows = Vec::new();
         walk(&self.folder.join(&bucket), "", &mut rows);
-        rows.retain(|(name, ..)| {
-            name.starts_with(prefix) && after.as_ref().is_none_or(|after| name.as_bytes() > after.as_slice())
-        });
-        rows.sort();
-        let has_next = rows.len() > limit;
-        rows.truncate(limit);
-        let mut page = json!({ "hasNext": has_next, "folders": [],
-            "objects": rows.iter().map(|(name, bytes, at)| row(name, *bytes, *at)).collect::<Vec<_>>() });
-        if let Some((last, ..)) = rows.last().filter(|_| has_next) {
-            page["nextCursor"] = STANDARD.encode(last).into();
+        rows.retain(|row| row.name.starts_with(prefix));
+        if body["with_delimiter"] == true {
+            rows = below(prefix, rows);
         }
-        json_answer(200, &page)
+        rows.sort_by(|one, other| order.compare(one, other));
+        let seen = after.map_or(0, |after| order.seen(&rows, &String::from_utf8_lossy(&after)));
+        let has_next = rows.len() > seen + limit;
+        let page: Vec<Found> = rows.into_iter().skip(seen).take(limit).collect();
+        let named = |row: &Found| json!({ "key": row.name, "name": row.name });
+        let whole = |row: &Found| {
+            let mut shown = row.shown(&bucket, &row.name, &row.name);
+            shown["key"] = json!(row.name);
+            shown
+        };
+        let mut answer = json!({ "hasNext": has_next,
+            "folders": page.iter().filter(|row| row.is_folder).map(named).collect::<Vec<_>>(),
+            "objects": page.iter().filter(|row| !row.is_folder).map(whole).collect::<Vec<_>>() });
+        if let Some(last) = page.last().filter(|_| has_next) {
+            answer["nextCursor"] = STANDARD.encode(&last.name).into();
+        }
+        json_answer(200, &answer)
     }
 
-    /// One folder, by offset.
+    /// One folder, by offset: its folders first. `search` is how names begin, in whichever case.
     pub(super) async fn list(&self, asked: Asked) -> Answer {
         let bucket = asked.rest.clone();
         let Some(body) = read(asked).await else {
@@ -59,25 +75,25 @@ impl Front {
         let Some(prefix) = body["prefix"].as_str() else {
             return self.refused(400, "InvalidRequest", "body must have required property 'prefix'");
         };
-        let folder = self.folder.join(&bucket).join(prefix.trim_matches('/'));
-        let mut rows: Vec<(String, Value)> = entries(&folder)
-            .into_iter()
-            .map(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let (bytes, at) = told(&entry.path());
-                let value = if entry.path().is_dir() {
-                    json!({ "name": name, "id": null, "updated_at": null, "created_at": null,
-                        "last_accessed_at": null, "metadata": null })
-                } else {
-                    row(&name, bytes, at)
-                };
-                (name, value)
-            })
-            .collect();
-        rows.sort_by(|one, other| one.0.cmp(&other.0));
+        let order = match Order::parse(&body["sortBy"]) {
+            Ok(order) => order,
+            Err(message) => return self.refused(400, "InvalidRequest", message),
+        };
+        let search = body["search"].as_str().unwrap_or_default().to_lowercase();
+        let below = prefix.trim_matches('/');
+        let folder = self.folder.join(&bucket).join(below);
+        let mut rows: Vec<Found> = entries(&folder).iter().map(|entry| Found::of(entry, "")).collect();
+        rows.retain(|row| row.name.to_lowercase().starts_with(&search));
+        rows.sort_by(|one, other| {
+            other.is_folder.cmp(&one.is_folder).then_with(|| order.compare(one, other))
+        });
         let skip = body["offset"].as_u64().unwrap_or(0) as usize;
         let limit = body["limit"].as_u64().unwrap_or(100).clamp(1, MOST) as usize;
-        json_answer(200, &rows.into_iter().map(|(_, row)| row).skip(skip).take(limit).collect())
+        let shown = |row: &Found| {
+            let path = if below.is_empty() { row.name.clone() } else { format!("{below}/{}", row.name) };
+            row.shown(&bucket, &path, &row.name)
+        };
+        json_answer(200, &rows.iter().skip(skip).take(limit).map(shown).collect())
     }
 
     pub(super) fn download(&self, object: &str) -> Answer {
@@ -133,27 +149,101 @@ fn entries(folder: &Path) -> Vec<std::fs::DirEntry> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().collect()
 }
 
-/// Size and last change of a file.
-fn told(path: &Path) -> (u64, Timestamp) {
-    let metadata = path.metadata().ok();
-    let at = metadata.as_ref().and_then(|metadata| Timestamp::try_from(metadata.modified().ok()?).ok());
-    (metadata.map_or(0, |metadata| metadata.len()), at.unwrap_or(Timestamp::UNIX_EPOCH))
+/// A file or a folder of a bucket.
+struct Found {
+    name: String,
+    is_folder: bool,
+    bytes: u64,
+    at: Timestamp,
 }
 
-fn walk(folder: &Path, prefix: &str, rows: &mut Vec<(String, u64, Timestamp)>) {
-    for entry in entries(folder) {
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            walk(&entry.path(), &format!("{name}/"), rows);
-        } else {
-            let (bytes, at) = told(&entry.path());
-            rows.push((name, bytes, at));
+impl Found {
+    fn of(entry: &std::fs::DirEntry, prefix: &str) -> Self {
+        let metadata = entry.path().metadata().ok();
+        let at = metadata.as_ref().and_then(|metadata| Timestamp::try_from(metadata.modified().ok()?).ok());
+        Self {
+            name: format!("{prefix}{}", entry.file_name().to_string_lossy()),
+            is_folder: metadata.as_ref().is_some_and(std::fs::Metadata::is_dir),
+            bytes: metadata.map_or(0, |metadata| metadata.len()),
+            at: at.unwrap_or(Timestamp::UNIX_EPOCH),
         }
+    }
+
+    /// A row of a list. An object keeps its id when it is written again; a folder has none.
+    fn shown(&self, bucket: &str, path: &str, name: &str) -> Value {
+        if self.is_folder {
+            return json!({ "name": name, "id": null, "updated_at": null, "created_at": null,
+                "last_accessed_at": null, "metadata": null });
+        }
+        let at = self.at.to_string();
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{bucket}/{path}").as_bytes());
+        json!({ "name": name, "id": id, "updated_at": at, "created_at": at, "last_accessed_at": at,
+            "metadata": { "size": self.bytes, "mimetype": "image/png", "contentLength": self.bytes } })
     }
 }
 
-fn row(name: &str, bytes: u64, at: Timestamp) -> Value {
-    let at = at.to_string();
-    json!({ "name": name, "id": uuid::Uuid::from_u128(bytes.into()).to_string(), "updated_at": at, "created_at": at,
-        "last_accessed_at": at, "metadata": { "size": bytes, "mimetype": "image/png", "contentLength": bytes } })
+/// In which order a list comes.
+struct Order {
+    by_time: bool,
+    descending: bool,
+}
+
+impl Order {
+    /// A column that the server does not know is taken for the name; a direction that is none is refused.
+    fn parse(sort_by: &Value) -> Result<Self, &'static str> {
+        let descending = match sort_by["order"].as_str() {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(_) => return Err("body/sortBy/order must be equal to one of the allowed values"),
+        };
+        let by_time =
+            matches!(sort_by["column"].as_str(), Some("updated_at" | "created_at" | "last_accessed_at"));
+        Ok(Self { by_time, descending })
+    }
+
+    fn compare(&self, one: &Found, other: &Found) -> Ordering {
+        let by_name = one.name.cmp(&other.name);
+        let ordering = if self.by_time { one.at.cmp(&other.at).then(by_name) } else { by_name };
+        if self.descending { ordering.reverse() } else { ordering }
+    }
+
+    /// How many rows a cursor leaves behind: by name also where the row itself is gone since.
+    fn seen(&self, rows: &[Found], after: &str) -> usize {
+        if self.by_time {
+            return rows.iter().position(|row| row.name == after).map_or(0, |place| place + 1);
+        }
+        let is_seen = |row: &&Found| {
+            let ordering = row.name.as_str().cmp(after);
+            ordering == Ordering::Equal || (ordering == Ordering::Greater) == self.descending
+        };
+        rows.iter().take_while(is_seen).count()
+    }
+}
+
+/// What lies directly below a prefix: its objects, and each folder once.
+fn below(prefix: &str, rows: Vec<Found>) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    for row in rows {
+        let Some((folder, _)) = row.name[prefix.len()..].split_once('/') else {
+            found.push(row);
+            continue;
+        };
+        let name = format!("{prefix}{folder}/");
+        match found.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.at = known.at.max(row.at),
+            None => found.push(Found { name, is_folder: true, ..row }),
+        }
+    }
+    found
+}
+
+fn walk(folder: &Path, prefix: &str, rows: &mut Vec<Found>) {
+    for entry in entries(folder) {
+        let found = Found::of(&entry, prefix);
+        if found.is_folder {
+            walk(&entry.path(), &format!("{}/", found.name), rows);
+        } else {
+            rows.push(found);
+        }
+    }
 }

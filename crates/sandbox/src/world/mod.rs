@@ -447,6 +447,12 @@ impl World {
         self.vouchers.iter().filter(of_note).map(shown).collect()
     }
 
+    /// How many targets have a number that their campaign has already: none, by the database's unique key.
+    pub fn targets_of_one_number(&self) -> usize {
+        let mut seen = std::collections::BTreeSet::new();
+        self.targets.iter().filter(|target| !seen.insert((target.campaign, target.msisdn))).count()
+    }
+
     pub(crate) fn count(&self, campaign: Uuid, status: QueueStatus) -> u64 {
         self.queue.iter().filter(|row| row.campaign == campaign && row.status == status).count() as u64
     }

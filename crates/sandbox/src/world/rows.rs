@@ -121,6 +121,9 @@ pub(crate) struct Voucher {
     pub(crate) amount_minor: i64,
     /// The column `amount`, in hundredths: the trigger keeps it equal to `amount_minor`.
     pub(crate) amount_hundredths: i64,
+    pub(crate) currency: String,
+    pub(crate) plate: Option<String>,
+    pub(crate) qr_payload: String,
     pub(crate) issued_by_admin: Option<Uuid>,
     pub(crate) created_by: Option<Uuid>,
     pub(crate) status: String,
@@ -154,6 +157,7 @@ pub(crate) struct VoucherEvent {
     pub(crate) id: Uuid,
     pub(crate) voucher: Uuid,
     pub(crate) event_type: String,
+    pub(crate) actor: Option<Uuid>,
     pub(crate) station: Option<Uuid>,
     pub(crate) context: Value,
     pub(crate) created_at: Timestamp,

@@ -184,8 +184,13 @@ fn targets(world: &mut World, dice: &mut Dice, campaign: &Campaign, n: u32) {
     };
     let count = world.spec.targets_per_campaign;
     let already = u64::from(count) * u64::from(n % 4) / 8;
+    let mut taken = BTreeSet::new();
     for t in 0..u64::from(count) {
-        let msisdn = dice.msisdn();
+        // A campaign has a number once; the next free one is taken, so that everything after it stays as it was.
+        let mut msisdn = dice.msisdn();
+        while !taken.insert(msisdn) {
+            msisdn += 1;
+        }
         let done = campaign.started_at.is_some() && t < already;
         let place = world.targets.len();
         world.targets.push(Target {

@@ -69,9 +69,12 @@ fn issue(world: &mut World, dice: &mut Dice, code: String, issued_at: Timestamp)
     let author = dice.uuid();
     world.vouchers.push(Voucher {
         id,
+        qr_payload: format!("voucher:{code}"),
         code,
         amount_minor,
         amount_hundredths: amount_minor,
+        currency: "RWF".to_owned(),
+        plate: None,
         issued_by_admin: (!by_admin_api).then_some(author),
         created_by: by_admin_api.then_some(author),
         status: "issued".to_owned(),
@@ -99,7 +102,8 @@ fn event(
     at: Timestamp,
 ) {
     let (id, event_type, context) = (dice.uuid(), kind.to_owned(), json!({}));
-    world.events.push(VoucherEvent { id, voucher, event_type, station, context, created_at: at });
+    let row = VoucherEvent { id, voucher, event_type, actor: None, station, context, created_at: at };
+    world.events.push(row);
 }
 
 /// A redemption as the platform keeps it: request, redemption, event, and the row.

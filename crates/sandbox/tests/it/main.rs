@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod postgrest;
+mod storage;
 mod vouchers;
 
 use std::sync::Arc;
@@ -306,7 +308,7 @@ async fn a_voucher_changes_only_if_it_is_as_expected_and_one_at_a_time() {
         world.rest(Method::PATCH, &filter.replace("eq.redeemed", "eq.issued"), prefer, change.clone()).await;
     assert_eq!(count(&stale), "*/0");
     let done = world.rest(Method::PATCH, &filter, prefer, change.clone()).await;
-    assert_eq!(count(&done), "*/1");
+    assert_eq!(count(&done), "0-0/1");
     let again = world.rest(Method::PATCH, &filter, prefer, change.clone()).await;
     assert_eq!(count(&again), "*/0", "its time has moved");
     let many = world.rest(Method::PATCH, "vouchers?status=eq.issued", prefer, change).await;
