@@ -1,11 +1,13 @@
 //! Campaign Dispatcher Stalls, each scenario and each of its branches.
 
-use allclear::engine::{Event, Outcome};
+use std::sync::Arc;
+
+use allclear::engine::{Event, Outcome, Terms};
 use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, WorldSpec};
 use serde_json::json;
 
 use crate::drills::{outcome_of, statuses};
-use crate::scene::{Scene, small};
+use crate::scene::{Scene, approved, small};
 
 const RUNBOOK: &str = "campaign-dispatcher-stalls";
 
@@ -70,6 +72,67 @@ async fn a_dispatcher_that_sends_while_targets_stay_is_an_outcome_of_its_own() {
         other => panic!("{other:?}"),
     };
     assert!(says.contains("the dispatcher is active and targets are not updated"), "{says}");
+}
+
+/// Few enough targets that one run of the dispatcher empties the queue.
+fn soon_drained() -> WorldSpec {
+    WorldSpec { targets_per_campaign: 20, profile: Profile::Target, ..small(Scenario::TargetsNotUpdated) }
+}
+
+/// That targets which show nothing of what was sent are told, and never called movement.
+fn assert_silent(scene: &Scene, finished: &allclear::engine::Finished) {
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(finished.says.contains("targets are not updated"), "{}", finished.says);
+    assert!(scene.effects().is_empty(), "{:?}", scene.effects());
+}
+
+#[tokio::test]
+async fn a15_a_queue_that_ran_empty_between_two_looks_is_no_movement() {
+    let scene = Scene::of(soon_drained()).await;
+    let (_, finished) = scene.plan_and_run().await;
+    assert_silent(&scene, &finished);
+}
+
+#[tokio::test]
+async fn a15_answers_so_slow_that_the_sends_are_long_ago_are_no_movement() {
+    let scene = Scene::of(soon_drained()).await;
+    let plan = scene.plan().await;
+    let clock = scene.clock.clone();
+    let listener = move |entry: &allclear::engine::Entry| {
+        if matches!(&entry.event, Event::Observed { of, .. } if of.subject == "first look") {
+            clock.advance(std::time::Duration::from_mins(20));
+        }
+    };
+    let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    assert_silent(&scene, &finished);
+}
+
+#[tokio::test]
+async fn a15_a_queue_that_was_empty_from_the_beginning_and_targets_that_wait_are_told() {
+    for minutes in [2, 20] {
+        let scene = Scene::of(soon_drained()).await;
+        scene.clock.advance(std::time::Duration::from_mins(minutes));
+        let (_, finished) = scene.plan_and_run().await;
+        assert_silent(&scene, &finished);
+    }
+}
+
+#[tokio::test]
+async fn a15_messages_that_somebody_took_out_of_the_queue_are_no_movement() {
+    let scene = Scene::with(RUNBOOK, json!(null), small(Scenario::Stalled)).await;
+    let plan = scene.plan().await;
+    let sandbox = Arc::clone(&scene.sandbox);
+    let listener = move |entry: &allclear::engine::Entry| {
+        if matches!(&entry.event, Event::Observed { of, .. } if of.subject == "first look") {
+            sandbox.with_world(|world| world.let_somebody_skip(|_| true));
+        }
+    };
+    let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(finished.says.contains("due no more"), "{}", finished.says);
+    assert!(scene.effects().is_empty(), "{:?}", scene.effects());
 }
 
 #[tokio::test]

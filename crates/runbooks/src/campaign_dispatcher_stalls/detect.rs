@@ -47,6 +47,11 @@ impl CampaignLook {
         matches!(self.movement, Movement::Stalled | Movement::TargetsNotUpdated)
     }
 
+    /// What was due is due no more, and no target shows what became of it.
+    pub(super) fn lost_sight_of(&self, later: &Self) -> bool {
+        later.movement == Movement::NothingDue && later.progress.waiting() > 0 && self.saw_the_same_as(later)
+    }
+
     /// Whether nothing at all has changed between two looks.
     pub(super) fn saw_the_same_as(&self, later: &Self) -> bool {
         self.progress.last_update_at == later.progress.last_update_at
@@ -98,13 +103,22 @@ impl Look {
         let depth = self.queue.depth(campaign.id, now).await?;
         let sends = self.log.tally(Some(campaign.id), now - self.window).await?;
         let targets_rest = progress.last_update_at.is_none_or(|at| at + self.window <= now);
+        let unshown = depth.due == 0 && targets_rest && self.sent_unshown(campaign.id, &progress).await?;
         let movement = match (depth.due, sends.tries(), targets_rest) {
+            (0, _, _) if unshown => Movement::TargetsNotUpdated,
             (0, _, _) => Movement::NothingDue,
             (_, 0, true) => Movement::Stalled,
             (_, _, true) => Movement::TargetsNotUpdated,
             (_, _, false) => Movement::Moves,
         };
         Ok(CampaignLook { id: campaign.id, name: campaign.name.clone(), movement, progress, depth })
+    }
+
+    /// Whether messages went out that targets wait for and do not show. Until the queue is empty its due messages tell; after
+    /// that only the log does, and an empty queue beside waiting targets is no movement.
+    async fn sent_unshown(&self, campaign: CampaignId, progress: &TargetProgress) -> Result<bool, PortError> {
+        let Some(last) = progress.last_update_at.filter(|_| progress.waiting() > 0) else { return Ok(false) };
+        Ok(self.log.tally(Some(campaign), last + self.window).await?.sent > 0)
     }
 }
 

@@ -18,6 +18,14 @@ no replay cures that, and a start could send twice"
     )
 }
 
+/// Messages left the queue, and nothing shows that they went out.
+pub(super) fn lost_sight(campaigns: &str) -> String {
+    format!(
+        "what was due is due no more, and neither the send log nor campaign_targets shows that it went out ({campaigns}): \
+look who took it out of the queue"
+    )
+}
+
 /// The alert for engineering.
 pub(super) fn page(run: &str, why: &str, campaigns: &[CampaignLook]) -> Page {
     let lines: Vec<String> = campaigns

@@ -258,6 +258,7 @@ impl CampaignDispatcherStalls {
         run.wait_until(&CD_D1, again, "look a second time before calling it a stall").await?;
         let second = run.probe(&CD_D1, Look::second(on, &suspects, self.window())).await?;
         self.tell_silent_targets(run, &second).await?;
+        self.tell_lost_sight(run, &first, &second).await?;
         let stalled: Vec<CampaignLook> = second
             .into_iter()
             .filter(|now| {
@@ -324,6 +325,24 @@ impl CampaignDispatcherStalls {
             return Ok(());
         }
         let says = messages::silent_targets(&silent.join(", "));
+        run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
+        Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
+    }
+
+    /// What was due is gone from the queue, and neither the log nor the targets say where to: nothing moved that anybody saw.
+    async fn tell_lost_sight(
+        &self,
+        run: &mut Run,
+        first: &[CampaignLook],
+        second: &[CampaignLook],
+    ) -> Result<(), Halt> {
+        let before = |now: &CampaignLook| first.iter().find(|before| before.id == now.id);
+        let gone = second.iter().filter(|now| before(now).is_some_and(|before| before.lost_sight_of(now)));
+        let names: Vec<&str> = gone.map(|look| look.name.as_str()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let says = messages::lost_sight(&names.join(", "));
         run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
         Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
     }
