@@ -152,6 +152,10 @@ async fn act(State(shared): State<Shared>, body: Bytes) -> Response {
         (Some("start_campaign"), Some(id)) => world.act_on_campaign(id, "start", OTHER_ACTOR),
         (Some("stop_campaign"), Some(id)) => world.act_on_campaign(id, "stop", OTHER_ACTOR),
         (Some("pause_project"), _) => world.set_project(Project::Paused),
+        (Some("settings_as_in_dump"), _) => {
+            world.let_settings_be_as_in_the_dump();
+            true
+        }
         (Some("break_rest"), _) => world.set_project(Project::RestDown),
         (Some("void_voucher"), Some(id)) => world.let_somebody_void(id),
         _ => false,

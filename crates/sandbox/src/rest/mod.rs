@@ -25,7 +25,7 @@ use crate::keys::{Caller, caller};
 use crate::server::Shared;
 use crate::services::project;
 use crate::world::World;
-use crate::world::rows::Audit;
+use crate::world::rows::{Audit, DumpedSettings};
 use answer::{Asked, refused};
 use body::Given;
 use insert::{Insert, insert};
@@ -75,6 +75,7 @@ fn read_table(world: &World, table: &str, asked: &Asked) -> Result<Response, Res
         "send_queue" => read(&world.queue, asked),
         "send_logs" => read(&world.sent, asked),
         "notifications" => read(&world.notifications, asked),
+        "settings" if world.settings_as_in_dump => read(&[DumpedSettings], asked),
         "settings" => read(&world.settings, asked),
         "audit_log" => read(&world.audit, asked),
         "vouchers" => read(&world.vouchers, asked),

@@ -3,8 +3,8 @@
 use super::kind::Kind;
 use super::query::{Cell, Row};
 use crate::world::rows::{
-    Audit, Campaign, Notification, PetrolStation, Queued, Redemption, SendLog, Setting, Station, Target,
-    Voucher, VoucherEvent, WebhookLog, e164, wamid,
+    Audit, Campaign, DumpedSettings, Notification, PetrolStation, Queued, Redemption, SendLog, Setting,
+    Station, Target, Voucher, VoucherEvent, WebhookLog, e164, wamid,
 };
 
 impl Row for Campaign {
@@ -161,6 +161,31 @@ impl Row for Setting {
             "key" => Cell::text(self.key),
             "value" => Cell::Json(&self.value),
             "updated_at" => Cell::Time(self.updated_at),
+            _ => return None,
+        })
+    }
+}
+
+impl Row for DumpedSettings {
+    const TABLE: &'static str = "settings";
+    const COLUMNS: &'static [(&'static str, Kind)] = &[
+        ("id", Kind::Int),
+        ("subscription_price", Kind::Numeric),
+        ("search_radius_km", Kind::Numeric),
+        ("max_results", Kind::Int),
+        ("momo_payee_number", Kind::Text),
+        ("support_phone_e164", Kind::Text),
+        ("admin_whatsapp_numbers", Kind::Text),
+    ];
+
+    fn cell(&self, column: &str) -> Option<Cell<'_>> {
+        Some(match column {
+            "id" => Cell::Int(1),
+            "subscription_price" => Cell::Hundredths(0),
+            "search_radius_km" => Cell::Hundredths(1_000),
+            "max_results" => Cell::Int(9),
+            "support_phone_e164" => Cell::text("+250788000000"),
+            "momo_payee_number" | "admin_whatsapp_numbers" => Cell::Null,
             _ => return None,
         })
     }

@@ -2,22 +2,19 @@
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{admin_pages, answer, campaigns, header_text, vouchers};
+use super::{admin_pages, answer, campaigns, sessions, vouchers};
 use crate::fault::{Fault, Profile};
 use crate::server::Shared;
 use crate::world::rows::QueueStatus;
 use crate::world::{OPT_OUT, OUR_ACTOR, QUIET_HOURS, THROTTLE, World};
-
-/// Sessions last twelve hours.
-const SESSION_SECONDS: i64 = 43_200;
 
 pub(crate) fn routes(shared: Shared) -> Router<Shared> {
     let guarded = Router::new()
@@ -33,11 +30,8 @@ pub(crate) fn routes(shared: Shared) -> Router<Shared> {
         .route("/admin/api/logs", get(admin_pages::logs))
         .merge(vouchers::routes())
         .route("/admin/api/audit-log", post(audit))
-        .route_layer(middleware::from_fn_with_state(shared, require_session));
-    Router::new()
-        .route("/admin/api/auth/login", post(login))
-        .route("/admin/api/auth/logout", post(logout))
-        .merge(guarded)
+        .route_layer(middleware::from_fn_with_state(shared, sessions::require));
+    sessions::routes().merge(guarded)
 }
 
 /// What an unknown route answers: the real platform sends a page, not JSON.
@@ -51,41 +45,6 @@ pub(crate) fn no_such_route(world: &World) -> Response {
     }
     let page = "<!DOCTYPE html><html><body><h1>404</h1><p>This page could not be found.</p></body></html>";
     (StatusCode::NOT_FOUND, Html(page)).into_response()
-}
-
-async fn login(State(shared): State<Shared>, body: Bytes) -> Response {
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    match body["token"].as_str() {
-        None => answer(400, json!({ "error": "invalid_payload" })),
-        Some(token) if token.len() < 8 => answer(400, json!({ "error": "invalid_payload" })),
-        Some(token) if token != crate::ADMIN_TOKEN => answer(401, json!({ "error": "invalid_token" })),
-        Some(_) => {
-            let mut world = shared.world();
-            let session = format!("session-{}", world.new_uuid());
-            world.sessions.insert(session.clone(), OUR_ACTOR);
-            let expires = world.now().as_second() + SESSION_SECONDS;
-            let body = json!({ "ok": true, "actorId": OUR_ACTOR, "label": "sandbox operator", "expiresAt": expires });
-            let cookie = format!(
-                "admin_session={session}; Max-Age={SESSION_SECONDS}; HttpOnly; SameSite=strict; Path=/; Priority=high"
-            );
-            ([(header::SET_COOKIE, cookie)], axum::Json(body)).into_response()
-        }
-    }
-}
-
-async fn logout() -> Response {
-    answer(200, json!({ "ok": true }))
-}
-
-async fn require_session(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let cookies = header_text(request.headers(), "cookie");
-    let session = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("admin_session="));
-    let known = session.is_some_and(|session| shared.world().sessions.contains_key(session));
-    if known {
-        next.run(request).await
-    } else {
-        answer(401, json!({ "error": "unauthorized", "message": "Sign in to continue." }))
-    }
 }
 
 async fn act_by_body(State(shared): State<Shared>, Path(action): Path<String>, body: Bytes) -> Response {
@@ -226,6 +185,9 @@ async fn one_notification(State(shared): State<Shared>, Path(id): Path<String>, 
 
 async fn read_settings(State(shared): State<Shared>) -> Response {
     let world = shared.world();
+    if world.settings_as_in_dump {
+        return answer(200, default_settings());
+    }
     answer(
         200,
         json!({
@@ -236,15 +198,27 @@ async fn read_settings(State(shared): State<Shared>) -> Response {
     )
 }
 
+fn are_texts(list: &Value) -> bool {
+    list.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+}
+
+/// What the platform shows where it cannot read its settings. The integration's status is the only sign.
+fn default_settings() -> Value {
+    json!({
+        "quietHours": { "start": "22:00", "end": "06:00" }, "throttlePerMinute": 60, "optOutList": ["+250788000000"],
+        "integration": { "target": "settings_store", "status": "degraded" },
+    })
+}
+
 async fn write_settings(State(shared): State<Shared>, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (hours, throttle, opt_out) = (&body["quietHours"], &body["throttlePerMinute"], &body["optOutList"]);
-    if !hours.is_object() || throttle.as_u64().is_none() || !opt_out.is_array() {
+    if !hours.is_object() || throttle.as_u64().is_none() || !are_texts(opt_out) {
         return answer(400, json!({ "error": "invalid_payload" }));
     }
     let mut world = shared.world();
     let now = world.now();
-    let lost = world.has(Fault::SettingsWriteLost);
+    let lost = world.has(Fault::SettingsWriteLost) || world.settings_as_in_dump;
     if !lost {
         world.set(QUIET_HOURS, hours.clone());
         world.set(THROTTLE, throttle.clone());

@@ -10,6 +10,7 @@ pub(crate) mod management;
 pub(crate) mod pagerduty;
 pub(crate) mod project;
 pub(crate) mod provider;
+mod sessions;
 pub(crate) mod slack;
 pub(crate) mod station;
 pub(crate) mod storage;

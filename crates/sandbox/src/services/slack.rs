@@ -1,16 +1,18 @@
 //! Slack: failures come as 200 with `ok: false`. Messages are posted to a channel's name or id; everything else knows a
 //! channel by its id only. An incoming webhook takes messages for one channel and answers in plain text.
+//!
+//! Parameters come in the address, as JSON, or as a form by POST, which is how the official client sends all of them.
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{answer, has_bearer};
+use super::{answer, has_bearer, header_text};
 use crate::fault::Fault;
 use crate::server::Shared;
 use crate::world::World;
@@ -25,10 +27,11 @@ const WEBHOOK: &str = "sandboxwebhook";
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/slack/api/chat.postMessage", post(post_message))
-        .route("/slack/api/conversations.list", get(list))
-        .route("/slack/api/conversations.history", get(history))
-        .route("/slack/api/conversations.replies", get(replies))
+        .route("/slack/api/conversations.list", get(list).post(list))
+        .route("/slack/api/conversations.history", get(history).post(history))
+        .route("/slack/api/conversations.replies", get(replies).post(replies))
         .route("/slack/api/auth.test", post(auth_test).get(auth_test))
+        .route("/slack/api/{method}", any(async || failed("unknown_method")))
         .route("/slack/services/{team}/{bot}/{secret}", post(webhook))
 }
 
@@ -45,8 +48,37 @@ fn by_name_or_id(channel: &str) -> Option<&'static str> {
     named.map(|(_, id)| *id).or_else(|| by_id(channel))
 }
 
-async fn auth_test(headers: HeaderMap) -> Response {
-    if has_bearer(&headers, crate::SLACK_TOKEN) {
+/// Whether a body is a form.
+fn is_form(headers: &HeaderMap) -> bool {
+    header_text(headers, "content-type").starts_with("application/x-www-form-urlencoded")
+}
+
+/// The token may come as a form's parameter too.
+fn is_authorized(headers: &HeaderMap, body: &[u8]) -> bool {
+    let by_form = || {
+        let mut pairs = form_urlencoded::parse(body);
+        is_form(headers) && pairs.any(|(name, value)| name == "token" && value == crate::SLACK_TOKEN)
+    };
+    has_bearer(headers, crate::SLACK_TOKEN) || by_form()
+}
+
+/// A body's arguments. A form has texts only: what is not one is written as JSON in it.
+fn arguments(headers: &HeaderMap, body: &[u8]) -> Value {
+    if !is_form(headers) {
+        return serde_json::from_slice(body).unwrap_or_default();
+    }
+    let read = |name: &str, text: &str| match name {
+        "metadata" | "blocks" | "attachments" | "reply_broadcast" => {
+            serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+        }
+        _ => json!(text),
+    };
+    let pairs = form_urlencoded::parse(body);
+    Value::Object(pairs.map(|(name, text)| (name.to_string(), read(&name, &text))).collect())
+}
+
+async fn auth_test(headers: HeaderMap, body: Bytes) -> Response {
+    if is_authorized(&headers, &body) {
         answer(200, json!({ "ok": true, "team": "Sandbox", "user": "allclear", "bot_id": "B0SBX" }))
     } else {
         failed("invalid_auth")
@@ -60,10 +92,10 @@ fn metadata_fault(metadata: &Value) -> Option<&'static str> {
 }
 
 async fn post_message(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
-    if !has_bearer(&headers, crate::SLACK_TOKEN) {
+    if !is_authorized(&headers, &body) {
         return failed("invalid_auth");
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body = arguments(&headers, &body);
     let Some(channel) = body["channel"].as_str().and_then(by_name_or_id) else {
         return failed("channel_not_found");
     };
@@ -114,15 +146,20 @@ struct Query {
 }
 
 impl Query {
-    fn parse(query: Option<String>) -> Self {
+    /// From the address, and from a form where one was posted.
+    fn parse(query: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Self {
         let mut parsed =
             Self { channel: None, ts: String::new(), with_metadata: false, limit: 100, from: Some(0) };
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let form = if is_form(headers) { body } else { &[] };
+        let in_address = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        for (name, value) in in_address.chain(form_urlencoded::parse(form)) {
             match name.as_ref() {
                 "channel" => parsed.channel = by_id(&value),
                 "ts" => parsed.ts = value.into_owned(),
-                "include_all_metadata" => parsed.with_metadata = value == "true",
+                "include_all_metadata" => parsed.with_metadata = matches!(value.as_ref(), "true" | "1"),
                 "limit" => parsed.limit = value.parse().unwrap_or(100).clamp(1, 999),
+                // A first page may come with an empty one.
+                "cursor" if value.is_empty() => {}
                 "cursor" => parsed.from = value.strip_prefix("next:").and_then(|place| place.parse().ok()),
                 _ => {}
             }
@@ -152,20 +189,25 @@ impl Query {
     }
 }
 
-async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    if !has_bearer(&headers, crate::SLACK_TOKEN) {
+async fn list(headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Response {
+    if !is_authorized(&headers, &body) {
         return failed("invalid_auth");
     }
     let channels = CHANNELS.iter().map(|(name, id)| json!({ "id": id, "name": name, "is_archived": false }));
-    Query::parse(query).page("channels", channels.collect())
+    Query::parse(query.as_deref(), &headers, &body).page("channels", channels.collect())
 }
 
 /// Newest first, and without answers in threads that are not shown in the channel.
-async fn history(State(shared): State<Shared>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    if !has_bearer(&headers, crate::SLACK_TOKEN) {
+async fn history(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Response {
+    if !is_authorized(&headers, &body) {
         return failed("invalid_auth");
     }
-    let query = Query::parse(query);
+    let query = Query::parse(query.as_deref(), &headers, &body);
     let Some(channel) = query.channel else { return failed("channel_not_found") };
     let world = shared.world();
     let in_channel = |message: &&SlackMessage| {
@@ -176,11 +218,16 @@ async fn history(State(shared): State<Shared>, headers: HeaderMap, RawQuery(quer
 }
 
 /// The thread's first message and its answers, oldest first.
-async fn replies(State(shared): State<Shared>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    if !has_bearer(&headers, crate::SLACK_TOKEN) {
+async fn replies(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Response {
+    if !is_authorized(&headers, &body) {
         return failed("invalid_auth");
     }
-    let query = Query::parse(query);
+    let query = Query::parse(query.as_deref(), &headers, &body);
     let Some(channel) = query.channel else { return failed("channel_not_found") };
     let world = shared.world();
     let of_thread = |message: &&SlackMessage| {

@@ -80,8 +80,12 @@ pub struct World {
     pub(crate) ledger: Ledger,
     /// Frozen answers of GET-only admin routes, by URL.
     pub(crate) frozen: HashMap<String, Value>,
-    /// Admin sessions, by cookie.
-    pub(crate) sessions: HashMap<String, Uuid>,
+    /// Whether `settings` is the table of the production dump, which has no keys and values.
+    pub(crate) settings_as_in_dump: bool,
+    /// Admin sessions by cookie, and until when each holds.
+    pub(crate) sessions: HashMap<String, Timestamp>,
+    /// When wrong tokens came to the admin API's login, by address.
+    pub(crate) wrong_tokens: HashMap<String, Vec<Timestamp>>,
     /// What goes wrong on the way.
     pub(crate) troubles: Vec<Due>,
     /// How many calls went wrong by it.
@@ -311,6 +315,12 @@ impl World {
     /// Lets somebody else start, pause or stop a campaign. False where there is no such campaign.
     pub fn let_somebody_else(&mut self, action: &str, campaign: Uuid) -> bool {
         self.act_on_campaign(campaign, action, OTHER_ACTOR)
+    }
+
+    /// From now on `settings` is as in the production dump: one row, without `key` and `value`. Nothing can be stored in it, and
+    /// the admin API says "saved" all the same.
+    pub fn let_settings_be_as_in_the_dump(&mut self) {
+        self.settings_as_in_dump = true;
     }
 
     /// Lets somebody else mark waiting messages as skipped, by their rows in the queue. Returns which rows those are.

@@ -101,6 +101,10 @@ pub(crate) struct Setting {
     pub(crate) updated_at: Timestamp,
 }
 
+/// `settings` as in the production dump: its only row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DumpedSettings;
+
 /// `audit_log`.
 #[derive(Debug, Clone)]
 pub(crate) struct Audit {

@@ -4,6 +4,7 @@
 
 mod postgrest;
 mod storage;
+mod vendors;
 mod vouchers;
 
 use std::sync::Arc;

@@ -78,7 +78,8 @@ impl Query {
     }
 
     fn page(&self, name: &str, rows: Vec<Value>) -> Response {
-        answer(200, wire::page(name, rows, self.limit, self.offset))
+        let total = self.all("total").any(|asked| asked == "true").then_some(rows.len());
+        answer(200, wire::page(name, rows, self.limit, self.offset, total))
     }
 }
 
@@ -149,16 +150,19 @@ pub(super) async fn update(
         if !matches!(body["incident"]["type"].as_str(), Some("incident" | "incident_reference")) {
             return Err(invalid("incident.type"));
         }
-        let (status, kind, code) = match body["incident"]["status"].as_str() {
-            Some("resolved") => ("resolved", "resolve", 1001),
-            Some("acknowledged") => ("acknowledged", "acknowledge", 1002),
+        let (status, kind) = match body["incident"]["status"].as_str() {
+            Some("resolved") => ("resolved", "resolve"),
+            Some("acknowledged") => ("acknowledged", "acknowledge"),
             _ => return Err(invalid("incident.status")),
         };
         let mut world = shared.world();
         let now = world.now();
         let incident = found(&mut world, &id)?;
-        if incident.status == status || incident.status == "resolved" {
-            return Err(refused(400, code, &format!("Incident Already {status}")));
+        // What it is counts, and not what was asked for: a resolved incident is resolved to an acknowledgement too.
+        match incident.status {
+            "resolved" => return Err(refused(400, 1001, "Incident Already Resolved")),
+            now if now == status => return Err(refused(400, 1002, "Incident Already Acknowledged")),
+            _ => {}
         }
         incident.status = status;
         wire::log(incident, kind, now, Agent::User(user.id));
@@ -298,7 +302,11 @@ pub(super) async fn users(headers: HeaderMap, RawQuery(query): RawQuery) -> Resp
     either((|| {
         check(&headers)?;
         let query = Query::parse(query)?;
-        let named = |user: &&User| query.all("query").all(|text| user.name.contains(text));
+        let named = |user: &&User| {
+            query.all("query").map(str::to_lowercase).all(|text| {
+                user.name.to_lowercase().contains(&text) || user.email.to_lowercase().contains(&text)
+            })
+        };
         Ok(query.page("users", USERS.iter().filter(named).map(wire::user).collect()))
     })())
 }

@@ -102,9 +102,9 @@ pub(super) fn responder(incident: &Incident, id: &str, at: Timestamp) -> Value {
     })
 }
 
-/// Any page of a list, as `limit` and `offset` cut it.
-pub(super) fn page(name: &str, rows: Vec<Value>, limit: usize, offset: usize) -> Value {
+/// Any page of a list, as `limit` and `offset` cut it. How many there are is told only where it was asked for.
+pub(super) fn page(name: &str, rows: Vec<Value>, limit: usize, offset: usize, total: Option<usize>) -> Value {
     let more = rows.len() > offset.saturating_add(limit);
     let rows: Vec<Value> = rows.into_iter().skip(offset).take(limit).collect();
-    json!({ name: rows, "limit": limit, "offset": offset, "more": more, "total": null })
+    json!({ name: rows, "limit": limit, "offset": offset, "more": more, "total": total })
 }
