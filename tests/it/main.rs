@@ -22,6 +22,7 @@ mod policy;
 mod previews;
 mod scene;
 mod secrets;
+mod sending;
 mod skew;
 mod station_doubts;
 mod stations;

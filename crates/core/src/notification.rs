@@ -1,5 +1,6 @@
 //! Notifications: single messages that the platform's worker sends, beside campaigns.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 uuid_id! {
@@ -33,6 +34,44 @@ open_enum! {
     }
 }
 
+open_enum! {
+    /// Why the platform did not put a notification back in the queue.
+    RetryBlock {
+        /// It waits there already.
+        AlreadyQueued = "already_queued",
+        /// It went out already.
+        AlreadySent = "already_sent",
+        /// It has no number.
+        MissingMsisdn = "missing_msisdn",
+        /// The recipient opted out.
+        OptOut = "opt_out",
+        /// It is quiet hours.
+        QuietHours = "quiet_hours",
+        /// The throttle's window is full.
+        Throttled = "throttled",
+        /// Its row could not be written.
+        UpdateFailed = "update_failed",
+    }
+}
+
+impl RetryBlock {
+    /// Whether nothing is amiss: it is on its way already, or its recipient does not want it.
+    pub fn is_fine(&self) -> bool {
+        matches!(self, Self::AlreadyQueued | Self::AlreadySent | Self::OptOut)
+    }
+}
+
+/// A notification that a retry did not put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// Which one.
+    pub id: NotificationId,
+    /// Why.
+    pub reason: RetryBlock,
+    /// When the throttle's window ends, where that is why.
+    pub until: Option<Timestamp>,
+}
+
 /// A notification that failed, without its recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedNotification {
@@ -49,7 +88,7 @@ pub struct RetryAnswer {
     /// Put back in the queue.
     pub queued: Vec<NotificationId>,
     /// Held back, with the platform's reason.
-    pub blocked: Vec<(NotificationId, String)>,
+    pub blocked: Vec<Blocked>,
     /// Unknown to the platform.
     pub missing: Vec<NotificationId>,
 }

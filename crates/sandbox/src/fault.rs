@@ -63,6 +63,10 @@ pub enum Fault {
     StartNotEffective,
     /// Retrying notifications answers "queued" and leaves them failed.
     RetryNotEffective,
+    /// Retrying notifications takes from the sending throttle: so many a minute, and the rest is held back.
+    RetryThrottled,
+    /// The send log knows SENT and FAILED only, in capitals: nobody ever writes that a message was delivered.
+    DeliveryNeverLogged,
     /// Issuing vouchers through the admin API fails on the database's own checks.
     GenerateRejected,
     /// An idempotency key gives back its first answer, whatever the request says.
@@ -85,7 +89,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::StickyGreen,
         Self::ForceIgnored,
         Self::ThrottleZeroUnlimited,
@@ -108,6 +112,8 @@ impl Fault {
         Self::PagerDutyDropped,
         Self::StartNotEffective,
         Self::RetryNotEffective,
+        Self::RetryThrottled,
+        Self::DeliveryNeverLogged,
         Self::GenerateRejected,
         Self::IdemKeyReuse,
         Self::StationKeyCollision,
@@ -132,6 +138,7 @@ impl Fault {
                 | Self::ProbeSideEffect
                 | Self::PauseNotEffective
                 | Self::ResendDoubleSend
+                | Self::RetryThrottled
                 | Self::NotificationCancelEnum
                 | Self::GenerateRejected
                 | Self::IdemKeyReuse

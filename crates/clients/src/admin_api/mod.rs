@@ -90,7 +90,7 @@ impl AdminApi {
         let retried: Retried = reply.expect()?;
         Ok(RetryAnswer {
             queued: retried.queued,
-            blocked: retried.blocked.into_iter().map(|one| (one.id, reply.clean(&one.reason))).collect(),
+            blocked: retried.blocked.into_iter().map(|one| one.cleaned(&reply)).collect(),
             missing: retried.missing,
         })
     }

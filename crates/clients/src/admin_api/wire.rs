@@ -1,7 +1,9 @@
 //! The admin API's JSON.
 
-use allclear_core::notification::NotificationId;
+use allclear_core::notification::{Blocked, NotificationId, RetryBlock};
 use serde::Deserialize;
+
+use crate::http::Reply;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,13 +48,28 @@ pub(super) struct Retried {
     #[serde(default)]
     pub(super) queued: Vec<NotificationId>,
     #[serde(default)]
-    pub(super) blocked: Vec<Blocked>,
+    pub(super) blocked: Vec<Held>,
     #[serde(default)]
     pub(super) missing: Vec<NotificationId>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Blocked {
-    pub(super) id: NotificationId,
-    pub(super) reason: String,
+pub(super) struct Held {
+    id: NotificationId,
+    reason: String,
+    throttle: Option<Throttle>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Throttle {
+    window_end: Option<String>,
+}
+
+impl Held {
+    /// A window's end that is no time is left out: the platform's default is waited for then.
+    pub(super) fn cleaned(self, reply: &Reply) -> Blocked {
+        let until = self.throttle.and_then(|throttle| throttle.window_end?.parse().ok());
+        Blocked { id: self.id, reason: RetryBlock::from(reply.clean(&self.reason).as_str()), until }
+    }
 }

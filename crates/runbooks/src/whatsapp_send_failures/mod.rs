@@ -19,6 +19,7 @@ mod escalate;
 mod export;
 mod messages;
 mod parts;
+mod requeue;
 mod resume;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use causes::Cause;
 use contingencies::{StopTheQueue, Stopped};
 use detect::{SendHealth, Signal};
-use effects::{PostponeSends, RepairPolicy, RequeueNotifications, SendCanary};
+use effects::{PostponeSends, RepairPolicy, SendCanary};
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
 
@@ -320,16 +321,6 @@ impl WhatsAppSendFailures {
         }
         self.requeue_notifications(run, signal).await?;
         Ok((says, seen))
-    }
-
-    /// What failed while WhatsApp or the function failed is put back into the queue.
-    async fn requeue_notifications(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
-        let passing = [Cause::RateLimited, Cause::Outage];
-        if passing.iter().any(|cause| signal.has(*cause) || signal.is_over(*cause)) {
-            let requeue = RequeueNotifications::failed_since(&self.on, signal.first_failure_at);
-            run.perform(&WA_M1, requeue).await?;
-        }
-        Ok(())
     }
 
     /// A campaign whose template or media fail stays paused: nothing that this run can do mends it.

@@ -134,15 +134,22 @@ async fn retry(State(shared): State<Shared>, body: Bytes) -> Response {
     let lost = world.has(Fault::RetryNotEffective);
     let (mut queued, mut blocked, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for id in ids {
-        match world.notifications.iter_mut().find(|one| one.id == id) {
+        match world.notifications.iter().position(|one| one.id == id) {
             None => missing.push(id),
-            Some(one) if one.status == "failed" => {
+            Some(place) if world.notifications[place].status == "failed" => {
+                if let Some(why) = held_by_throttle(&mut world, id) {
+                    blocked.push(why);
+                    continue;
+                }
                 if !lost {
-                    one.status = "queued";
+                    world.notifications[place].status = "queued";
                 }
                 queued.push(id);
             }
-            Some(one) => blocked.push(json!({ "id": id, "reason": format!("already_{}", one.status) })),
+            Some(place) => {
+                let reason = format!("already_{}", world.notifications[place].status);
+                blocked.push(json!({ "id": id, "reason": reason }));
+            }
         }
     }
     let now = world.now();
@@ -152,6 +159,19 @@ async fn retry(State(shared): State<Shared>, body: Bytes) -> Response {
     let diff = json!({ "queued": queued.len() });
     world.note_audit(OUR_ACTOR, "notification_retry", "notifications", "batch", diff);
     answer(200, json!({ "queued": queued, "blocked": blocked, "missing": missing }))
+}
+
+/// What a retry is told where the sending throttle's window is full.
+fn held_by_throttle(world: &mut World, id: Uuid) -> Option<Value> {
+    if !world.has(Fault::RetryThrottled) {
+        return None;
+    }
+    let end = world.take_from_throttle().err()?;
+    let (limit, start) = (world.throttle(), end - crate::world::TICK);
+    Some(json!({
+        "id": id, "reason": "throttled", "message": "The sending throttle is reached.", "blockedAt": world.now(),
+        "throttle": { "count": limit, "limit": limit, "windowStart": start, "windowEnd": end },
+    }))
 }
 
 async fn one_notification(State(shared): State<Shared>, Path(id): Path<String>, body: Bytes) -> Response {

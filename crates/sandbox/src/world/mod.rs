@@ -92,6 +92,8 @@ pub struct World {
     pub(crate) troubled: u64,
     /// How many requests there were, by method and path.
     pub(crate) requests: BTreeMap<String, u64>,
+    /// The throttle's window: when it began, and how many it let through.
+    throttle_window: (Timestamp, u64),
     next_tick: Timestamp,
     /// Messages on their way: when they are delivered, and their place in `sent`.
     deliveries: VecDeque<(Timestamp, usize)>,
@@ -245,6 +247,20 @@ impl World {
         self.setting(THROTTLE)["value"].as_u64().unwrap_or(60)
     }
 
+    /// Takes one from the throttle's window, a whole minute of the clock. Otherwise when that window ends.
+    pub(crate) fn take_from_throttle(&mut self) -> Result<(), Timestamp> {
+        let (limit, now) = (self.throttle(), self.now);
+        let began = Timestamp::from_second(now.as_second().div_euclid(60) * 60).unwrap_or(now);
+        if self.throttle_window.0 != began {
+            self.throttle_window = (began, 0);
+        }
+        if limit > 0 && self.throttle_window.1 >= limit {
+            return Err(began + TICK);
+        }
+        self.throttle_window.1 += 1;
+        Ok(())
+    }
+
     pub(crate) fn setting(&self, key: &str) -> Value {
         let found = self.settings.iter().find(|setting| setting.key == key);
         found.map_or(Value::Null, |setting| json!({ "value": setting.value }))
@@ -332,6 +348,23 @@ impl World {
                 row.id
             })
             .collect()
+    }
+
+    /// How many notifications there are by status.
+    pub fn notification_statuses(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for one in &self.notifications {
+            *counts.entry(one.status).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Lets so many notifications have failed right before now, each with this text.
+    pub fn let_notifications_fail(&mut self, many: usize, text: &str) {
+        let at = self.now - Duration::from_secs(1);
+        for one in self.notifications.iter_mut().filter(|one| one.status == "sent").take(many) {
+            (one.status, one.error_message, one.created_at) = ("failed", Some(text.to_owned()), at);
+        }
     }
 
     /// The rows of the queue that are marked as skipped, by whomever, each with when it would be due.

@@ -93,6 +93,7 @@ pub(super) fn world(spec: WorldSpec) -> World {
         troubles: Vec::new(),
         troubled: 0,
         requests: BTreeMap::new(),
+        throttle_window: (spec.start, 0),
         next_tick: spec.start + TICK,
         deliveries: VecDeque::new(),
         started: false,

@@ -1,8 +1,11 @@
 //! Putting failed notifications back in the queue.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
-use allclear_core::notification::NotificationId;
+use allclear_core::notification::{Blocked, FailedNotification, NotificationId, RetryAnswer, RetryBlock};
 use allclear_core::ports::Notifications;
 use allclear_core::send_fault::SendFault;
 use allclear_core::{Platform, PortError};
@@ -17,36 +20,124 @@ use crate::effects::change;
 use crate::words::counted;
 
 /// The admin API takes no more ids in one request.
-const BATCH: u32 = 50;
-/// More than this many are left to a person: something else is wrong then.
-const MOST: usize = 1_000;
+const MOST_IDS: usize = 50;
+/// How many the first request is about: few, for nobody knows yet how long the platform takes for one.
+const FIRST_IDS: usize = 10;
+/// How long a request should take. The platform makes about five database calls for each id, so that 50 took 15 s and more
+/// where a call took 60 ms; clients and gateways give up long before that.
+const TIME_FOR_A_BATCH: Duration = Duration::from_secs(5);
+/// Rows looked at in one go.
+const ROWS: u32 = 10_000;
 
-/// Retries the notifications that failed since the incident began and may be retried. Uses the platform's `retry`,
+/// How many notifications one request is about, from how long the last one took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct BatchSize(usize);
+
+impl BatchSize {
+    pub(in super::super) const FIRST: Self = Self(FIRST_IDS);
+
+    /// At most twice as many as in the last one, and so few that the time for one is kept.
+    pub(in super::super) fn after(self, took: Duration) -> Self {
+        let fit = (TIME_FOR_A_BATCH.as_millis() * self.0 as u128).checked_div(took.as_millis());
+        let fit = fit.and_then(|fit| usize::try_from(fit).ok()).unwrap_or(usize::MAX);
+        Self(fit.min(self.0 * 2).clamp(1, MOST_IDS))
+    }
+}
+
+/// Retries some of the notifications that failed since the incident began and may be retried. Uses the platform's `retry`,
 /// which queues; its `resend` would send *and* queue.
 ///
-/// A crash between two batches is harmless: what was queued is not failed any more, so the next go takes the rest.
+/// Each batch is an effect of its own. Where its answer is lost, what is failed is read anew before anything else is asked
+/// for: what was queued is not failed any more, so that none is queued twice.
 #[derive(Clone)]
 pub(in super::super) struct RequeueNotifications {
     notifications: Arc<dyn Notifications>,
     since: Timestamp,
+    number: u32,
+    size: BatchSize,
+    /// Those that the platform does not put back, by earlier batches' answers.
+    without: BTreeSet<NotificationId>,
 }
 
-/// What was put back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What one batch came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Requeued {
     queued: Vec<NotificationId>,
-    blocked: u64,
+    /// Held back for another reason than the throttle: asking again changes nothing.
+    pub(in super::super) blocked: Vec<Blocked>,
+    pub(in super::super) missing: Vec<NotificationId>,
+    /// How many the throttle held back.
+    pub(in super::super) throttled: u64,
+    /// When the throttle lets more through, where the platform said so.
+    pub(in super::super) throttled_until: Option<Timestamp>,
+    /// How many are failed still and may be retried.
+    pub(in super::super) left: u64,
+}
+
+impl Requeued {
+    /// How many were put back.
+    pub(in super::super) fn count(&self) -> usize {
+        self.queued.len()
+    }
+
+    fn of(answer: RetryAnswer, asked_of: usize) -> Self {
+        let (throttled, blocked): (Vec<_>, Vec<_>) =
+            answer.blocked.into_iter().partition(|one| one.reason == RetryBlock::Throttled);
+        let settled = answer.queued.len() + blocked.len() + answer.missing.len();
+        Self {
+            queued: answer.queued,
+            blocked,
+            missing: answer.missing,
+            throttled: throttled.len() as u64,
+            throttled_until: throttled.iter().filter_map(|one| one.until).max(),
+            left: asked_of.saturating_sub(settled) as u64,
+        }
+    }
+
+    fn says(&self) -> String {
+        let mut says =
+            counted(self.queued.len(), "notification is queued again", "notifications are queued again");
+        if self.throttled > 0 {
+            let _ = write!(says, ", {} wait for the sending throttle", self.throttled);
+        }
+        if !self.blocked.is_empty() {
+            let reasons: BTreeSet<&str> = self.blocked.iter().map(|one| one.reason.as_str()).collect();
+            let reasons: Vec<&str> = reasons.into_iter().collect();
+            let _ = write!(says, ", {} held back ({})", self.blocked.len(), reasons.join(", "));
+        }
+        if self.left > 0 {
+            let _ = write!(says, "; {} still to be retried", self.left);
+        }
+        says
+    }
 }
 
 impl RequeueNotifications {
+    /// The first batch of those that failed since then.
     pub(in super::super) fn failed_since(on: &Platform, since: Option<Timestamp>) -> Self {
-        Self { notifications: Arc::clone(&on.notifications), since: since.unwrap_or(Timestamp::UNIX_EPOCH) }
+        Self {
+            notifications: Arc::clone(&on.notifications),
+            since: since.unwrap_or(Timestamp::UNIX_EPOCH),
+            number: 1,
+            size: BatchSize::FIRST,
+            without: BTreeSet::new(),
+        }
+    }
+
+    /// The batch after this one.
+    pub(in super::super) fn next(mut self, done: &Requeued, took: Duration) -> Self {
+        self.number += 1;
+        self.size = self.size.after(took);
+        self.without.extend(done.blocked.iter().map(|one| one.id).chain(done.missing.iter().copied()));
+        self
     }
 
     async fn to_retry(&self) -> Result<Vec<NotificationId>, PortError> {
-        let failed = self.notifications.failed(self.since, MOST as u32).await?;
-        let may_be_retried = |code: &str| SendFault::from_text(code).may_be_retried();
-        Ok(failed.iter().filter(|one| may_be_retried(&one.code)).map(|one| one.id).collect())
+        let failed = self.notifications.failed(self.since, ROWS).await?;
+        let may_be_retried = |one: &&FailedNotification| {
+            SendFault::from_text(&one.code).may_be_retried() && !self.without.contains(&one.id)
+        };
+        Ok(failed.iter().filter(may_be_retried).map(|one| one.id).collect())
     }
 }
 
@@ -60,7 +151,7 @@ impl Effect for RequeueNotifications {
     }
 
     fn subject(&self) -> String {
-        "notifications".to_owned()
+        if self.number == 1 { "notifications".to_owned() } else { format!("notifications {}", self.number) }
     }
 
     fn title(&self) -> String {
@@ -88,26 +179,23 @@ impl Effect for RequeueNotifications {
             "failed",
             "queued",
         );
-        Ok(Prediction::of(again).note(counted(ids.len(), "notification now", "notifications now")))
+        let now = counted(ids.len(), "notification now", "notifications now");
+        let batches =
+            "in batches that the platform answers in time, each as its sending throttle lets it through";
+        Ok(Prediction::of(again).note(format!("{now}, {batches}")))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Requeued {
-        Requeued { queued: Vec::new(), blocked: 0 }
+        Requeued::default()
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Requeued>, PortError> {
-        let mut done = Requeued { queued: Vec::new(), blocked: 0 };
-        for batch in self.to_retry().await?.chunks(BATCH as usize) {
-            let answer = self.notifications.retry(batch).await?;
-            done.queued.extend(answer.queued);
-            done.blocked += answer.blocked.len() as u64;
-        }
-        let says = format!(
-            "{} queued again, {} held back by policy",
-            counted(done.queued.len(), "notification is", "notifications are"),
-            counted(done.blocked, "was", "were")
-        );
-        Ok(Applied { receipt: done, says })
+        let ids = self.to_retry().await?;
+        let batch = &ids[..ids.len().min(self.size.0)];
+        let answer =
+            if batch.is_empty() { RetryAnswer::default() } else { self.notifications.retry(batch).await? };
+        let receipt = Requeued::of(answer, ids.len());
+        Ok(Applied { says: receipt.says(), receipt })
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Requeued>, PortError> {
@@ -117,7 +205,7 @@ impl Effect for RequeueNotifications {
                 why: format!("{left} are still failed; queueing the rest repeats none"),
             });
         }
-        let receipt = Requeued { queued: Vec::new(), blocked: 0 };
+        let receipt = Requeued::default();
         Ok(Reconciled::Happened(Applied { receipt, says: "none are failed any more".to_owned() }))
     }
 
@@ -138,5 +226,43 @@ impl Effect for RequeueNotifications {
                 evidence,
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c10_batches_fit_the_time_of_a_call() {
+        let second = Duration::from_secs(1);
+        let first = BatchSize::FIRST;
+        // As measured: 50 in 16 s.
+        assert_eq!(first.after(Duration::from_millis(3_200)), BatchSize(15));
+        assert_eq!(BatchSize(15).after(Duration::from_millis(4_800)), BatchSize(15));
+        assert_eq!(first.after(Duration::ZERO), BatchSize(20));
+        assert_eq!(BatchSize(40).after(second), BatchSize(50));
+        assert_eq!(first.after(second * 600), BatchSize(1));
+        assert_eq!(BatchSize(1).after(second), BatchSize(2));
+    }
+
+    #[test]
+    fn a13_what_the_throttle_holds_back_is_left_and_what_nobody_wants_is_not() {
+        let id = |n: u128| NotificationId(uuid::Uuid::from_u128(n));
+        let until: Timestamp = "2026-11-23T07:01:00Z".parse().unwrap();
+        let held = |n, reason: RetryBlock, until| Blocked { id: id(n), reason, until };
+        let answer = RetryAnswer {
+            queued: vec![id(1), id(2)],
+            blocked: vec![
+                held(3, RetryBlock::Throttled, Some(until)),
+                held(4, RetryBlock::OptOut, None),
+                held(5, RetryBlock::MissingMsisdn, None),
+            ],
+            missing: vec![id(6)],
+        };
+        let done = Requeued::of(answer, 10);
+        assert_eq!((done.count(), done.throttled, done.throttled_until, done.left), (2, 1, Some(until), 5));
+        assert_eq!(done.blocked.iter().filter(|one| !one.reason.is_fine()).count(), 1);
+        assert!(done.says().contains("2 notifications are queued again, 1 wait"), "{}", done.says());
     }
 }

@@ -1,0 +1,100 @@
+//! Putting failed notifications back: batch after batch, as fast as the platform's throttle lets them through.
+
+use std::time::Duration;
+
+use allclear_core::clock::after;
+use allclear_core::notification::{NotificationId, RetryBlock};
+use allclear_engine::{Halt, Run};
+use jiff::Timestamp;
+
+use super::causes::Cause;
+use super::detect::Signal;
+use super::effects::{RequeueNotifications, Requeued};
+use super::{GIVE_UP_AFTER, WA_M1, WhatsAppSendFailures};
+use crate::words::counted;
+
+/// The throttle's window, where the platform does not say when it ends.
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// What could not be put back so far.
+#[derive(Debug, Default)]
+struct NotPutBack {
+    blocked: Vec<RetryBlock>,
+    missing: Vec<NotificationId>,
+    /// Still failed when the run stopped asking.
+    left: u64,
+}
+
+impl NotPutBack {
+    fn add(&mut self, done: &Requeued) {
+        self.blocked.extend(done.blocked.iter().map(|one| one.reason.clone()).filter(|why| !why.is_fine()));
+        self.missing.extend(&done.missing);
+    }
+
+    /// In words; `None` where all are on their way.
+    fn says(&self) -> Option<String> {
+        let count = self.left + (self.blocked.len() + self.missing.len()) as u64;
+        if count == 0 {
+            return None;
+        }
+        let mut why: Vec<String> =
+            self.blocked.iter().map(|reason| format!("held back as {reason}")).collect();
+        why.extend(self.missing.iter().map(|_| "not known to the platform".to_owned()));
+        why.sort();
+        why.dedup();
+        if self.left > 0 {
+            why.push("more than the sending throttle let through in time".to_owned());
+        }
+        let failed = counted(count, "notification is still failed", "notifications are still failed");
+        Some(format!("{failed} ({}); retry them in the admin panel", why.join(", ")))
+    }
+}
+
+impl WhatsAppSendFailures {
+    /// What failed while WhatsApp or the function failed is put back into the queue. What the platform does not put back is
+    /// counted and open.
+    pub(super) async fn requeue_notifications(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
+        let passing = [Cause::RateLimited, Cause::Outage];
+        if !passing.iter().any(|cause| signal.has(*cause) || signal.is_over(*cause)) {
+            return Ok(());
+        }
+        let gives_up_at = after(run.now(), GIVE_UP_AFTER);
+        let mut batch = RequeueNotifications::failed_since(&self.on, signal.first_failure_at);
+        let mut not = NotPutBack::default();
+        loop {
+            let began = run.now();
+            let done = run.perform(&WA_M1, batch.clone()).await?;
+            not.add(&done);
+            if run.is_plan() || done.left == 0 {
+                break;
+            }
+            if run.now() >= gives_up_at {
+                not.left = done.left;
+                break;
+            }
+            let took = Duration::try_from(run.now().duration_since(began)).unwrap_or_default();
+            batch = batch.next(&done, took);
+            if done.throttled > 0 {
+                Self::wait_for_throttle(run, &done).await?;
+            }
+        }
+        match not.says() {
+            Some(says) => run.owe(&WA_M1, "failed notifications", says).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn wait_for_throttle(run: &mut Run, done: &Requeued) -> Result<(), Halt> {
+        let now = run.now();
+        let earliest = after(now, Duration::from_secs(1));
+        let window: Timestamp = done.throttled_until.unwrap_or(after(now, WINDOW));
+        // A window that ends in an hour is none of this platform's.
+        let until = window.clamp(earliest, after(now, WINDOW * 2));
+        let says = format!(
+            "the sending throttle let {} through; {} still to be retried",
+            done.count(),
+            counted(done.left, "notification is", "notifications are")
+        );
+        run.wait_until(&WA_M1, until, says).await
+    }
+}
