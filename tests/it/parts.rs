@@ -29,7 +29,7 @@ fn quiet() -> QuietHours {
     QuietHours::parse("22:00", "06:00").unwrap()
 }
 
-async fn rows(scene: &Scene, query: &str) -> Vec<Value> {
+pub(crate) async fn rows(scene: &Scene, query: &str) -> Vec<Value> {
     let url = format!("{}/supabase/rest/v1/{query}&order=id&limit=1000", scene.sandbox.base_url());
     let client = reqwest::Client::new();
     let (mut all, mut last): (Vec<Value>, i64) = (Vec::new(), 0);

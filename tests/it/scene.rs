@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     pub(crate) journal: MemoryJournal,
     runbook: &'static str,
     input: serde_json::Value,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The runbook that a scenario is for; what is nobody's is for the first.
@@ -85,7 +85,7 @@ impl Scene {
             journal: MemoryJournal::new(),
             runbook,
             input,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -128,6 +128,24 @@ impl Scene {
         let (runbook, seam) = (self.runbook(), self.journal.seam(self.clock.clone()).unwrap());
         let running = tokio::spawn(async move { execute(&*runbook, Box::new(seam), approved, terms).await });
         let _ = running.await;
+    }
+
+    /// The files that runs wrote, by name, with their texts.
+    pub(crate) fn files(&self) -> BTreeMap<String, String> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                    files.insert(name, String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned());
+                }
+            }
+        }
+        files
     }
 
     pub(crate) fn entries(&self) -> Vec<Entry> {

@@ -1,18 +1,20 @@
 //! What the real platform's sending is like: its texts, its throttle, its slowness, and what it never writes down. Judged by
 //! the platform's rows and ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use allclear::core::notification::{Blocked, FailedNotification, NotificationId, RetryAnswer, RetryBlock};
-use allclear::core::ports::Notifications;
-use allclear::core::target::SendTally;
-use allclear::core::{Clock, PortError, Service, VirtualClock};
-use allclear::engine::{Event, Finished, Outcome};
-use allclear::sandbox::{Profile, Scenario, WorldSpec};
+use allclear::core::ports::{Notifications, Targets};
+use allclear::core::target::{SendTally, TargetProgress, TargetRange};
+use allclear::core::{CampaignId, Clock, PortError, Service, Target, VirtualClock};
+use allclear::engine::gate::Question;
+use allclear::engine::{Answer, Attention, Event, Finished, Humans, Outcome, Terms};
+use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, WorldSpec};
 use jiff::Timestamp;
 
+use crate::parts::rows;
 use crate::scene::{Scene, approved, small};
 
 const BY_503: &str = "WhatsApp send failed (503): null";
@@ -227,4 +229,164 @@ async fn c4_what_passes_is_retried_and_what_does_not_is_not() {
         let (_, finished) = scene.plan_and_run().await;
         assert_eq!(failed(&scene), if again { 0 } else { 9 }, "{text}: {}", finished.says);
     }
+}
+
+/// Invalid numbers on a platform that marks no target.
+async fn unmarked(profile: Profile) -> Scene {
+    let scenario = Scenario::named("invalid-numbers").unwrap();
+    let faults = FaultSet::of(profile).with(Fault::TargetsStayQueued);
+    Scene::of(WorldSpec { profile, faults: Some(faults), ..small(scenario) }).await
+}
+
+/// The numbers in the exported files, and those that had failed when they were written.
+async fn exported_and_failed(scene: &Scene) -> (BTreeSet<String>, BTreeSet<String>) {
+    let is_export =
+        |event: &Event| matches!(event, Event::Applied { effect, .. } if effect == "artifact.write");
+    let at = scene.entries().iter().find(|one| is_export(&one.event)).map(|one| one.at);
+    let mut exported = BTreeSet::new();
+    for (name, text) in scene.files().iter().filter(|(name, _)| name.starts_with("failed-targets-")) {
+        for line in text.lines().skip(1) {
+            let digits = line.split(',').nth(1).unwrap();
+            assert!(exported.insert(format!("+{digits}")), "twice in {name}: {line}");
+        }
+    }
+    let mut failed = BTreeSet::new();
+    for row in rows(scene, "send_logs?select=id,msisdn_e164,sent_at,error&error=not.is.null").await {
+        let sent_at: Timestamp = row["sent_at"].as_str().unwrap().parse().unwrap();
+        if at.is_some_and(|at| sent_at <= at) {
+            failed.insert(row["msisdn_e164"].as_str().unwrap().to_owned());
+        }
+    }
+    (exported, failed)
+}
+
+#[tokio::test]
+async fn a14_failures_that_stand_only_in_the_log_are_exported_from_there() {
+    for profile in [Profile::AsIs, Profile::Target] {
+        let scene = unmarked(profile).await;
+        let (plan, finished) = scene.plan_and_run().await;
+        verified(&finished);
+        assert!(plan.effects.iter().any(|one| one.effect == "artifact.write"), "{:?}", plan.effects);
+        let (exported, failed) = exported_and_failed(&scene).await;
+        assert!(failed.len() > 5, "{profile:?}: {failed:?}");
+        assert_eq!(exported, failed, "{profile:?}");
+    }
+}
+
+/// One target of each campaign is marked as failed, whatever failed.
+struct HardlyMarked(Arc<dyn Targets>);
+
+#[async_trait::async_trait]
+impl Targets for HardlyMarked {
+    async fn failed(
+        &self,
+        campaign: CampaignId,
+        range: TargetRange,
+        _: u32,
+    ) -> Result<Vec<Target>, PortError> {
+        self.0.failed(campaign, range, 1).await
+    }
+
+    async fn count_failed(&self, _: CampaignId) -> Result<u64, PortError> {
+        Ok(1)
+    }
+
+    async fn progress(&self, campaign: CampaignId) -> Result<TargetProgress, PortError> {
+        self.0.progress(campaign).await
+    }
+}
+
+#[tokio::test]
+async fn a14_where_only_some_are_marked_the_log_is_asked() {
+    let mut scene = Scene::of(small(Scenario::named("invalid-numbers").unwrap())).await;
+    scene.platform.targets = Arc::new(HardlyMarked(Arc::clone(&scene.platform.targets)));
+    let (_, finished) = scene.plan_and_run().await;
+    verified(&finished);
+    let (exported, failed) = exported_and_failed(&scene).await;
+    assert!(exported.len() > 8, "{exported:?}");
+    assert_eq!(exported, failed);
+}
+
+#[tokio::test]
+async fn a14_whoever_got_the_message_later_is_not_exported() {
+    let scene = unmarked(Profile::AsIs).await;
+    let campaign = scene.platform.campaigns.running().await.unwrap()[0].id;
+    let before = scene.platform.send_log.failed_sends(campaign).await.unwrap();
+    let number = before[0].recipient.number().unwrap().clone();
+    scene.sandbox.with_world(|world| world.let_message_go_out(campaign.0, number.expose()));
+    let after = scene.platform.send_log.failed_sends(campaign).await.unwrap();
+    assert_eq!(after.len() + 1, before.len());
+    assert!(after.iter().all(|one| one.recipient.number() != Some(&number)));
+}
+
+/// Approves everything, and says of each canary in turn whether it is on the phone; of those beyond, that it is not.
+struct AtThePhone {
+    sees: Mutex<Vec<bool>>,
+    asked: Arc<Mutex<u32>>,
+}
+
+#[async_trait::async_trait]
+impl Humans for AtThePhone {
+    async fn ask(&self, question: &Question, _given: &[Answer]) -> Attention {
+        if question.choice("arrived").is_none() {
+            return Attention::Answer(Answer::to(question, "approve", "alex"));
+        }
+        *self.asked.lock().unwrap() += 1;
+        assert!(!question.question.contains("25078"), "{}", question.question);
+        let sees = self.sees.lock().unwrap().pop().unwrap_or(false);
+        Attention::Answer(Answer::to(question, if sees { "arrived" } else { "not-arrived" }, "alex"))
+    }
+}
+
+/// A platform that never writes down a delivery; `sees` is what a person sees, the last first. Also how often they were asked.
+async fn without_reports(scenario: Scenario, sees: Vec<bool>) -> (Scene, Finished, u32) {
+    let faults = FaultSet::of(Profile::AsIs).with(Fault::DeliveryNeverLogged);
+    let scene = Scene::of(WorldSpec { faults: Some(faults), ..small(scenario) }).await;
+    let plan = scene.plan().await;
+    let told = plan.seen.iter().any(|seen| seen.says.contains("a person is asked to look at the phone"));
+    assert!(told, "{:?}", plan.seen);
+    let asked = Arc::new(Mutex::new(0));
+    let humans = Arc::new(AtThePhone { sees: Mutex::new(sees), asked: Arc::clone(&asked) });
+    let terms = Terms { humans, ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    let asked = *asked.lock().unwrap();
+    (scene, finished, asked)
+}
+
+fn canaries(scene: &Scene) -> usize {
+    scene.sandbox.ledger().iter().filter(|entry| entry.effect == "message.send").count()
+}
+
+fn running(scene: &Scene) -> usize {
+    crate::drills::statuses(scene).iter().filter(|status| *status == "running").count()
+}
+
+#[tokio::test]
+async fn c5_where_no_delivery_is_written_down_a_person_looks_at_the_phone() {
+    for named in ["outage", "rate-limited", "invalid-numbers"] {
+        let (scene, finished, asked) = without_reports(Scenario::named(named).unwrap(), vec![true]).await;
+        verified(&finished);
+        assert!(finished.says.contains("a person saw a canary arrive"), "{}", finished.says);
+        assert_eq!((canaries(&scene), asked, running(&scene)), (1, 1, 4), "{named}");
+    }
+}
+
+#[tokio::test]
+async fn c5_canaries_that_do_not_arrive_are_few_and_nothing_is_resumed() {
+    let (scene, finished, asked) = without_reports(Scenario::Outage { minutes: 6 }, Vec::new()).await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert_eq!((canaries(&scene), asked, running(&scene)), (3, 3, 0), "{}", finished.says);
+    let (scene, finished, asked) = without_reports(Scenario::Outage { minutes: 6 }, vec![true, false]).await;
+    verified(&finished);
+    assert_eq!((canaries(&scene), asked, running(&scene)), (2, 2, 4), "{}", finished.says);
+}
+
+#[tokio::test]
+async fn c5_a_drills_roles_do_not_say_what_is_on_a_phone() {
+    let faults = FaultSet::of(Profile::AsIs).with(Fault::DeliveryNeverLogged);
+    let spec = WorldSpec { faults: Some(faults), ..small(Scenario::Outage { minutes: 6 }) };
+    let scene = Scene::of(spec).await;
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::WaitingForHuman, "{}", finished.says);
+    assert_eq!((canaries(&scene), running(&scene)), (1, 0));
 }

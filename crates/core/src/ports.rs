@@ -24,7 +24,7 @@ use crate::notification::{FailedNotification, NotificationId, RetryAnswer};
 use crate::owner::{Announced, AnnouncedEffect, Announcement, EffectFound, EffectPlace, Ended};
 use crate::policy::{SendPolicy, StoredPolicy};
 use crate::target::{SendTally, TargetProgress, TargetRange};
-use crate::{Campaign, CampaignId, Msisdn, PortError, QueueRows, Target};
+use crate::{Campaign, CampaignId, Msisdn, PortError, QueueRows, Recipient, Target};
 
 pub use functions::*;
 pub use project::*;
@@ -104,6 +104,9 @@ impl std::fmt::Display for QueueDepth {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SendQueue: Send + Sync {
+    /// How many messages of a campaign the dispatcher has given up (an exact count).
+    async fn given_up(&self, campaign: CampaignId) -> Result<u64>;
+
     /// The campaigns that have messages waiting, whatever their own status is, by id: the dispatcher sends for all of them.
     async fn waiting_campaigns(&self) -> Result<Vec<CampaignId>>;
 
@@ -174,12 +177,39 @@ pub struct Delivery {
     pub error_code: Option<String>,
 }
 
+/// Whether the platform writes down that messages arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryReports {
+    /// It does, or nothing went out that could tell.
+    Written,
+    /// Messages went out, and none of them was ever reported as delivered.
+    NeverWritten,
+}
+
+/// Somebody to whom the last send of a campaign failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedSend {
+    /// The number, or that there is none.
+    pub recipient: Recipient,
+    /// Why, as [`SendFault::from_text`](crate::send_fault::SendFault::from_text) reads it.
+    pub code: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// The send log: evidence of what went out.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SendLog: Send + Sync {
     /// Sends and failures at or after `since`, counted; of one campaign, or of all.
     async fn tally(&self, campaign: Option<CampaignId>, since: Timestamp) -> Result<SendTally>;
+
+    /// Whether the log tells of the days before `now` that messages arrived.
+    async fn delivery_reports(&self, now: Timestamp) -> Result<DeliveryReports>;
+
+    /// To whom the last send of a campaign failed, in the order of the log: for platforms that never mark a target.
+    async fn failed_sends(&self, campaign: CampaignId) -> Result<Vec<FailedSend>>;
 
     /// Messages to one number at or after `since`, newest last.
     async fn to_number(&self, number: &Msisdn, since: Timestamp) -> Result<Vec<Delivery>>;

@@ -117,6 +117,11 @@ impl Supabase {
 
 #[async_trait]
 impl SendQueue for Supabase {
+    /// `HEAD /send_queue?campaign_id=eq.X&status=eq.FAILED` with an exact count.
+    async fn given_up(&self, campaign: CampaignId) -> Result<u64> {
+        self.count(rows_of(campaign, "eq.FAILED")).await
+    }
+
     /// `GET /send_queue?select=campaign_id&status=eq.PENDING&campaign_id=gt.X&order=campaign_id&limit=1`, once for each campaign:
     /// the queue may have a hundred thousand rows, and its campaigns are few.
     async fn waiting_campaigns(&self) -> Result<Vec<CampaignId>> {

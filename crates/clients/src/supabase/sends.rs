@@ -1,15 +1,17 @@
 //! What was sent: the send log and the notifications.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
+use allclear_core::clock::before;
 use allclear_core::notification::{FailedNotification, NotificationId, RetryAnswer};
-use allclear_core::ports::{Delivery, Notifications, SendLog};
+use allclear_core::ports::{Delivery, DeliveryReports, FailedSend, Notifications, SendLog};
 use allclear_core::target::SendTally;
-use allclear_core::{CampaignId, Msisdn};
+use allclear_core::{CampaignId, Msisdn, Recipient};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::wire::{DeliveryRow, ErrorText, NotificationRow, SendRow};
+use super::wire::{DeliveryRow, ErrorText, NotificationRow, Numbered, SendRow, SentTo};
 use super::{Result, Supabase, read};
 use crate::http::Call;
 
@@ -21,6 +23,29 @@ fn count_failure(tally: &mut SendTally, at: Timestamp, text: &str) {
         tally.retry_after_seconds = error.retry_after.or(tally.retry_after_seconds);
     }
     tally.count_failure(&error.code, at);
+}
+
+/// How far back it is looked whether deliveries are reported.
+const REPORTS_OF: Duration = Duration::from_hours(7 * 24);
+/// How long a message may be on its way before it says something that nobody reports it.
+const ON_ITS_WAY: Duration = Duration::from_mins(10);
+
+/// What a row of the send log says.
+enum Tried<'a> {
+    WentOut,
+    Failed(&'a str),
+    NotYet,
+}
+
+/// Reads a row of the send log. The real dispatcher writes its statuses in capitals.
+fn tried<'a>(status: Option<&str>, error: Option<&'a str>) -> Tried<'a> {
+    let is = |word: &str| status.is_some_and(|status| status.eq_ignore_ascii_case(word));
+    match error {
+        Some(text) => Tried::Failed(text),
+        None if is("failed") => Tried::Failed("unknown"),
+        None if is("pending") => Tried::NotYet,
+        None => Tried::WentOut,
+    }
 }
 
 #[async_trait]
@@ -36,19 +61,60 @@ impl SendLog for Supabase {
         }
         let mut tally = SendTally::default();
         let mut gone_out = HashSet::new();
-        // The real dispatcher writes its statuses in capitals.
-        let count = |row: SendRow| match (&row.error, row.delivery_status.as_deref()) {
-            (Some(error), _) => count_failure(&mut tally, row.sent_at, error),
-            (None, Some(status)) if status.eq_ignore_ascii_case("failed") => {
-                count_failure(&mut tally, row.sent_at, "unknown");
-            }
-            // Not tried yet: neither a send nor a failure.
-            (None, Some(status)) if status.eq_ignore_ascii_case("pending") => {}
-            _ if row.queue_id.is_some_and(|id| !gone_out.insert(id)) => tally.repeats += 1,
-            _ => tally.sent += 1,
+        let count = |row: SendRow| match tried(row.delivery_status.as_deref(), row.error.as_deref()) {
+            Tried::Failed(text) => count_failure(&mut tally, row.sent_at, text),
+            Tried::NotYet => {}
+            Tried::WentOut if row.queue_id.is_some_and(|id| !gone_out.insert(id)) => tally.repeats += 1,
+            Tried::WentOut => tally.sent += 1,
         };
         self.walk(list, |row| row.id, usize::MAX, count).await?;
         Ok(tally)
+    }
+
+    /// `GET /send_logs?delivery_status=in.(…)&limit=1`, at most twice: anything delivered within a week, else anything that went
+    /// out long enough ago to be.
+    async fn delivery_reports(&self, now: Timestamp) -> Result<DeliveryReports> {
+        let since = before(now, REPORTS_OF);
+        let any = |statuses: &str| {
+            read("send_logs")
+                .query("select", "id")
+                .query("sent_at", format!("gte.{since}"))
+                .query("delivery_status", format!("in.({statuses})"))
+                .query("limit", 1)
+        };
+        if !self.rows::<Numbered>(any("delivered,read,DELIVERED,READ")).await?.is_empty() {
+            return Ok(DeliveryReports::Written);
+        }
+        let long_ago = format!("lt.{}", before(now, ON_ITS_WAY));
+        let sent = self.rows::<Numbered>(any("sent,SENT").query("sent_at", long_ago)).await?;
+        Ok(if sent.is_empty() { DeliveryReports::Written } else { DeliveryReports::NeverWritten })
+    }
+
+    /// `GET /send_logs?campaign_id=eq.X&id=gt.N&order=id`, page by page. The log's order is that of the tries, so that whoever
+    /// got the message later is not among them.
+    async fn failed_sends(&self, campaign: CampaignId) -> Result<Vec<FailedSend>> {
+        let list = read("send_logs")
+            .query("select", "id,msisdn_e164,sent_at,delivery_status,error")
+            .query("campaign_id", format!("eq.{campaign}"));
+        let mut latest: HashMap<String, (i64, FailedSend)> = HashMap::new();
+        let keep = |row: SentTo| {
+            let number = row.msisdn_e164.unwrap_or_default();
+            match tried(row.delivery_status.as_deref(), row.error.as_deref()) {
+                Tried::Failed(text) => {
+                    let recipient = Recipient::read(&number);
+                    let code = ErrorText::parse(text).code;
+                    latest.insert(number, (row.id, FailedSend { recipient, code, at: row.sent_at }));
+                }
+                Tried::WentOut => {
+                    latest.remove(&number);
+                }
+                Tried::NotYet => {}
+            }
+        };
+        self.walk(list, |row| row.id, usize::MAX, keep).await?;
+        let mut failed: Vec<_> = latest.into_values().collect();
+        failed.sort_by_key(|(id, _)| *id);
+        Ok(failed.into_iter().map(|(_, one)| one).collect())
     }
 
     /// `GET /send_logs?msisdn_e164=eq.N&sent_at=gte.T&id=gt.N&order=id`, page by page, then put in the order of time.

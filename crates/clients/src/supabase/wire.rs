@@ -72,6 +72,15 @@ pub(super) struct SendRow {
 }
 
 #[derive(Deserialize)]
+pub(super) struct SentTo {
+    pub(super) id: i64,
+    pub(super) msisdn_e164: Option<String>,
+    pub(super) sent_at: Timestamp,
+    pub(super) delivery_status: Option<String>,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct DeliveryRow {
     pub(super) id: i64,
     pub(super) provider_msg_id: Option<String>,

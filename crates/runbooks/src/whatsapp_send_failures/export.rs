@@ -4,15 +4,17 @@
 //! breaks importers. So there are two columns: the digits alone, for machines, and the guarded number, for people. People
 //! who opted out are left out: their numbers are not for cleaning. Rows are streamed: several ranges of ids at once, each on a
 //! task of its own so that all cores read and write records, and in order.
+//!
+//! On the real platform nothing ever marks a target as failed: then what failed stands in the send log, and is taken from there.
 
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use allclear_core::ports::{Artifact, ArtifactWriter, Artifacts, Targets};
+use allclear_core::ports::{Artifact, ArtifactWriter, Artifacts, FailedSend, SendLog, SendQueue, Targets};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::TargetRange;
-use allclear_core::{Msisdn, Platform, PortError, Service, Target};
+use allclear_core::{Msisdn, Platform, PortError, Recipient, Service, Target, TargetId};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
@@ -50,14 +52,35 @@ pub(super) struct Exported {
 #[derive(Clone)]
 pub(super) struct ExportFailedTargets {
     targets: Arc<dyn Targets>,
+    queue: Arc<dyn SendQueue>,
+    log: Arc<dyn SendLog>,
     artifacts: Arc<dyn Artifacts>,
     campaign: Paused,
+}
+
+/// Where the failed targets stand.
+enum Failures {
+    /// So many targets are marked as failed.
+    Marked(u64),
+    /// The send log knows of more than are marked.
+    Logged(Vec<FailedSend>),
+}
+
+impl Failures {
+    fn count(&self) -> u64 {
+        match self {
+            Self::Marked(count) => *count,
+            Self::Logged(failed) => failed.len() as u64,
+        }
+    }
 }
 
 impl ExportFailedTargets {
     pub(super) fn of(on: &Platform, campaign: &Paused) -> Self {
         Self {
             targets: Arc::clone(&on.targets),
+            queue: Arc::clone(&on.send_queue),
+            log: Arc::clone(&on.send_log),
             artifacts: Arc::clone(&on.artifacts),
             campaign: campaign.clone(),
         }
@@ -67,6 +90,18 @@ impl ExportFailedTargets {
         format!("failed-targets-{}.csv", self.campaign.campaign)
     }
 
+    /// Looks where the failures stand. The log is long, so it is read only where the dispatcher gave up more than is marked, or
+    /// where nothing is.
+    async fn failures(&self) -> Result<Failures, PortError> {
+        let campaign = self.campaign.campaign;
+        let marked = self.targets.count_failed(campaign).await?;
+        if marked > 0 && marked >= self.queue.given_up(campaign).await? {
+            return Ok(Failures::Marked(marked));
+        }
+        let logged = self.log.failed_sends(campaign).await?;
+        Ok(if logged.len() as u64 > marked { Failures::Logged(logged) } else { Failures::Marked(marked) })
+    }
+
     /// Writes the file, whole or not at all.
     pub(super) async fn write(&self) -> Result<Exported, PortError> {
         let mut file = self.artifacts.create(&self.file()).await?;
@@ -74,11 +109,18 @@ impl ExportFailedTargets {
         Ok(Exported { artifact: file.finish().await?, rows })
     }
 
-    /// Reads several ranges of ids at once and writes them in order, so that the file is the same whatever was faster.
-    /// Returns how many rows it wrote; that none was missed is checked against the platform's own count.
+    /// Returns how many rows it wrote.
     async fn write_all(&self, file: &mut dyn ArtifactWriter) -> Result<u64, PortError> {
         file.append(HEADER.as_bytes()).await?;
-        let expected = self.targets.count_failed(self.campaign.campaign).await?;
+        match self.failures().await? {
+            Failures::Marked(expected) => self.write_marked(file, expected).await,
+            Failures::Logged(failed) => write_logged(file, &failed).await,
+        }
+    }
+
+    /// Reads several ranges of ids at once and writes them in order, so that the file is the same whatever was faster.
+    /// Returns how many rows it wrote; that none was missed is checked against the platform's own count.
+    async fn write_marked(&self, file: &mut dyn ArtifactWriter, expected: u64) -> Result<u64, PortError> {
         let parts = u32::try_from(expected / ROWS_PER_RANGE).unwrap_or(u32::MAX).clamp(1, MOST_RANGES);
         let longest = Arc::new(AtomicUsize::new(0));
         let mut ranges = stream::iter(TargetRange::parts(parts))
@@ -116,8 +158,8 @@ impl ExportFailedTargets {
             range.after = Some(last.id);
             part.seen += page.len() as u64;
             part.csv.reserve(page.len() * USUAL_ROW);
-            for target in page.iter().filter(|target| !opted_out(target)) {
-                write_record(target, &mut part.csv);
+            for target in page.iter().filter(|target| !opted_out(target.error_code.as_deref())) {
+                write_record(&Record::from(target), &mut part.csv);
                 part.rows += 1;
             }
             if page.len() < longest.fetch_max(page.len(), Ordering::Relaxed) {
@@ -163,16 +205,18 @@ impl Effect for ExportFailedTargets {
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let failed = self.targets.count_failed(self.campaign.campaign).await?;
+        let failures = self.failures().await?;
+        let failed = failures.count();
         if failed == 0 {
             return Ok(Prediction::default());
         }
+        let from = match failures {
+            Failures::Marked(_) => "",
+            Failures::Logged(_) => ", as the send log has them: the platform does not mark them",
+        };
         let file = self.file();
-        Ok(Prediction::of(change("file", &file, &file, "content", "absent", "written")).note(counted(
-            failed,
-            "failed target",
-            "failed targets",
-        )))
+        Ok(Prediction::of(change("file", &file, &file, "content", "absent", "written"))
+            .note(format!("{}{from}", counted(failed, "failed target", "failed targets"))))
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Option<Exported> {
@@ -228,28 +272,65 @@ impl Effect for ExportFailedTargets {
     }
 }
 
-fn opted_out(target: &Target) -> bool {
-    matches!(target.error_code.as_deref(), Some(OPTED_OUT | "opt_out"))
+fn opted_out(code: Option<&str>) -> bool {
+    matches!(code, Some(OPTED_OUT | "opt_out"))
+}
+
+async fn write_logged(file: &mut dyn ArtifactWriter, failed: &[FailedSend]) -> Result<u64, PortError> {
+    let mut rows = 0;
+    for some in failed.chunks(PAGE as usize) {
+        let mut csv = Vec::with_capacity(some.len() * USUAL_ROW);
+        for one in some.iter().filter(|one| !opted_out(Some(&one.code))) {
+            write_record(&Record::from(one), &mut csv);
+            rows += 1;
+        }
+        file.append(&csv).await?;
+    }
+    Ok(rows)
+}
+
+/// What a line of the file is about.
+struct Record<'a> {
+    /// The send log knows no targets.
+    id: Option<TargetId>,
+    recipient: &'a Recipient,
+    code: &'a str,
+    at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Target> for Record<'a> {
+    fn from(target: &'a Target) -> Self {
+        let code = target.error_code.as_deref().unwrap_or_default();
+        Self { id: Some(target.id), recipient: &target.recipient, code, at: target.last_update_at }
+    }
+}
+
+impl<'a> From<&'a FailedSend> for Record<'a> {
+    fn from(failed: &'a FailedSend) -> Self {
+        Self { id: None, recipient: &failed.recipient, code: &failed.code, at: Some(failed.at) }
+    }
 }
 
 /// One line, written where it belongs: there may be a million, so none is put together from pieces of its own.
-fn write_record(target: &Target, csv: &mut Vec<u8>) {
-    let code = target.error_code.as_deref().unwrap_or_default();
-    let number = target.recipient.number();
-    csv.extend_from_slice(target.id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+fn write_record(record: &Record<'_>, csv: &mut Vec<u8>) {
+    let code = record.code;
+    let number = record.recipient.number();
+    if let Some(id) = record.id {
+        csv.extend_from_slice(id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    }
     csv.push(b',');
     csv.extend_from_slice(number.map_or("", Msisdn::digits).as_bytes());
     csv.push(b',');
     match number {
         Some(number) => write_cell(number.expose(), csv),
-        None => write_cell(&target.recipient.to_string(), csv),
+        None => write_cell(&record.recipient.to_string(), csv),
     }
     csv.push(b',');
     write_cell(code, csv);
     csv.push(b',');
     write_cell(meaning(code, number.is_some()), csv);
     csv.push(b',');
-    if let Some(at) = target.last_update_at {
+    if let Some(at) = record.at {
         write_time(at, csv);
     }
     csv.extend_from_slice(b"\r\n");
@@ -297,8 +378,8 @@ fn write_time(at: Timestamp, csv: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use allclear_core::ports::MockTargets;
-    use allclear_core::{Recipient, TargetId, TargetStatus};
+    use allclear_core::TargetStatus;
+    use allclear_core::ports::{MockSendLog, MockSendQueue, MockTargets};
 
     fn target(number: &str, code: &str) -> Target {
         Target {
@@ -316,7 +397,7 @@ mod tests {
         let hostile = ["131026", "=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1", "\tx", "a\"b,c\r\nd"];
         let mut bytes = Vec::new();
         for code in hostile {
-            write_record(&target("+250788123012", code), &mut bytes);
+            write_record(&Record::from(&target("+250788123012", code)), &mut bytes);
         }
         let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);
         let mut count = 0;
@@ -334,7 +415,7 @@ mod tests {
     #[test]
     fn a_number_that_cannot_be_read_is_a_row_to_clean_without_its_digits() {
         let mut bytes = Vec::new();
-        write_record(&target("0788 123 012", "131026"), &mut bytes);
+        write_record(&Record::from(&target("0788 123 012", "131026")), &mut bytes);
         let row = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]).records().next();
         let row = row.unwrap().unwrap();
         assert_eq!(&row[1], "");
@@ -344,8 +425,8 @@ mod tests {
 
     #[test]
     fn people_who_opted_out_are_not_exported() {
-        assert!(opted_out(&target("+250788123012", "131050")));
-        assert!(!opted_out(&target("+250788123012", "131026")));
+        assert!(opted_out(Some("131050")) && opted_out(Some("opt_out")));
+        assert!(!opted_out(Some("131026")) && !opted_out(None));
     }
 
     /// A writer that keeps what it is given.
@@ -377,7 +458,15 @@ mod tests {
             };
             Ok(all.iter().filter(within).take(cap.min(limit as usize)).cloned().collect())
         });
-        let on = Platform { targets: Arc::new(targets), ..crate::mocked::platform() };
+        let (mut send_queue, mut send_log) = (MockSendQueue::new(), MockSendLog::new());
+        send_queue.expect_given_up().returning(|_| Ok(0));
+        send_log.expect_failed_sends().returning(|_| Ok(Vec::new()));
+        let on = Platform {
+            targets: Arc::new(targets),
+            send_queue: Arc::new(send_queue),
+            send_log: Arc::new(send_log),
+            ..crate::mocked::platform()
+        };
         let campaign = "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e91".parse().unwrap();
         let paused = Paused {
             campaign,

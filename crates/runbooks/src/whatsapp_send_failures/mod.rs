@@ -8,7 +8,7 @@
 //! | Rate-limited: honour `retry-after`, reschedule | [`WA_M1`] | the wait comes from a header, a body or WhatsApp's usage header |
 //! | Invalid numbers: export failed targets | [`WA_M2`] | digits that survive a spreadsheet, and no formulas |
 //! | Notify the provider after 15 minutes | [`WA_E1`] | counted from the first of the failures that are the incident, not from the start of the run; passes also while people are awaited |
-//! | Resume once the function returns `202` | [`WA_R1`] | 202 is acceptance: a canary must be *delivered*; only what this run paused is resumed, one campaign at a time, outside quiet hours and over several days where one is too short, and paused again on relapse |
+//! | Resume once the function returns `202` | [`WA_R1`] | 202 is acceptance: a canary must be *delivered*, or be seen on the phone where the platform never writes that down; only what this run paused is resumed, one campaign at a time, outside quiet hours and over several days where one is too short, and paused again on relapse |
 //! | Log `incident_resolution` | [`WA_R2`] | read back, because the platform loses audit rows silently |
 
 mod causes;
@@ -19,6 +19,7 @@ mod escalate;
 mod export;
 mod messages;
 mod parts;
+mod prove;
 mod requeue;
 mod resume;
 #[cfg(test)]
@@ -31,8 +32,7 @@ use allclear_core::clock::after;
 use allclear_core::ports::Artifact;
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows, Rehearsal};
 use allclear_engine::{
-    Achieving, Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step,
-    Verdict, Watch,
+    Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use causes::Cause;
 use contingencies::{StopTheQueue, Stopped};
 use detect::{SendHealth, Signal};
-use effects::{PostponeSends, RepairPolicy, SendCanary};
+use effects::{PostponeSends, RepairPolicy};
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
 
@@ -256,7 +256,7 @@ impl WhatsAppSendFailures {
         if let Some(limit_ends) = limit_ends {
             watch = watch.not_before(limit_ends, "the rate limit ends then; nothing is sent before");
         }
-        run.until(&WA_R1, watch, Achieving(SendCanary::through(on, run.id()))).await?;
+        let proven = self.prove_sending(run, watch).await?;
         run.disarm(deadline);
 
         let mended: Vec<Paused> =
@@ -267,7 +267,7 @@ impl WhatsAppSendFailures {
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
         if resumed == 0 && mended.iter().any(|campaign| campaign.by_us) && !run.is_plan() {
             let says = format!(
-                "a canary was delivered; none of the campaigns that {} paused runs again by this run: somebody else took them since",
+                "{proven}; none of the campaigns that {} paused runs again by this run: somebody else took them since",
                 pausers(&mended)
             );
             return Err(Halt::Unverified { step: WA_R1.id.to_owned(), says });
@@ -280,7 +280,7 @@ impl WhatsAppSendFailures {
                 pausers(&mended)
             ),
         };
-        Ok((format!("a canary was delivered; {resumed}"), works))
+        Ok((format!("{proven}; {resumed}"), works))
     }
 
     /// Nothing fails any more, and a run that has ended left campaigns paused: they are brought back by the same rules as
@@ -297,11 +297,10 @@ impl WhatsAppSendFailures {
         done.paused = held.iter().map(Held::taken_over).collect();
         self.check_policy(run).await?;
         let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
-        run.until(&WA_R1, watch, Achieving(SendCanary::through(&self.on, run.id()))).await?;
+        let proven = self.prove_sending(run, watch).await?;
         let resumed = self.resume_campaigns(run, &done.paused).await?;
         let campaigns = counted(resumed, "campaign runs", "campaigns run");
-        let says =
-            format!("a canary was delivered; {campaigns} again that run {} had left paused", held[0].by);
+        let says = format!("{proven}; {campaigns} again that run {} had left paused", held[0].by);
         Ok((says, run.proof(&WA_R1)?))
     }
 
@@ -499,7 +498,7 @@ impl WhatsAppSendFailures {
             Some(claim) => run.note(&WA_M2, claim).await?,
             None if run.is_plan() => {}
             None => {
-                let says = "no failed target could be exported: the platform marks none of the campaigns' targets as failed, although sends to invalid numbers failed; their numbers are in send_logs and send_queue";
+                let says = "no failed target could be exported: the platform marks none of the campaigns' targets as failed, and its send log has no failed send of theirs";
                 run.note(&WA_M2, Note::OpenQuestion { says: says.to_owned() }).await?;
             }
         }

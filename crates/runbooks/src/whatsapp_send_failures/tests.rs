@@ -114,6 +114,7 @@ fn send_log(shared: &Shared) -> MockSendLog {
         Ok(SendTally { sent: if resumed { 20 } else { 0 }, ..SendTally::default() })
     });
     let s = Arc::clone(shared);
+    mock.expect_delivery_reports().returning(|_| Ok(DeliveryReports::Written));
     mock.expect_to_number().returning(move |_, since| {
         let state = s.lock().unwrap();
         let delivered = state.canaries.iter().filter(|(_, at)| *at >= since).map(|(id, at)| Delivery {

@@ -151,9 +151,12 @@ impl World {
             msisdn,
             sent_at: at,
             message_id: None,
-            delivery_status: "failed",
+            delivery_status: if self.has(Fault::DeliveryNeverLogged) { "FAILED" } else { "failed" },
             error: Some(error.to_log()),
         });
+        if self.has(Fault::TargetsStayQueued) {
+            return;
+        }
         let target = &mut self.targets[target];
         target.status = "failed";
         target.error_code = Some(error.code.clone());
@@ -177,7 +180,7 @@ impl World {
             msisdn,
             sent_at: at,
             message_id: Some(message),
-            delivery_status: "sent",
+            delivery_status: if self.has(Fault::DeliveryNeverLogged) { "SENT" } else { "sent" },
             error: None,
         });
         message
@@ -186,7 +189,9 @@ impl World {
     pub(super) fn deliver_until(&mut self, now: Timestamp) {
         while self.deliveries.front().is_some_and(|(at, _)| *at <= now) {
             let Some((at, place)) = self.deliveries.pop_front() else { return };
-            self.sent[place].delivery_status = "delivered";
+            if !self.has(Fault::DeliveryNeverLogged) {
+                self.sent[place].delivery_status = "delivered";
+            }
             let Some(queue) = self.sent[place].queue else { continue };
             if self.has(Fault::TargetsStayQueued) {
                 continue;

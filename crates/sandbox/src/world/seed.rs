@@ -286,7 +286,7 @@ fn sent_long_ago(world: &mut World, dice: &mut Dice, index: usize, at: Timestamp
         msisdn: row.msisdn,
         sent_at: at,
         message_id: Some(message),
-        delivery_status: "delivered",
+        delivery_status: if world.has(Fault::DeliveryNeverLogged) { "SENT" } else { "delivered" },
         error: None,
     });
 }
