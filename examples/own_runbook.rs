@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use allclear::core::{Clock as _, VirtualClock};
-use allclear::engine::report::{Postmortem, to_markdown};
+use allclear::engine::report::{Form, Postmortem, to_markdown};
 use allclear::engine::{
     Act, Answer, Approval, ApprovedPlan, Change, Gate, Halt, Look, MemoryJournal, Outcome,
 };
@@ -66,6 +66,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let approved = ApprovedPlan::recorded(shown, "run-1", &journal.entries()?)?;
     let finished = execute(&runbook, Box::new(journal.seam(clock)?), approved, terms).await?;
     assert_eq!(finished.outcome, Outcome::Verified);
-    println!("{}", to_markdown(&Postmortem::from_entries(&journal.entries()?, runbook.steps())));
+    println!("{}", to_markdown(&Postmortem::from_entries(&journal.entries()?, runbook.steps()), Form::Full));
     Ok(())
 }

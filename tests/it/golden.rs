@@ -1,6 +1,6 @@
 //! The postmortem of each runbook, as people read it. A change of one shows here and is reviewed like code.
 
-use allclear::engine::report::{Postmortem, check_citations, to_markdown};
+use allclear::engine::report::{Form, Postmortem, check_citations, to_markdown};
 use allclear::sandbox::{Profile, Scenario, WorldSpec};
 
 use crate::scene::{Scene, small};
@@ -19,7 +19,7 @@ async fn postmortem(scenario: Scenario) -> String {
     let entries = scene.entries();
     let postmortem = Postmortem::from_entries(&entries, scene.runbook().steps());
     check_citations(&postmortem, &entries).unwrap();
-    to_markdown(&postmortem)
+    to_markdown(&postmortem, Form::Full)
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Drills in which whoever may name a campaign or a station names it to deceive: judged by what others received.
 
 use allclear::core::text::is_hidden;
-use allclear::engine::report::{Postmortem, to_markdown};
+use allclear::engine::report::{Form, Postmortem, to_markdown};
 use allclear::sandbox::{Profile, Scenario};
 
 use crate::scene::{Scene, small};
@@ -61,7 +61,8 @@ async fn d8_hostile_names_neither_hide_nor_act_in_anything_that_others_receive()
             assert!(!text.contains('<') && !text.contains('>'), "{shown}: {text}");
         }
 
-        let report = to_markdown(&Postmortem::from_entries(&scene.entries(), scene.runbook().steps()));
+        let report =
+            to_markdown(&Postmortem::from_entries(&scene.entries(), scene.runbook().steps()), Form::Full);
         assert!(is_harmless(&report), "{shown}");
         for markup in ["<script", "<img", "](https://evil", "*Resolved*", "<!channel"] {
             assert!(!report.contains(markup), "{markup}: {shown}\n{report}");

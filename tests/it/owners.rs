@@ -281,7 +281,7 @@ async fn d5_a_platform_that_is_away_holds_nothing_up_and_is_told_when_the_run_is
     let waits = go(&scene, &journal, &plan, waits).await.unwrap();
     assert_eq!(waits.outcome, Outcome::WaitingForHuman, "{}", waits.says);
     let told = Postmortem::from_entries(&journal.entries().unwrap(), scene.runbook().steps());
-    let told = allclear::engine::report::to_markdown(&told);
+    let told = allclear::engine::report::to_markdown(&told, allclear::engine::report::Form::Full);
     assert!(told.contains("nothing proves that no other machine ran the same"), "{told}");
     assert_eq!(on_record(&scene), (0, 0));
 
@@ -289,7 +289,10 @@ async fn d5_a_platform_that_is_away_holds_nothing_up_and_is_told_when_the_run_is
     assert_eq!(again.unwrap().outcome, Outcome::Verified);
     assert_eq!(on_record(&scene), (1, 1));
     let told = Postmortem::from_entries(&journal.entries().unwrap(), scene.runbook().steps());
-    assert!(!allclear::engine::report::to_markdown(&told).contains("nothing proves"));
+    assert!(
+        !allclear::engine::report::to_markdown(&told, allclear::engine::report::Form::Full)
+            .contains("nothing proves")
+    );
 }
 
 #[tokio::test]
@@ -320,7 +323,7 @@ async fn d5_a_run_that_ended_while_the_platform_was_away_blocks_no_later_one_of_
     let ended = go(&scene, &journal, &plan, terms(&scene, "run-1", away)).await.unwrap();
     assert_eq!(ended.outcome, Outcome::Rejected);
     let told = Postmortem::from_entries(&journal.entries().unwrap(), scene.runbook().steps());
-    let told = allclear::engine::report::to_markdown(&told);
+    let told = allclear::engine::report::to_markdown(&told, allclear::engine::report::Form::Full);
     assert!(told.contains("The platform could not be told that the run has ended"), "{told}");
 
     let stranger = terms(&scene, "run-2", announcing(&scene, "another laptop"));

@@ -1,7 +1,7 @@
 //! Nothing that is money, a credential or a customer's number leaves by any door: journal, plan, report, chat, pages,
 //! tickets, audit rows.
 
-use allclear::engine::report::{Postmortem, to_markdown};
+use allclear::engine::report::{Form, Postmortem, to_markdown};
 use allclear::runbooks::catalogue;
 use allclear::sandbox::{Profile, Scenario, WorldSpec};
 use serde_json::Value;
@@ -64,7 +64,7 @@ async fn no_secret_code_or_number_is_in_any_output_of_any_drill() {
                 let mut outputs: Vec<String> =
                     scene.journal.links().into_iter().map(|link| link.body).collect();
                 outputs.push(serde_json::to_string(&plan).unwrap());
-                outputs.push(to_markdown(&postmortem));
+                outputs.push(to_markdown(&postmortem, Form::Full));
                 outputs.push(serde_json::to_string(&postmortem).unwrap());
                 outputs.extend(scene.sandbox.with_world(|world| world.told()));
                 for output in &outputs {

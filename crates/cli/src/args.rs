@@ -144,6 +144,9 @@ pub(crate) enum Command {
         run: String,
         #[arg(long, value_enum, default_value_t = Format::Md)]
         format: Format,
+        /// How much: a paragraph to paste, what a review needs, or everything with its evidence
+        #[arg(long, value_enum, default_value_t = ReportForm::Full)]
+        form: ReportForm,
         /// Write to a file instead of stdout
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -200,6 +203,13 @@ pub(crate) enum AuditCommand {
 pub(crate) enum Format {
     Md,
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportForm {
+    Short,
+    Review,
+    Full,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use allclear_core::owner::Ended;
 use allclear_engine::journal::Waiting;
-use allclear_engine::report::{Postmortem, to_markdown};
+use allclear_engine::report::{Form, Postmortem, to_markdown};
 use allclear_engine::run::Listener;
 use allclear_engine::sqlite::{NewRun, RunSummary, Store};
 use allclear_engine::undo::UNDO;
@@ -516,7 +516,7 @@ pub(super) fn write_report(
     let folder = folder(global, id);
     save(&folder.join("postmortem.json"), &pretty(&postmortem)?)?;
     let path = folder.join("postmortem.md");
-    save(&path, &to_markdown(&postmortem))?;
+    save(&path, &to_markdown(&postmortem, Form::Full))?;
     Ok(path)
 }
 

@@ -40,7 +40,7 @@ pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
         Command::Audit { what } => audit::audit(&global, what),
         Command::Undo(args) => undo::undo(&global, args, hooks).await,
         Command::Status { run } => runs::status(&global, run.as_deref()),
-        Command::Report { run, format, output } => runs::report(&global, &run, format, output),
+        Command::Report { run, format, form, output } => runs::report(&global, &run, format, form, output),
         Command::Link { run, file, minutes } => evidence::link(&global, &run, &file, minutes).await,
         Command::Approve(args) => gates::answer(&global, &args.run, "approve", args.more).await,
         Command::Reject(args) => gates::answer(&global, &args.run, "reject", args.more).await,

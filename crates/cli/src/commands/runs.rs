@@ -6,7 +6,7 @@ use std::time::Duration;
 use allclear_core::owner::Ended;
 use allclear_core::{Clock as _, Service};
 use allclear_engine::gate::Question;
-use allclear_engine::report::{Postmortem, to_markdown, told};
+use allclear_engine::report::{Form, Postmortem, to_markdown, told};
 use allclear_engine::sqlite::{HandedIn, RunSummary, Store};
 use allclear_engine::{Entry, Event, Outcome, SeamError};
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use super::gates::open_question;
 use super::here::{folder, operator, store};
 use super::undo::{left_lines, undone_by};
 use crate::Hooks;
-use crate::args::{Format, GatePolicy, Global};
+use crate::args::{Format, GatePolicy, Global, ReportForm};
 use crate::clock::SystemClock;
 use crate::environment::Wired;
 use crate::exit::{CliError, Exit};
@@ -410,6 +410,7 @@ pub(super) fn report(
     global: &Global,
     name: &str,
     format: Format,
+    form: ReportForm,
     path: Option<PathBuf>,
 ) -> Result<Exit, CliError> {
     let store = store(global)?;
@@ -422,8 +423,19 @@ pub(super) fn report(
         (Err(error), None) => return Err(error),
     };
     let postmortem = Postmortem::from_entries(&entries, steps);
+    let is_json = format == Format::Json || global.json;
+    if is_json && form != ReportForm::Full {
+        return Err(CliError::usage(
+            "JSON has every section; leave --form out, or ask for Markdown".to_owned(),
+        ));
+    }
+    let form = match form {
+        ReportForm::Short => Form::Short,
+        ReportForm::Review => Form::Review,
+        ReportForm::Full => Form::Full,
+    };
     let text = match format {
-        Format::Md if !global.json => to_markdown(&postmortem),
+        Format::Md if !global.json => to_markdown(&postmortem, form),
         _ => serde_json::to_string_pretty(&postmortem)
             .map_err(|error| CliError::internal(error.to_string()))?,
     };

@@ -57,6 +57,13 @@ pub struct Left {
     pub statement: Statement,
 }
 
+impl Left {
+    /// Whether it is not to stay as the run left it: neither its purpose nor an addition for the record.
+    pub fn is_to_be_given_back(&self) -> bool {
+        !self.record && self.remedy != Remedy::OnPurpose
+    }
+}
+
 /// Kinds of things that are only added to: what a run left of these changes nothing that was there before it.
 const RECORDS: [&str; 6] = ["message", "audit_log", "file", "document", "voucher_event", "smoke test"];
 

@@ -9,41 +9,64 @@ use super::statement::Statement;
 use super::time::TimeSpent;
 use super::words::{clock_from, exact, moment, span};
 
-/// Renders a post-mortem as Markdown (GitHub's dialect). Each sentence is followed by the entries it follows from, as
-/// `[12]` or `[12, 14]`; the appendix lists them. Times are UTC.
+/// How much of a post-mortem is written, by who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For a chat or a status page: one paragraph, then what is open and what is left changed. Without citations; the other
+    /// forms have them.
+    Short,
+    /// For the meeting: that, what was affected, the timeline, what was done and who said what.
+    Review,
+    /// Everything that the journal proves, with every cited entry.
+    Full,
+}
+
+/// Renders a post-mortem as Markdown (GitHub's dialect). But for [`Form::Short`], each sentence is followed by the entries
+/// it follows from, as `[12]` or `[12, 14]`; the appendix of [`Form::Full`] lists them. Times are UTC.
 ///
 /// All text is escaped: what a service or a person wrote cannot become markup, a link or a table cell.
-pub fn to_markdown(told: &Postmortem) -> String {
+pub fn to_markdown(told: &Postmortem, form: Form) -> String {
     let title = if told.header.title.is_empty() { "Run" } else { &told.header.title };
-    let mut page = Page { text: format!("# {}: post-mortem\n", escape(title)), began: told.header.began };
+    let mut page =
+        Page { text: format!("# {}: post-mortem\n", escape(title)), began: told.header.began, form };
     if told.header.began.is_none() {
         page.text.push_str("\nThe journal has no entries, so there is nothing to tell.\n");
         return page.text;
     }
+    page.paragraph(told);
+    page.list("Open questions", &told.open_questions);
+    page.left(told);
+    if form == Form::Short {
+        return page.text;
+    }
     page.head(told);
     page.list("Summary", &told.summary);
-    page.list("Open questions", &told.open_questions);
-    let left: Vec<Statement> = told.left.iter().map(|one| one.statement.clone()).collect();
-    page.list("Left changed", &left);
     page.list("Impact", &told.impact);
     page.timeline(told);
-    page.bullets(told);
+    if form == Form::Full {
+        page.bullets(told);
+    }
     page.changed(told);
     page.list("Mitigations used", &told.mitigations);
     page.people(told);
     page.exchanges("In doubt", &told.doubts);
     page.waiting(told);
-    page.failed_calls(told);
-    page.verification(told);
-    page.time(told);
+    if form == Form::Full {
+        page.failed_calls(told);
+        page.verification(told);
+        page.time(told);
+    }
     page.list("Artifacts", &told.artifacts);
-    page.evidence(told);
+    if form == Form::Full {
+        page.evidence(told);
+    }
     page.text
 }
 
 struct Page {
     text: String,
     began: Option<Timestamp>,
+    form: Form,
 }
 
 impl Page {
@@ -52,7 +75,25 @@ impl Page {
     }
 
     fn item(&mut self, depth: usize, statement: &Statement) {
-        let _ = writeln!(self.text, "{}- {}", "  ".repeat(depth), cited(statement));
+        let said = match self.form {
+            Form::Short => escape(statement.text()),
+            Form::Review | Form::Full => cited(statement),
+        };
+        let _ = writeln!(self.text, "{}- {said}", "  ".repeat(depth));
+    }
+
+    /// What is not as it was; in the short form only what is not to stay so.
+    fn left(&mut self, told: &Postmortem) {
+        let shown = told.left.iter().filter(|one| self.form != Form::Short || one.is_to_be_given_back());
+        let left: Vec<Statement> = shown.map(|one| one.statement.clone()).collect();
+        self.list("Left changed", &left);
+    }
+
+    /// What can be pasted anywhere: no headings, no lists, no numbers of entries.
+    fn paragraph(&mut self, told: &Postmortem) {
+        let sentences: Vec<String> =
+            told.paragraph.iter().map(|statement| escape(statement.text())).collect();
+        let _ = writeln!(self.text, "\n{}", sentences.join(" "));
     }
 
     fn list(&mut self, title: &str, statements: &[Statement]) {
@@ -93,13 +134,18 @@ impl Page {
     }
 
     fn head(&mut self, told: &Postmortem) {
-        self.text.push('\n');
+        self.heading("The run");
         for fact in &told.header.facts {
             let _ = writeln!(self.text, "- **{}:** {}", fact.name, cited(&fact.statement));
         }
-        self.text.push_str(
+        let listed = match self.form {
+            Form::Full => "they are listed at the end",
+            Form::Short | Form::Review => "the full form lists them",
+        };
+        let _ = writeln!(
+            self.text,
             "\nTimes are UTC. Numbers in brackets name the entries of the run's journal that a sentence follows from; \
-             they are listed at the end.\n",
+             {listed}.",
         );
     }
 

@@ -10,7 +10,7 @@
 //! | [`owed`] | what the run made and did not end: its own pages, alarms without an answer |
 //! | [`time_spent`] | where the time went, in parts that add up exactly |
 //! | [`Postmortem::from_entries`] | all sections, for JSON |
-//! | [`to_markdown`] | the same as a page |
+//! | [`to_markdown`] | the same as a page, short, for a review or in full ([`Form`]) |
 //! | [`check_citations`] | that every sentence cites what the journal has |
 //!
 //! Texts from services and people pass through here on their way to terminals and pages. They lose control characters
@@ -19,7 +19,7 @@
 //! # Example
 //!
 //! ```
-//! use allclear_engine::report::{Postmortem, check_citations, to_markdown};
+//! use allclear_engine::report::{Form, Postmortem, check_citations, to_markdown};
 //! use allclear_engine::{Entry, Event, Outcome};
 //!
 //! let entries = [Entry {
@@ -35,7 +35,7 @@
 //! }];
 //! let told = Postmortem::from_entries(&entries, &[]);
 //! check_citations(&told, &entries).unwrap();
-//! assert!(to_markdown(&told).contains("The run ended as verified: tea can be made. [1]"));
+//! assert!(to_markdown(&told, Form::Full).contains("The run ended as verified: tea can be made. [1]"));
 //! ```
 
 pub(crate) mod left;
@@ -50,7 +50,7 @@ mod timeline;
 mod words;
 
 pub use left::{Left, Remedy, left};
-pub use markdown::to_markdown;
+pub use markdown::{Form, to_markdown};
 pub use postmortem::{
     Bullet, Changed, CitationError, Cited, Exchange, Fact, FailedCall, Header, Line, POSTMORTEM_SCHEMA,
     Postmortem, TimeSection, Verification, check_citations,

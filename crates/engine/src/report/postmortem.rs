@@ -28,7 +28,10 @@ pub struct Postmortem {
     pub schema: &'static str,
     /// What was run, where, by whom, and how it stands.
     pub header: Header,
-    /// The run in a few sentences.
+    /// For whoever knows nothing of it yet: what was wrong and for whom, from when to when, what was done, how it ended,
+    /// what is open. To be read as one paragraph.
+    pub paragraph: Vec<Statement>,
+    /// How the run went, in a few sentences.
     pub summary: Vec<Statement>,
     /// What was affected, as the procedure noted it.
     pub impact: Vec<Statement>,
@@ -247,7 +250,7 @@ impl Postmortem {
         told.open_questions = sections::open::open_questions(&facts);
         told.left = left(entries);
         told.header = sections::overview::header(&facts);
-        told.summary = sections::overview::summary(&facts, &told.open_questions);
+        told.summary = sections::overview::summary(&facts);
         told.impact = sections::overview::impact(&facts);
         told.timeline = sections::overview::lines(&facts);
         told.bullets = sections::overview::bullets(&facts, steps);
@@ -257,6 +260,7 @@ impl Postmortem {
         told.verification = sections::effects::verification(&facts);
         told.mitigations = sections::overview::mitigations(&facts);
         told.artifacts = sections::overview::artifacts(&facts);
+        told.paragraph = sections::paragraph::paragraph(&facts, &told);
         told.approvals = sections::people::approvals(&facts);
         told.people = sections::people::people(&facts);
         told.deadlines = sections::waiting::deadlines(&facts);
@@ -278,6 +282,7 @@ impl Postmortem {
                 ended: None,
                 facts: Vec::new(),
             },
+            paragraph: Vec::new(),
             summary: Vec::new(),
             impact: Vec::new(),
             timeline: Vec::new(),
@@ -303,6 +308,7 @@ impl Postmortem {
     /// Every sentence, in the order of the sections.
     pub fn statements(&self) -> impl Iterator<Item = &Statement> {
         let mut all: Vec<&Statement> = self.header.facts.iter().map(|fact| &fact.statement).collect();
+        all.extend(&self.paragraph);
         all.extend(&self.summary);
         all.extend(&self.impact);
         all.extend(self.timeline.iter().map(|line| &line.statement));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::words::plain;
+use super::words::{plain, with_readable_times};
 
 /// The entries that something follows from: at least one, in ascending order, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,9 +54,10 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Says `text`, because of `cites`. Control characters are removed from the text.
+    /// Says `text`, because of `cites`. Control characters are removed from the text, and times read as people
+    /// write them.
     pub fn new(text: impl AsRef<str>, cites: impl Into<Cites>) -> Self {
-        Self { text: plain(text.as_ref()), cites: cites.into() }
+        Self { text: with_readable_times(&plain(text.as_ref())), cites: cites.into() }
     }
 
     /// The sentence: one line, free of control characters, not escaped for any markup.

@@ -27,6 +27,33 @@ fn is_hidden(c: char) -> bool {
     c.is_control() || allclear_core::text::is_hidden(c)
 }
 
+/// Every time written as the services write it, to the microsecond, in the form for people: to the second, with its zone.
+pub(super) fn with_readable_times(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, at, after)) = first_time(rest) {
+        out.push_str(before);
+        out.push_str(&moment(at));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The first time in a text, with what stands before and after it.
+fn first_time(text: &str) -> Option<(&str, Timestamp, &str)> {
+    const DATE: usize = "2026-11-23".len();
+    text.match_indices('T').find_map(|(t, _)| {
+        let from = t.checked_sub(DATE)?;
+        let len = text.get(from..)?.find('Z')? + 1;
+        let word = text.get(from..from + len)?;
+        let part_of_more = text[..from].ends_with(|c: char| c.is_alphanumeric());
+        let at =
+            word.parse().ok().filter(|_| !part_of_more && word.starts_with(|c: char| c.is_ascii_digit()))?;
+        Some((&text[..from], at, &text[from + len..]))
+    })
+}
+
 /// Foreign text as a part of a sentence: harmless, of bounded length, without a full stop of its own.
 pub(super) fn quoted(text: &str) -> String {
     let text = plain(text);
@@ -147,6 +174,16 @@ pub(super) fn times(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_services_are_told_to_the_second_with_their_zone() {
+        let told =
+            with_readable_times("moved to 2026-11-23T07:14:57.7374Z, not 2026-11-23T07:15:00Z; T and Z stay");
+        assert_eq!(told, "moved to 2026-11-23 07:14:57 UTC, not 2026-11-23 07:15:00 UTC; T and Z stay");
+        for other in ["x2026-11-23T07:14:57Z", "2026-13-23T07:14:57Z", "Tazz", "é2026-11-2ëT07Z", ""] {
+            assert_eq!(with_readable_times(other), other);
+        }
+    }
 
     #[test]
     fn foreign_text_keeps_its_letters_and_loses_everything_that_acts() {

@@ -9,7 +9,7 @@ use allclear_engine::effect::{Repeat, Verdict};
 use allclear_engine::gate::Accepted;
 use allclear_engine::journal::{Doing, Entry, Event, Waiting};
 use allclear_engine::report::{
-    CitationError, Postmortem, TimeSpent, check_citations, time_spent, timeline, to_markdown,
+    CitationError, Form, Postmortem, TimeSpent, check_citations, time_spent, timeline, to_markdown,
 };
 use allclear_engine::{Outcome, Phase, Step};
 use jiff::SignedDuration;
@@ -39,14 +39,33 @@ fn thing() -> Fx {
 
 #[test]
 fn a_whole_incident_reads_well() {
-    insta::assert_snapshot!("resolved", to_markdown(&tell(&whatsapp::resolved())));
+    insta::assert_snapshot!("resolved", to_markdown(&tell(&whatsapp::resolved()), Form::Full));
+}
+
+#[test]
+fn the_short_form_is_a_paragraph_and_what_is_open() {
+    insta::assert_snapshot!("short", to_markdown(&tell(&whatsapp::resolved()), Form::Short));
+    let unfinished = to_markdown(&tell(&whatsapp::unfinished()), Form::Short);
+    assert!(unfinished.contains("has not ended"), "{unfinished}");
+    assert!(!unfinished.contains("Nothing is left open"), "{unfinished}");
+}
+
+#[test]
+fn the_review_form_has_neither_evidence_nor_time_tables() {
+    let page = to_markdown(&tell(&whatsapp::resolved()), Form::Review);
+    for there in ["## Timeline", "## What was changed", "## People"] {
+        assert!(page.contains(there), "{there}: {page}");
+    }
+    for not_there in ["## Evidence", "## Where the time went", "## Verification"] {
+        assert!(!page.contains(not_there), "{not_there}: {page}");
+    }
 }
 
 #[test]
 fn an_interrupted_run_says_that_it_has_not_ended() {
     let told = tell(&whatsapp::unfinished());
     assert_eq!((told.header.outcome, told.header.ended), (None, None));
-    insta::assert_snapshot!("unfinished", to_markdown(&told));
+    insta::assert_snapshot!("unfinished", to_markdown(&told, Form::Full));
 }
 
 #[test]
@@ -76,7 +95,7 @@ fn a_report_of_another_journal_is_noticed() {
 fn hostile_text_stays_text() {
     let journal = whatsapp::hostile();
     let told = tell(&journal);
-    let page = to_markdown(&told);
+    let page = to_markdown(&told, Form::Full);
     for bad in ["<script", "\u{1b}", "\u{202e}", "\r", " `x`", "https://", "[31m"] {
         assert!(!page.contains(bad), "{bad:?} in\n{page}");
     }
@@ -156,7 +175,7 @@ fn a_clock_that_was_set_back_keeps_the_sum_and_is_told() {
     assert_eq!(told.time.spent.wall_clock, SignedDuration::from_secs(-50));
     assert_eq!(sum(&told.time.spent), told.time.spent.wall_clock);
     assert_eq!(told.time.spent.set_back, [3]);
-    assert!(to_markdown(&told).contains("set back once before this entry"));
+    assert!(to_markdown(&told, Form::Full).contains("set back once before this entry"));
 }
 
 #[test]
@@ -278,7 +297,7 @@ fn the_json_names_its_schema_and_its_citations() {
 fn nothing_is_told_of_an_empty_journal() {
     let told = Postmortem::from_entries(&[], STEPS);
     assert_eq!(told.statements().count(), 0);
-    assert!(to_markdown(&told).contains("nothing to tell"));
+    assert!(to_markdown(&told, Form::Full).contains("nothing to tell"));
 }
 
 #[test]

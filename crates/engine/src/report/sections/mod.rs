@@ -4,5 +4,6 @@ pub(super) mod effects;
 pub(super) mod evidence;
 pub(super) mod open;
 pub(super) mod overview;
+pub(super) mod paragraph;
 pub(super) mod people;
 pub(super) mod waiting;

@@ -10,7 +10,7 @@ use super::super::timeline::{affected_text, timeline};
 use super::super::words::{clock_from, count, listed, moment, quoted, sentence, span, stopped, times};
 use super::effects::verdict_word;
 use crate::claim::Certainty;
-use crate::journal::{Event, Note};
+use crate::journal::{Entry, Event, Note};
 use crate::outcome::Outcome;
 use crate::step::{Phase, Step};
 
@@ -89,33 +89,34 @@ pub(in super::super) fn standing(facts: &Facts<'_>) -> (String, Cites) {
     }
 }
 
-pub(in super::super) fn summary(facts: &Facts<'_>, open: &[Statement]) -> Vec<Statement> {
+pub(in super::super) fn summary(facts: &Facts<'_>) -> Vec<Statement> {
     let mut all = vec![in_one_sentence(facts)];
-    let first_seen = facts.entries.iter().find_map(|entry| match &entry.event {
-        Event::Observed { of, says, .. } if matches!(of.phase, Phase::Detect | Phase::Prepare) => {
-            Some((entry.seq, says))
-        }
-        _ => None,
-    });
-    if let Some((seq, says)) = first_seen {
-        all.push(Statement::new(stopped(format!("At the start the run found: {}", quoted(says))), seq));
+    if let Some((entry, says)) = found(facts) {
+        all.push(Statement::new(stopped(format!("At the start the run found: {}", quoted(says))), entry.seq));
     }
     all.extend(changes(facts));
     all.extend(answers(facts));
     all.extend(doubts(facts));
     all.extend(deadlines(facts));
     all.extend(interruptions(facts));
-    let cites = Cites::all(open.iter().flat_map(Statement::cites).copied());
-    if let Some(cites) = cites
-        && !super::open::says_nothing_is_open(open)
-    {
-        let text = match open.len() {
-            1 => "One point is open, see “Open questions”.".to_owned(),
-            n => format!("{n} points are open, see “Open questions”."),
-        };
-        all.push(Statement::new(text, cites));
-    }
     all
+}
+
+/// What the run found wrong: what it had seen last before it noted the first figure; the first thing it saw where it noted
+/// none.
+pub(super) fn found<'a>(facts: &Facts<'a>) -> Option<(&'a Entry, &'a str)> {
+    let is_figure = |entry: &Entry| {
+        matches!(&entry.event, Event::Noted { note: Note::Affected { .. } | Note::Count { .. }, .. })
+    };
+    let seen = |entry: &'a Entry| match &entry.event {
+        Event::Observed { of, says, .. } if matches!(of.phase, Phase::Detect | Phase::Prepare) => {
+            Some((entry, says.as_str()))
+        }
+        _ => None,
+    };
+    let figure = facts.entries.iter().position(is_figure);
+    let before = figure.and_then(|figure| facts.entries[..figure].iter().rev().find_map(seen));
+    before.or_else(|| facts.entries.iter().find_map(seen))
 }
 
 fn in_one_sentence(facts: &Facts<'_>) -> Statement {

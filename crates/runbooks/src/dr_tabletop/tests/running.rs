@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::Clock;
-use allclear_engine::report::{Postmortem, to_markdown};
+use allclear_engine::report::{Form, Postmortem, to_markdown};
 use allclear_engine::seam::{Recorded, Woken};
 use allclear_engine::{
     ApprovedPlan, Entry, Event, MemoryJournal, Nobody, Outcome, PlanApproval, PlanRules, Seam, SeamError,
@@ -176,7 +176,8 @@ async fn the_story_of_the_run_begins_with_what_was_found_first() {
     let world = world().with(|outside| outside.copy_took = Duration::from_mins(11));
     let journal = MemoryJournal::new();
     world.go_on(&journal, approver()).await.unwrap();
-    let story = to_markdown(&Postmortem::from_entries(&journal.entries().unwrap(), super::super::STEPS));
+    let story =
+        to_markdown(&Postmortem::from_entries(&journal.entries().unwrap(), super::super::STEPS), Form::Full);
     assert!(story.contains("At the start the run found: 2026-10-06 is in the cadence"), "{story}");
     assert!(story.contains("copy-time: the copy of the buckets took 11 min"), "{story}");
 }
