@@ -192,3 +192,36 @@ async fn messages_that_others_had_skipped_are_in_no_part() {
     let counts = by_status(&scene).await;
     assert!(!counts.contains_key("PENDING"), "all the others went out: {counts:?}");
 }
+
+#[tokio::test]
+async fn b4_a_run_that_was_away_starts_nothing_at_night() {
+    for profile in [Profile::AsIs, Profile::Target] {
+        let spec = || WorldSpec { profile, ..small(Scenario::named("rate-limited").unwrap()) };
+        let calm = Scene::of(spec()).await;
+        calm.plan_and_run().await;
+        let started = calm.entries().into_iter().filter(|entry| {
+            matches!(&entry.event, allclear::engine::Event::Applied { .. })
+                && entry.key.contains("campaign.start")
+        });
+        let started: Vec<u64> = started.map(|entry| entry.seq).collect();
+        assert_eq!(started.len(), 4, "{started:?}");
+        for (nth, at) in started[..3].iter().enumerate() {
+            let scene = Scene::of(spec()).await;
+            let plan = scene.plan().await;
+            scene.run_until_killed(approved(&plan, "drill-run"), at + 1).await;
+            // It comes back at half past one in the night of the recipients.
+            scene.clock.advance_to("2026-11-23T23:30:00Z".parse().unwrap());
+            let begun = scene.sandbox.now();
+            let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+            let zone = TimeZone::get("Africa/Kigali").unwrap();
+            let (_, sent) = sent(&scene).await;
+            let late: Vec<&Timestamp> = sent
+                .iter()
+                .filter(|at| **at > begun + std::time::Duration::from_mins(10))
+                .filter(|at| quiet().contains(at.to_zoned_datetime(zone.clone()).time()))
+                .collect();
+            assert!(late.is_empty(), "{profile:?}, killed after {} starts: {late:?}", nth + 1);
+            assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+        }
+    }
+}

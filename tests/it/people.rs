@@ -224,3 +224,48 @@ async fn a_campaign_of_others_that_somebody_starts_while_its_queue_is_asked_abou
     assert_eq!(skips, None, "{}", finished.says);
     assert_eq!(did(&scene, "send_queue.skip"), 3, "{}", finished.says);
 }
+
+/// Plans, approves and runs; when the journal says `words` for the `nth` time, a person takes one of the campaigns that run then.
+async fn with_one_taken(scene: &Scene, words: &str, nth: usize, action: &'static str) -> (Finished, Uuid) {
+    let plan = scene.plan().await;
+    let (words, seen, taken) = (words.to_owned(), Mutex::new(0), Arc::new(Mutex::new(None)));
+    let (sandbox, theirs) = (Arc::clone(&scene.sandbox), Arc::clone(&taken));
+    let listener = move |entry: &allclear::engine::Entry| {
+        let said = serde_json::to_string(&entry.event).unwrap();
+        let mut seen = seen.lock().unwrap();
+        *seen += usize::from(said.contains(&words));
+        if *seen == nth && theirs.lock().unwrap().is_none() {
+            // Not the one that the run is looking at.
+            let running = campaigns(&sandbox.state(), "running");
+            let one = running.into_iter().find(|one| !entry.key.contains(&one.to_string())).unwrap();
+            assert!(sandbox.with_world(|world| world.let_somebody_else(action, one)));
+            *theirs.lock().unwrap() = Some(one);
+        }
+    };
+    let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    let taken = taken.lock().unwrap().unwrap_or_else(|| panic!("nobody acted: {}", finished.says));
+    (finished, taken)
+}
+
+#[tokio::test]
+async fn a1_what_somebody_takes_after_it_was_started_again_is_told_and_not_counted() {
+    let stalled = || Scenario::named("stalled").unwrap();
+    let limited = || Scenario::named("rate-limited").unwrap();
+    for (scenario, words, nth, action) in [
+        (limited(), "was resumed", 3, "pause"),
+        (limited(), "was resumed", 4, "stop"),
+        (limited(), "escalation over", 1, "pause"),
+        (limited(), "notifications are queued again", 1, "stop"),
+        (stalled(), "dispatcher_replay", 2, "pause"),
+        (stalled(), "dispatcher_replay", 1, "stop"),
+    ] {
+        let scene = Scene::of(whatsapp(scenario)).await;
+        let (finished, taken) = with_one_taken(&scene, words, nth, action).await;
+        let shown = format!("{words} {nth}, {action}: {}", finished.says);
+        assert!(!with_status(&scene, "running").contains(&taken), "{shown}");
+        assert_eq!(finished.outcome, Outcome::Unverified, "{shown}");
+        assert!(finished.says.contains("somebody else"), "{shown}");
+        assert!(!finished.says.contains("4 campaigns"), "{shown}");
+    }
+}

@@ -216,3 +216,33 @@ async fn writes_that_only_say_so_are_refuted() {
         assert_eq!(finished.outcome, Outcome::Refuted, "{scenario:?}: {}", finished.says);
     }
 }
+
+#[tokio::test]
+async fn a2_a_replacement_that_somebody_takes_back_is_told_and_not_counted() {
+    for (words, nth) in
+        [("was released", 1), ("was released", 3), ("redeemed twice and voided and replaced", 1)]
+    {
+        let scene = Scene::with(RUNBOOK, json!(null), world(Scenario::DoubleRedemption, Profile::AsIs)).await;
+        let plan = scene.plan().await;
+        let (sandbox, seen) = (Arc::clone(&scene.sandbox), std::sync::Mutex::new(0));
+        let listener = move |entry: &allclear::engine::Entry| {
+            let said = serde_json::to_string(&entry.event).unwrap();
+            let mut seen = seen.lock().unwrap();
+            *seen += usize::from(said.contains(words));
+            if *seen == nth && said.contains(words) {
+                let state = sandbox.state();
+                let made = state["vouchers"].as_array().unwrap().iter().find(|one| {
+                    !one["replaces"].is_null() && one["status"] == "issued" && one["held"] == false
+                });
+                let id = made.unwrap()["id"].as_str().unwrap().parse().unwrap();
+                assert!(sandbox.with_world(|world| world.let_somebody_void(id)));
+            }
+        };
+        let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+        let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+        let shown = format!("{words} {nth}: {}", finished.says);
+        assert_eq!(finished.outcome, Outcome::Unverified, "{shown}");
+        assert!(finished.says.contains("2 vouchers were voided and replaced"), "{shown}");
+        assert!(finished.says.contains("has no voucher"), "{shown}");
+    }
+}

@@ -110,6 +110,75 @@ impl Probe for SendingCampaigns {
     }
 }
 
+/// Whether what a run started is still as it left it, read once more before its last word. Gives those that somebody else
+/// has taken since. One that ended by itself has nothing waiting.
+pub(crate) struct TakenSince {
+    campaigns: Arc<dyn Campaigns>,
+    queue: Arc<dyn SendQueue>,
+    started: Vec<CampaignId>,
+}
+
+impl TakenSince {
+    pub(crate) fn of(on: &Platform, started: impl IntoIterator<Item = CampaignId>) -> Self {
+        Self {
+            campaigns: Arc::clone(&on.campaigns),
+            queue: Arc::clone(&on.send_queue),
+            started: started.into_iter().collect(),
+        }
+    }
+
+    async fn is_taken(&self, campaign: &Campaign) -> Result<bool, PortError> {
+        Ok(match campaign.status {
+            CampaignStatus::Running => false,
+            CampaignStatus::Done => self.queue.pending(campaign.id).await? > 0,
+            _ => true,
+        })
+    }
+}
+
+#[async_trait]
+impl Probe for TakenSince {
+    type Value = Vec<Campaign>;
+
+    fn subject(&self) -> String {
+        "started campaigns before the end".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<Campaign>>, PortError> {
+        let mut taken = Vec::new();
+        let mut states = Vec::new();
+        for id in &self.started {
+            let campaign = self.campaigns.find(*id).await?;
+            states.push(format!("{} {}", campaign.name, campaign.status));
+            if self.is_taken(&campaign).await? {
+                taken.push(campaign);
+            }
+        }
+        let all: Vec<&Campaign> = taken.iter().collect();
+        let says = if taken.is_empty() {
+            "what was started is still as it was left".to_owned()
+        } else {
+            named(
+                &all,
+                "campaign was taken by somebody else since",
+                "campaigns were taken by somebody else since",
+            )
+        };
+        let evidence = vec![Evidence::new("campaigns (PostgREST)", states.join(", "))];
+        Ok(Observation { value: taken, says, evidence })
+    }
+}
+
+/// Puts on record that somebody else took a campaign after the run had started it again; it is theirs, and the run does not end as
+/// verified.
+pub(crate) async fn owe_taken(run: &mut Run, step: &Step, campaign: &Campaign) -> Result<(), Halt> {
+    let says = format!(
+        "campaign {} is {}: somebody else took it after this run had started it again, and that was left as they have it",
+        campaign.name, campaign.status
+    );
+    run.owe(step, &format!("campaign {} after its start", campaign.id), says).await
+}
+
 /// How many these are, and their names.
 fn named(campaigns: &[&Campaign], one: &str, many: &str) -> String {
     let names: Vec<&str> = campaigns.iter().map(|campaign| campaign.name.as_str()).collect();

@@ -33,7 +33,7 @@ use crate::effects::{
     Alarm, AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident,
     ResumeCampaign, Stuck, record_bad_end, record_pauses,
 };
-use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, owe_policy};
+use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, TakenSince, owe_policy, owe_taken};
 use crate::words::counted;
 use detect::{
     AfterReplay, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts,
@@ -223,11 +223,19 @@ impl CampaignDispatcherStalls {
             engineering.alarm.answer(run, over).await?;
         }
 
+        let mut moving_campaigns = done.replayed.len();
         for campaign in &done.replayed {
             let facts = serde_json::json!({ "run": run.id(), "replay": self.input.replay });
             let note =
                 AuditNote::of(on, run.id(), "dispatcher_replay", "campaigns", &campaign.to_string(), &facts);
             run.perform(&CD_R2, note).await?;
+        }
+        if !run.is_plan() {
+            let started = done.replayed.iter().copied();
+            for campaign in run.probe(&CD_R1, TakenSince::of(on, started)).await? {
+                owe_taken(run, &CD_R1, &campaign).await?;
+                moving_campaigns -= 1;
+            }
         }
         if done.replayed.is_empty() {
             let says = "no campaign was started again, because this run had paused none; whoever paused them must start them";
@@ -235,7 +243,7 @@ impl CampaignDispatcherStalls {
         }
         let says = format!(
             "{} again: targets advance over several runs of the dispatcher, and the send log agrees",
-            counted(done.replayed.len(), "campaign moves", "campaigns move")
+            counted(moving_campaigns, "campaign moves", "campaigns move")
         );
         Ok((says, moving?))
     }

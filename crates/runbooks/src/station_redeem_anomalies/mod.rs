@@ -37,8 +37,8 @@ use detect::{Anomalies, KeyUse};
 use events::RecordEvent;
 use found::Found;
 use replace::{
-    AdoptReplacement, NotReplaced, ReleaseReplacement, Replacing, ReserveReplacement, VoidVoucher,
-    concerns_one_voucher,
+    AdoptReplacement, NotReplaced, ReleaseReplacement, ReplacementsStand, Replacing, ReserveReplacement,
+    VoidVoucher, concerns_one_voucher,
 };
 
 /// Detect: errors for valid vouchers, or double redemption.
@@ -174,7 +174,7 @@ impl StationRedeemAnomalies {
         for case in &cases {
             run.note(&SR_I2, case.affected()).await?;
         }
-        self.void_and_replace(run, &cases, &mut done).await?;
+        let released = self.void_and_replace(run, &cases, &mut done).await?;
         let wrong = self.settle_scopes(run, &found, &cases, &mut done).await?;
         if !wrong.is_empty() {
             let message = messages::data_ops(&on.limits.data_ops_channel, run.id(), &wrong);
@@ -189,6 +189,7 @@ impl StationRedeemAnomalies {
         for says in found.left_to_people().into_iter().chain(unseen).chain(found.unexplained(&cases)) {
             self.leave(run, &SR_D1, &mut done, says).await?;
         }
+        self.look_at_replacements_again(run, &released, &mut done).await?;
         self.note_and_tell_vendor(run, &found, &done).await?;
         Ok(done)
     }
@@ -253,7 +254,13 @@ impl StationRedeemAnomalies {
         Ok(())
     }
 
-    async fn void_and_replace(&self, run: &mut Run, cases: &[Case], done: &mut Done) -> Result<(), Halt> {
+    /// Returns what was released to customers.
+    async fn void_and_replace(
+        &self,
+        run: &mut Run,
+        cases: &[Case],
+        done: &mut Done,
+    ) -> Result<Vec<Replacing>, Halt> {
         let mut doubled: Vec<Replacing> = Vec::new();
         for case in cases.iter().filter(|case| case.is_double()) {
             match Replacing::of(case, run.id(), run.now()) {
@@ -273,7 +280,7 @@ impl StationRedeemAnomalies {
             }
         }
         if doubled.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.ask_for_second_person(run, &doubled).await?;
         let mut released = Vec::new();
@@ -285,10 +292,32 @@ impl StationRedeemAnomalies {
             "voucher was redeemed twice and voided and replaced",
             "vouchers were redeemed twice and voided and replaced",
         );
-        match claim {
-            Some(claim) => run.note(&SR_M1, claim).await,
-            None => Ok(()),
+        if let Some(claim) = claim {
+            run.note(&SR_M1, claim).await?;
         }
+        doubled.retain(|replacing| done.replaced.contains(&replacing.case.id));
+        Ok(doubled)
+    }
+
+    /// What somebody took back after it was released is not counted: that customer has nothing.
+    async fn look_at_replacements_again(
+        &self,
+        run: &mut Run,
+        released: &[Replacing],
+        done: &mut Done,
+    ) -> Result<(), Halt> {
+        if released.is_empty() || run.is_plan() {
+            return Ok(());
+        }
+        let gone = run.probe(&SR_R1, ReplacementsStand::of(&self.on, released)).await?;
+        done.replaced.retain(|original| !gone.contains(original));
+        for original in gone {
+            let says = format!(
+                "the replacement of voucher {original} was taken back by somebody else after it was released: its customer has no voucher"
+            );
+            self.leave(run, &SR_R1, done, says).await?;
+        }
+        Ok(())
     }
 
     /// Whoever started the run does not approve it; for more than one voucher two others must. Nothing was changed before, so

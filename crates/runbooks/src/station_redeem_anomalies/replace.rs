@@ -20,7 +20,8 @@ use allclear_core::error::Service;
 use allclear_core::ports::{NewReplacement, Replacements, Vouchers};
 use allclear_core::{Money, Platform, PortError, Voucher, VoucherId, VoucherStatus};
 use allclear_engine::{
-    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Observation, Prediction, Probe,
+    Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 use super::cases::{Case, Held, Made};
 use crate::effects::change;
+use crate::words::counted;
 
 const ROW: &str = "row";
 /// Of a held replacement, why it stays.
@@ -203,6 +205,43 @@ impl Desk {
 
     fn is_released(voucher: &Voucher) -> bool {
         voucher.held_by.is_none() && voucher.status != VoucherStatus::Void
+    }
+}
+
+/// Whether the customers still have what this run gave them, read once more before anybody is told. Gives the vouchers whose
+/// replacement somebody took back since.
+pub(super) struct ReplacementsStand(Vec<Desk>);
+
+impl ReplacementsStand {
+    pub(super) fn of(on: &Platform, released: &[Replacing]) -> Self {
+        Self(released.iter().map(|what| Desk::of(on, what)).collect())
+    }
+}
+
+#[async_trait]
+impl Probe for ReplacementsStand {
+    type Value = Vec<VoucherId>;
+
+    fn subject(&self) -> String {
+        "replacements before the end".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<VoucherId>>, PortError> {
+        let mut gone = Vec::new();
+        let mut evidence = Vec::new();
+        for desk in &self.0 {
+            let row = desk.replacement().await?;
+            evidence.push(Evidence::new("vouchers (PostgREST)", row_text(row.as_ref())));
+            if !row.as_ref().is_some_and(Desk::is_released) {
+                gone.push(desk.what.case.id);
+            }
+        }
+        let says = if gone.is_empty() {
+            "every replacement stands".to_owned()
+        } else {
+            counted(gone.len(), "replacement was taken back since", "replacements were taken back since")
+        };
+        Ok(Observation { value: gone, says, evidence })
     }
 }
 

@@ -265,6 +265,7 @@ impl WhatsAppSendFailures {
         self.requeue_notifications(run, &signal).await?;
         let works = run.proof(&WA_R1)?;
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
+        let resumed = self.count_still_resumed(run, &resumed).await?;
         if resumed == 0 && mended.iter().any(|campaign| campaign.by_us) && !run.is_plan() {
             let says = format!(
                 "{proven}; none of the campaigns that {} paused runs again by this run: somebody else took them since",
@@ -299,6 +300,7 @@ impl WhatsAppSendFailures {
         let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
         let proven = self.prove_sending(run, watch).await?;
         let resumed = self.resume_campaigns(run, &done.paused).await?;
+        let resumed = self.count_still_resumed(run, &resumed).await?;
         let campaigns = counted(resumed, "campaign runs", "campaigns run");
         let says = format!("{proven}; {campaigns} again that run {} had left paused", held[0].by);
         Ok((says, run.proof(&WA_R1)?))

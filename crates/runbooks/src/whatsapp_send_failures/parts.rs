@@ -46,6 +46,23 @@ impl Pace {
     }
 }
 
+/// So much later than planned a share may begin: each campaign before it is watched first.
+const LATE: Duration = Duration::from_mins(30);
+
+/// Until when a share has to wait that would begin now; `None` where it may. The parts were made before: since then a run
+/// may have been away for hours, and the policy may be another.
+pub(super) fn must_wait_until(
+    messages: u64,
+    (limits, policy): (&Limits, &SendPolicy),
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let hours = policy.quiet_hours;
+    let day = Duration::from_hours(24).saturating_sub(hours.length());
+    let drains = Pace::of(limits, policy).drains(messages).min(day).saturating_sub(LATE);
+    hours.next_allowed(now, zone, drains).filter(|allowed| *allowed > now)
+}
+
 /// What is resumed together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
@@ -80,7 +97,7 @@ impl Part {
 }
 
 impl Share {
-    fn messages(&self) -> u64 {
+    pub(super) fn messages(&self) -> u64 {
         match self {
             Self::Begins { stage, later } => later.first().map_or(stage.unsent, |first| first.place),
             Self::GoesOn(stage) => stage.unsent,
@@ -205,6 +222,23 @@ mod tests {
             (messages(&tomorrow), tomorrow.parts[0].begins),
             (vec![36_000], at("2026-11-24T04:00:00Z"))
         );
+    }
+
+    #[test]
+    fn a_share_that_begins_late_waits_where_it_would_reach_into_the_night() {
+        let hours = QuietHours::parse("22:00", "06:00").unwrap();
+        let policy = SendPolicy { quiet_hours: hours, throttle_per_minute: 60 };
+        let zone = TimeZone::get("Africa/Kigali").unwrap();
+        let limits = limits();
+        let wait = |messages, now| must_wait_until(messages, (&limits, &policy), &zone, at(now));
+        let morning = Some(at("2026-11-24T04:00:00Z"));
+        // 2,400 are an hour.
+        assert_eq!(wait(2_400, "2026-11-23T08:00:00Z"), None);
+        assert_eq!(wait(2_400, "2026-11-23T19:20:00Z"), None);
+        assert_eq!(wait(2_400, "2026-11-23T19:45:00Z"), morning);
+        assert_eq!(wait(1, "2026-11-23T23:30:00Z"), morning);
+        // A share of a whole day, three seconds after it began.
+        assert_eq!(wait(38_400, "2026-11-24T04:00:03Z"), None);
     }
 
     #[test]

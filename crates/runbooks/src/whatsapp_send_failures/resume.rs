@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_core::ports::{SendLog, SendQueue};
+use allclear_core::ports::{Limits, SendLog, SendQueue};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::SendTally;
 use allclear_core::{CampaignId, Platform, PortError};
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::contingencies::PauseAgain;
 use super::effects::{RestoreQueue, SpreadSends};
-use super::parts::{Later, Parts, Share};
+use super::parts::{Later, Parts, Share, must_wait_until};
 use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{Paused, ResumeCampaign, Resumed};
-use crate::probes::StoredSendPolicy;
+use crate::probes::{StoredSendPolicy, TakenSince, owe_taken};
 use crate::words::counted;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
@@ -28,13 +28,17 @@ const RELAPSE_PERCENT: u64 = 5;
 const SEND_WITHIN: Duration = Duration::from_mins(10);
 
 impl WhatsAppSendFailures {
-    /// Resumes what this run paused. Returns how many campaigns that were.
-    pub(super) async fn resume_campaigns(&self, run: &mut Run, paused: &[Paused]) -> Result<usize, Halt> {
+    /// Resumes what this run paused. Returns those campaigns.
+    pub(super) async fn resume_campaigns(
+        &self,
+        run: &mut Run,
+        paused: &[Paused],
+    ) -> Result<Vec<Paused>, Halt> {
         let on = &self.on;
         self.tell_what_stays_skipped(run, paused).await?;
         let ours: Vec<Paused> = paused.iter().filter(|campaign| campaign.by_us).cloned().collect();
         if ours.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let unsent = run.probe(&WA_R1, UnsentMessages::of(on, &ours)).await?;
         let parts = self.in_parts(run, &unsent).await?;
@@ -50,6 +54,7 @@ impl WhatsAppSendFailures {
                 };
                 match share {
                     Share::Begins { later, .. } => {
+                        self.wait_out_quiet_hours(run, campaign, share.messages()).await?;
                         self.spread(run, campaign, later).await?;
                         let Some(one) = self.resume_one(run, campaign).await? else { continue };
                         started.push(one);
@@ -73,7 +78,45 @@ impl WhatsAppSendFailures {
         if let Some(claim) = claim {
             run.note(&WA_R1, claim).await?;
         }
-        Ok(resumed.len())
+        Ok(resumed)
+    }
+
+    /// Those that still run are counted; what somebody else took after it was resumed is theirs, told, and keeps the run from
+    /// ending as verified.
+    pub(super) async fn count_still_resumed(&self, run: &mut Run, resumed: &[Paused]) -> Result<usize, Halt> {
+        if resumed.is_empty() || run.is_plan() {
+            return Ok(resumed.len());
+        }
+        let ids = resumed.iter().map(|one| one.campaign);
+        let taken = run.probe(&WA_R1, TakenSince::of(&self.on, ids)).await?;
+        for campaign in &taken {
+            owe_taken(run, &WA_R1, campaign).await?;
+        }
+        Ok(resumed.len() - taken.len())
+    }
+
+    /// A start sends at once. When that is was planned for all campaigns together, and a run may have been away since.
+    async fn wait_out_quiet_hours(
+        &self,
+        run: &mut Run,
+        campaign: &Paused,
+        messages: u64,
+    ) -> Result<(), Halt> {
+        if run.is_plan() {
+            return Ok(());
+        }
+        let quiet = run.probe(&WA_R1, QuietNow::before(&self.on, campaign, messages)).await?;
+        match quiet {
+            Some(until) => {
+                let says = format!(
+                    "what is started sends at once, and {} of {} would reach into quiet hours",
+                    counted(messages, "message", "messages"),
+                    campaign.name
+                );
+                run.wait_until(&WA_R1, until, says).await
+            }
+            None => Ok(()),
+        }
     }
 
     /// Somebody took a campaign since this run paused it: it is theirs.
@@ -307,6 +350,45 @@ impl Probe for UnsentAt {
         };
         let shows = row.map_or_else(|| "none".to_owned(), |row| format!("row {row}"));
         Ok(Observation { value: row, says, evidence: vec![Evidence::new("send_queue (PostgREST)", shows)] })
+    }
+}
+
+/// Whether a campaign must wait before it is started, by the clock and the policy as they are right before.
+struct QuietNow {
+    policy: StoredSendPolicy,
+    limits: Limits,
+    campaign: Paused,
+    messages: u64,
+}
+
+impl QuietNow {
+    fn before(on: &Platform, campaign: &Paused, messages: u64) -> Self {
+        let (limits, campaign) = (on.limits.clone(), campaign.clone());
+        Self { policy: StoredSendPolicy::read(on), limits, campaign, messages }
+    }
+}
+
+#[async_trait]
+impl Probe for QuietNow {
+    type Value = Option<Timestamp>;
+
+    fn subject(&self) -> String {
+        format!("quiet hours before campaign {}", self.campaign.campaign)
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<Timestamp>>, PortError> {
+        let stored = self.policy.observe(now).await?;
+        let policy = stored.value.repaired(&self.limits.default_policy);
+        let zone = TimeZone::get(&self.limits.recipients_zone).unwrap_or(TimeZone::UTC);
+        let until = must_wait_until(self.messages, (&self.limits, &policy), &zone, now);
+        let name = &self.campaign.name;
+        let says = match until {
+            Some(until) => {
+                format!("{name} may not be started before {until}: quiet hours {}", policy.quiet_hours)
+            }
+            None => format!("quiet hours {} leave time for {name}", policy.quiet_hours),
+        };
+        Ok(Observation { value: until, says, evidence: stored.evidence })
     }
 }
 
