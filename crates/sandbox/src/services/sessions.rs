@@ -55,12 +55,13 @@ async fn login(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) ->
         "ok": true, "actorId": OUR_ACTOR, "label": "sandbox operator", "expiresAt": until.as_second(),
     });
     let mut answered = axum::Json(body).into_response();
-    set_cookie(&mut answered, &cookie);
-    // The one of before sessions were signed is taken away.
+    // The one of before sessions were signed is taken away. It comes first: what stands between and keeps one header of a
+    // name keeps the last.
     set_cookie(
         &mut answered,
         &format!("admin_actor_id=; Path=/; Expires={}", http_date(Timestamp::UNIX_EPOCH)),
     );
+    set_cookie(&mut answered, &cookie);
     answered
 }
 
