@@ -295,6 +295,12 @@ pub trait Effect: Send + Sync {
     /// What it is done to. Together with the step's id it is the effect's key within the run.
     fn subject(&self) -> String;
 
+    /// The subject under which the plan names it. Another than its own where one line of the plan stands for several effects, such
+    /// as batches whose number shows only while they are done; each must change what that line says.
+    fn planned_as(&self) -> String {
+        self.subject()
+    }
+
     /// The sentence for people, e.g. `pause campaign Spring`.
     fn title(&self) -> String;
 
@@ -394,6 +400,10 @@ impl<E: Effect> Effect for Excused<E> {
 
     fn subject(&self) -> String {
         self.effect.subject()
+    }
+
+    fn planned_as(&self) -> String {
+        self.effect.planned_as()
     }
 
     fn title(&self) -> String {

@@ -169,7 +169,7 @@ impl Run {
         }
         // What is told beside the procedure asks nobody, least of all whether it may be told.
         let plan = self.plan.as_ref().filter(|_| !self.beside)?;
-        let planned = plan.find(named.step.id, named.effect.name(), &named.subject);
+        let planned = plan.find(named.step.id, named.effect.name(), &named.effect.planned_as());
         Some(planned.map(|planned| planned.changes.clone()).unwrap_or_default())
     }
 

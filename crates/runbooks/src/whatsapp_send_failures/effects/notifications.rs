@@ -154,6 +154,10 @@ impl Effect for RequeueNotifications {
         if self.number == 1 { "notifications".to_owned() } else { format!("notifications {}", self.number) }
     }
 
+    fn planned_as(&self) -> String {
+        "notifications".to_owned()
+    }
+
     fn title(&self) -> String {
         "put the notifications that failed back in the queue".to_owned()
     }
