@@ -257,8 +257,10 @@ fn judge(place: &Place, case: &Case, calm: &Calm, played: &mut Played) {
             "(not proven: tell ",
             "(not proven: page ",
             "(not proven: open a ticket ",
+            "(not proven: close the page ",
             "“tell #ops” was not done",
             "“page ",
+            "“close the page ",
         ];
         run.outcome.as_deref() == Some("unverified") && untold.iter().any(|words| run.says.contains(words))
     };
