@@ -112,18 +112,18 @@ impl Probe for SendingCampaigns {
 
 /// Whether what a run started is still as it left it, read once more before its last word. Gives those that somebody else
 /// has taken since. One that ended by itself has nothing waiting.
-pub(crate) struct TakenSince {
+struct TakenSince {
     campaigns: Arc<dyn Campaigns>,
     queue: Arc<dyn SendQueue>,
     started: Vec<CampaignId>,
 }
 
 impl TakenSince {
-    pub(crate) fn of(on: &Platform, started: impl IntoIterator<Item = CampaignId>) -> Self {
+    fn of(on: &Platform, started: &[CampaignId]) -> Self {
         Self {
             campaigns: Arc::clone(&on.campaigns),
             queue: Arc::clone(&on.send_queue),
-            started: started.into_iter().collect(),
+            started: started.to_vec(),
         }
     }
 
@@ -169,14 +169,26 @@ impl Probe for TakenSince {
     }
 }
 
-/// Puts on record that somebody else took a campaign after the run had started it again; it is theirs, and the run does not end as
-/// verified.
-pub(crate) async fn owe_taken(run: &mut Run, step: &Step, campaign: &Campaign) -> Result<(), Halt> {
-    let says = format!(
-        "campaign {} is {}: somebody else took it after this run had started it again, and that was left as they have it",
-        campaign.name, campaign.status
-    );
-    run.owe(step, &format!("campaign {} after its start", campaign.id), says).await
+/// How many of the campaigns that a run started still run, by one more look before its last word. What somebody else took since
+/// is theirs: it is left as they have it, told, and keeps the run from ending as verified.
+pub(crate) async fn count_still_started(
+    run: &mut Run,
+    step: &Step,
+    on: &Platform,
+    started: &[CampaignId],
+) -> Result<usize, Halt> {
+    if started.is_empty() || run.is_plan() {
+        return Ok(started.len());
+    }
+    let taken = run.probe(step, TakenSince::of(on, started)).await?;
+    for campaign in &taken {
+        let says = format!(
+            "campaign {} is {}: somebody else took it after this run had started it again, and that was left as they have it",
+            campaign.name, campaign.status
+        );
+        run.owe(step, &format!("campaign {} after its start", campaign.id), says).await?;
+    }
+    Ok(started.len() - taken.len())
 }
 
 /// How many these are, and their names.

@@ -33,7 +33,7 @@ use crate::effects::{
     Alarm, AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident,
     ResumeCampaign, Stuck, record_bad_end, record_pauses,
 };
-use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, TakenSince, owe_policy, owe_taken};
+use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still_started, owe_policy};
 use crate::words::counted;
 use detect::{
     AfterReplay, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts,
@@ -223,20 +223,13 @@ impl CampaignDispatcherStalls {
             engineering.alarm.answer(run, over).await?;
         }
 
-        let mut moving_campaigns = done.replayed.len();
         for campaign in &done.replayed {
             let facts = serde_json::json!({ "run": run.id(), "replay": self.input.replay });
             let note =
                 AuditNote::of(on, run.id(), "dispatcher_replay", "campaigns", &campaign.to_string(), &facts);
             run.perform(&CD_R2, note).await?;
         }
-        if !run.is_plan() {
-            let started = done.replayed.iter().copied();
-            for campaign in run.probe(&CD_R1, TakenSince::of(on, started)).await? {
-                owe_taken(run, &CD_R1, &campaign).await?;
-                moving_campaigns -= 1;
-            }
-        }
+        let moving_campaigns = count_still_started(run, &CD_R1, on, &done.replayed).await?;
         if done.replayed.is_empty() {
             let says = "no campaign was started again, because this run had paused none; whoever paused them must start them";
             return Err(Halt::Unverified { step: CD_M1.id.to_owned(), says: says.to_owned() });

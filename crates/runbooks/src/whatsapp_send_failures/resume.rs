@@ -19,7 +19,7 @@ use super::effects::{RestoreQueue, SpreadSends};
 use super::parts::{Later, Parts, Share, must_wait_until};
 use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{Paused, ResumeCampaign, Resumed};
-use crate::probes::{StoredSendPolicy, TakenSince, owe_taken};
+use crate::probes::{StoredSendPolicy, count_still_started};
 use crate::words::counted;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
@@ -81,18 +81,10 @@ impl WhatsAppSendFailures {
         Ok(resumed)
     }
 
-    /// Those that still run are counted; what somebody else took after it was resumed is theirs, told, and keeps the run from
-    /// ending as verified.
+    /// How many of those that were resumed still run before the last word.
     pub(super) async fn count_still_resumed(&self, run: &mut Run, resumed: &[Paused]) -> Result<usize, Halt> {
-        if resumed.is_empty() || run.is_plan() {
-            return Ok(resumed.len());
-        }
-        let ids = resumed.iter().map(|one| one.campaign);
-        let taken = run.probe(&WA_R1, TakenSince::of(&self.on, ids)).await?;
-        for campaign in &taken {
-            owe_taken(run, &WA_R1, campaign).await?;
-        }
-        Ok(resumed.len() - taken.len())
+        let started: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
+        count_still_started(run, &WA_R1, &self.on, &started).await
     }
 
     /// A start sends at once. When that is was planned for all campaigns together, and a run may have been away since.

@@ -2,7 +2,7 @@
 
 use super::super::postmortem::{Facts, Postmortem};
 use super::super::statement::{Cites, Statement};
-use super::super::words::{clock_from, listed, moment, quoted, stopped};
+use super::super::words::{clock_from, listed, moment, quoted, sentence, stopped};
 use super::open::says_nothing_is_open;
 use super::overview::found;
 
@@ -66,8 +66,5 @@ fn open(facts: &Facts<'_>, told: &Postmortem) -> Statement {
     if parts.is_empty() {
         return Statement::new("Nothing is left open.", cites);
     }
-    let text = listed(&parts);
-    let mut letters = text.chars();
-    let first = letters.next().map_or_else(String::new, |letter| letter.to_uppercase().to_string());
-    Statement::new(format!("{first}{}.", letters.as_str()), cites)
+    Statement::new(sentence(&listed(&parts)), cites)
 }
