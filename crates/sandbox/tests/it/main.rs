@@ -75,8 +75,10 @@ impl InBox {
     async fn sign_in(&self) -> String {
         let url = format!("{}/admin/api/auth/login", self.sandbox.base_url());
         let answer = self.client.post(url).json(&json!({ "token": ADMIN_TOKEN })).send().await.unwrap();
-        let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
-        cookie.split(';').next().unwrap().to_owned()
+        let cookies = answer.headers().get_all("set-cookie").iter();
+        let session =
+            cookies.map(|cookie| cookie.to_str().unwrap()).find(|one| one.starts_with("admin_session="));
+        session.unwrap().split(';').next().unwrap().to_owned()
     }
 
     async fn admin(&self, path: &str, body: Value) -> Response {
