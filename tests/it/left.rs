@@ -127,3 +127,22 @@ async fn messages_that_others_had_skipped_are_not_given_back_by_a_run_that_takes
         assert_eq!(skipped(&scene), before, "{who}: {}", finished.says);
     }
 }
+
+#[tokio::test]
+async fn the_plan_of_an_undo_says_that_its_messages_go_out_at_night() {
+    let scene = aborted((WHATSAPP, Value::Null, outage()), |_| {}, queues_are_stopped).await;
+    scene.clock.advance_to("2026-11-23T23:30:00Z".parse().unwrap());
+    let begun = scene.sandbox.now();
+    let (plan, _) = undo(&scene).await;
+    scene.clock.advance_to(begun + std::time::Duration::from_mins(10));
+    let sent = scene
+        .sandbox
+        .with_world(|world| world.tries_between(begun, begun + std::time::Duration::from_mins(10)));
+    assert!(sent > 0, "what is given back goes out, half past one in the night");
+    let sends = ["campaign.start", "send_queue.restore"];
+    let makes_send = plan.effects.iter().filter(|effect| sends.contains(&effect.effect.as_str()));
+    let silent: Vec<_> = makes_send
+        .filter(|one| !one.notes.iter().any(|note| note.contains("at once, also in quiet hours")))
+        .collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}

@@ -30,4 +30,5 @@ mod storm;
 mod streams;
 mod stuck;
 mod tabletop;
+mod taken_back;
 mod undone;

@@ -110,8 +110,23 @@ impl Probe for SendingCampaigns {
     }
 }
 
+/// A campaign that a run had started, and whether somebody else has it since. One that ended by itself has nothing waiting.
+pub(crate) async fn look_for_taken(
+    campaigns: &dyn Campaigns,
+    queue: &dyn SendQueue,
+    campaign: CampaignId,
+) -> Result<(Campaign, bool), PortError> {
+    let campaign = campaigns.find(campaign).await?;
+    let is_taken = match campaign.status {
+        CampaignStatus::Running => false,
+        CampaignStatus::Done => queue.pending(campaign.id).await? > 0,
+        _ => true,
+    };
+    Ok((campaign, is_taken))
+}
+
 /// Whether what a run started is still as it left it, read once more before its last word. Gives those that somebody else
-/// has taken since. One that ended by itself has nothing waiting.
+/// has taken since.
 struct TakenSince {
     campaigns: Arc<dyn Campaigns>,
     queue: Arc<dyn SendQueue>,
@@ -125,14 +140,6 @@ impl TakenSince {
             queue: Arc::clone(&on.send_queue),
             started: started.to_vec(),
         }
-    }
-
-    async fn is_taken(&self, campaign: &Campaign) -> Result<bool, PortError> {
-        Ok(match campaign.status {
-            CampaignStatus::Running => false,
-            CampaignStatus::Done => self.queue.pending(campaign.id).await? > 0,
-            _ => true,
-        })
     }
 }
 
@@ -148,9 +155,9 @@ impl Probe for TakenSince {
         let mut taken = Vec::new();
         let mut states = Vec::new();
         for id in &self.started {
-            let campaign = self.campaigns.find(*id).await?;
+            let (campaign, is_taken) = look_for_taken(&*self.campaigns, &*self.queue, *id).await?;
             states.push(format!("{} {}", campaign.name, campaign.status));
-            if self.is_taken(&campaign).await? {
+            if is_taken {
                 taken.push(campaign);
             }
         }

@@ -252,6 +252,14 @@ impl Tally {
         if !stay.is_empty() {
             says = format!("{says}; not taken back: {}", stay.join("; "));
         }
+        if back == 0 && open.is_empty() {
+            // Undone is said of something.
+            return Err(if alone.is_empty() {
+                Halt::NothingToDo { says }
+            } else {
+                Halt::Unverified { step: UN_M1.id.to_owned(), says }
+            });
+        }
         if open.is_empty() {
             let looked = run.proof(&UN_D1)?;
             let proof =

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::probes::look_for_taken;
 use crate::words::counted;
 use allclear_core::function::{DeployedFunction, FunctionCalls, FunctionStatus};
 use allclear_core::ports::{Campaigns, FunctionHost, QueueDepth, SendLog, SendQueue, Targets};
@@ -343,6 +344,9 @@ struct Progressing {
     /// Messages that are due.
     due: u64,
     targets_moved: bool,
+    /// The campaign, where somebody else has taken it since: it need not move.
+    #[serde(default)]
+    taken: Option<CampaignId>,
 }
 
 /// How all go.
@@ -367,6 +371,11 @@ impl Advance {
         (!repeating.is_empty()).then(|| repeating.join(", "))
     }
 
+    /// Whether somebody else took a campaign since its start.
+    pub(super) fn is_taken(&self, campaign: CampaignId) -> bool {
+        self.campaigns.iter().any(|one| one.taken == Some(campaign))
+    }
+
     /// Enough is known: it moves as it should, or recipients get messages twice, which must not go on.
     pub(super) fn is_decided(&self) -> Result<(), String> {
         if self.repeating().is_some() { Ok(()) } else { self.is_sustained() }
@@ -374,7 +383,7 @@ impl Advance {
 
     /// Sends in several runs (or until nothing is due), and targets that show them.
     pub(super) fn is_sustained(&self) -> Result<(), String> {
-        for campaign in &self.campaigns {
+        for campaign in self.campaigns.iter().filter(|campaign| campaign.taken.is_none()) {
             let Progressing { name, sends, runs, due, targets_moved, failures, .. } = campaign;
             if *failures > *sends {
                 let failed = counted(*failures, "send failed", "sends failed");
@@ -399,6 +408,7 @@ impl Advance {
 
 /// Looks at campaigns since they were started anew.
 pub(super) struct AfterReplay {
+    all: Arc<dyn Campaigns>,
     targets: Arc<dyn Targets>,
     queue: Arc<dyn SendQueue>,
     log: Arc<dyn SendLog>,
@@ -414,6 +424,7 @@ impl AfterReplay {
         // A slow dispatcher has fewer runs in the time allowed.
         let runs = (within.as_secs() / interval.as_secs()).saturating_sub(1);
         Self {
+            all: Arc::clone(&on.campaigns),
             targets: Arc::clone(&on.targets),
             queue: Arc::clone(&on.send_queue),
             log: Arc::clone(&on.send_log),
@@ -440,6 +451,7 @@ impl AfterReplay {
     async fn progressing(&self, campaign: &CampaignLook, now: Timestamp) -> Result<Progressing, PortError> {
         let progress = self.targets.progress(campaign.id).await?;
         let sends = self.log.tally(Some(campaign.id), self.since).await?;
+        let (_, is_taken) = look_for_taken(&*self.all, &*self.queue, campaign.id).await?;
         Ok(Progressing {
             name: campaign.name.clone(),
             sends: sends.sent,
@@ -448,6 +460,7 @@ impl AfterReplay {
             runs: self.runs(campaign.id, now).await?,
             due: self.queue.depth(campaign.id, now).await?.due,
             targets_moved: progress.last_update_at.is_some_and(|at| at >= self.since),
+            taken: is_taken.then_some(campaign.id),
         })
     }
 }
@@ -461,8 +474,9 @@ impl Probe for AfterReplay {
         for campaign in &self.campaigns {
             let one = self.progressing(campaign, now).await?;
             let moved = if one.targets_moved { "targets updated" } else { "targets not updated" };
+            let taken = if one.taken.is_some() { ", taken by somebody else" } else { "" };
             let shows = format!(
-                "{}: {} in {}, {} repeated, {} failed, {moved}, {} due",
+                "{}: {} in {}, {} repeated, {} failed, {moved}, {} due{taken}",
                 one.name,
                 counted(one.sends, "message sent", "messages sent"),
                 counted(one.runs, "run", "runs"),

@@ -503,7 +503,7 @@ impl CampaignDispatcherStalls {
                 Err(Halt::Refuted { step: CD_R1.id.to_owned(), says: format!("{says}; {then}") })
             }
             Ok(advance) => match advance.repeating() {
-                None => self.make_up_for_pauses(run, done).await,
+                None => self.make_up_for_pauses(run, &advance, done).await,
                 Some(repeating) => {
                     let then = halt.pause_and_tell(run).await?;
                     let says = format!("recipients get the same message again: {repeating}; {then}");
@@ -515,10 +515,15 @@ impl CampaignDispatcherStalls {
     }
 
     /// A campaign that was paused and sent all the same is no open point once it provably moves.
-    async fn make_up_for_pauses(&self, run: &mut Run, done: &Done) -> Result<(), Halt> {
+    async fn make_up_for_pauses(
+        &self,
+        run: &mut Run,
+        advance: &detect::Advance,
+        done: &Done,
+    ) -> Result<(), Halt> {
         let proof = run.proof(&CD_R1)?;
         for (paused, pause) in done.paused.iter().zip(&done.pauses) {
-            if done.replayed.contains(&paused.campaign) {
+            if done.replayed.contains(&paused.campaign) && !advance.is_taken(paused.campaign) {
                 let says = format!("{} sent although it was paused; it runs and moves now", paused.name);
                 run.cure(&CD_R1, pause, says, &proof).await?;
             }

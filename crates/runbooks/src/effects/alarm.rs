@@ -6,9 +6,9 @@
 
 use std::sync::OnceLock;
 
-use allclear_core::Platform;
 use allclear_core::ports::{ChatMessage, Page, Posted};
-use allclear_engine::{Account, Effect, Escalation, Halt, Run, Step, Verdict};
+use allclear_core::{Class, Platform};
+use allclear_engine::{Account, Effect, Escalation, Halt, Proof, Run, Step, Verdict};
 use async_trait::async_trait;
 
 use super::{PageSomebody, PostMessage, ResolveIncident};
@@ -170,7 +170,7 @@ impl Alarm {
     /// Says that it is over, wherever the alarm is out: resolves the page, and answers in the message's thread. It belongs
     /// to the alarm's step, where a plan has named it.
     pub(crate) async fn answer(&self, run: &mut Run, over: &str) -> Result<(), Halt> {
-        if run.is_plan() { Ok(()) } else { self.end(run, over).await }
+        if run.is_plan() { Ok(()) } else { self.end(run, over, Closing::Waits).await }
     }
 
     /// The same beside the procedure, for an alarm that was raised there.
@@ -181,13 +181,13 @@ impl Alarm {
         run.beside(&Over { alarm: self, over }).await
     }
 
-    async fn end(&self, run: &mut Run, over: &str) -> Result<(), Halt> {
+    async fn end(&self, run: &mut Run, over: &str, closing: Closing) -> Result<(), Halt> {
         let Some(Raised { step, page, message, thread }) = self.raised.get() else { return Ok(()) };
         if let Some(page) = page
             && (run.is_plan() || run.owes(&self.page_id()))
         {
-            let closed = run.attempt_briefly(step, ResolveIncident::of_page(page)).await?;
-            if let Some(proof) = closed.account().proof() {
+            let resolve = ResolveIncident::of_page(page);
+            if let Some(proof) = closing.resolve(run, step, resolve).await? {
                 run.close(step, &self.page_id(), "this run's own page is resolved", &proof).await?;
             }
         }
@@ -211,13 +211,41 @@ impl Alarm {
     }
 }
 
+/// How long the end of an alarm may take.
+enum Closing {
+    /// All else is done: where the paging service is away the run waits, and can be taken up again, rather than leave somebody
+    /// paged about what is over.
+    Waits,
+    /// Beside the procedure, whose time it must not take.
+    Brief,
+}
+
+impl Closing {
+    /// Resolves the run's own page. `None` where that is not proven; then it stays listed as open.
+    async fn resolve(
+        self,
+        run: &mut Run,
+        step: &Step,
+        resolve: ResolveIncident,
+    ) -> Result<Option<Proof>, Halt> {
+        match self {
+            Self::Waits => match run.attempt(step, resolve).await {
+                Ok(closed) => Ok(closed.account().proof()),
+                Err(Halt::Failed { error, .. }) if error.class() == Class::Permanent => Ok(None),
+                Err(halt) => Err(halt),
+            },
+            Self::Brief => Ok(run.attempt_briefly(step, resolve).await?.account().proof()),
+        }
+    }
+}
+
 /// For the plan: an alarm that was lost needs no answer, so the answer is what may be done.
 struct Answer<'a>(&'a Alarm);
 
 #[async_trait]
 impl Escalation for Answer<'_> {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        self.0.end(run, "It is over.").await
+        self.0.end(run, "It is over.", Closing::Brief).await
     }
 }
 
@@ -230,7 +258,7 @@ struct Over<'a> {
 #[async_trait]
 impl Escalation for Over<'_> {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        self.alarm.end(run, self.over).await
+        self.alarm.end(run, self.over, Closing::Brief).await
     }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::campaign::CampaignChange;
 use allclear_core::ports::{Campaigns, Limits, SendLog};
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::change;
+use super::{AtOnce, change};
 use crate::words::counted;
 
 /// Messages that the dispatcher had in its hands when the pause came may still go out this long after it.
@@ -90,6 +91,7 @@ pub(crate) struct PauseCampaign {
     campaigns: Arc<dyn Campaigns>,
     log: Arc<dyn SendLog>,
     limits: Limits,
+    at_once: AtOnce,
     id: CampaignId,
     name: String,
 }
@@ -104,6 +106,7 @@ impl PauseCampaign {
             campaigns: Arc::clone(&on.campaigns),
             log: Arc::clone(&on.send_log),
             limits: on.limits.clone(),
+            at_once: AtOnce::on(on),
             id,
             name: name.to_owned(),
         }
@@ -112,6 +115,35 @@ impl PauseCampaign {
     fn receipt(&self, by_us: bool, started_at: Option<Timestamp>) -> Paused {
         let (name, skipped) = (self.name.clone(), QueueRows::default());
         Paused { campaign: self.id, name, by_us, skipped, started_at, taken_over_from: None }
+    }
+
+    /// It is not paused. Either it never was, or somebody took the pause back since: then it is theirs, and is not paused
+    /// again. The proof that follows finds it as it is.
+    fn reconcile_awake(
+        &self,
+        intent: &Intent,
+        campaign: &Campaign,
+        our_pause: Option<&CampaignChange>,
+    ) -> Reconciled<Paused> {
+        let status = &campaign.status;
+        if let Some(pause) = our_pause {
+            let says =
+                format!("the audit log has our pause at {}, and somebody made it {status} since", pause.at);
+            return Reconciled::Happened(Applied { receipt: self.receipt(true, None), says });
+        }
+        // Audit rows get lost; the time of the last start does not.
+        if let Some(started) = campaign.started_at.filter(|started| *started > intent.at + TO_THE_SECOND) {
+            let says = format!("somebody started it at {started}, after this run set out to pause it");
+            return Reconciled::Happened(Applied { receipt: self.receipt(false, Some(started)), says });
+        }
+        Reconciled::DidNot { why: format!("the campaign is {status}") }
+    }
+
+    /// What somebody else did to the campaign since this run set out to change it, where that is the last that was done.
+    async fn theirs_since(&self, intent: &Intent) -> Result<Option<String>, PortError> {
+        let last = self.campaigns.last_change(self.id).await?;
+        let theirs = last.filter(|last| !last.ours && last.at >= intent.at - TO_THE_SECOND);
+        Ok(theirs.map(|theirs| format!("somebody else's {} at {} came", theirs.action, theirs.at)))
     }
 
     /// Two dispatcher runs without a single send: one could be missed by chance.
@@ -165,11 +197,12 @@ impl Effect for PauseCampaign {
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Paused>, PortError> {
         let campaign = self.campaigns.find(self.id).await?;
-        if campaign.status != CampaignStatus::Paused {
-            return Ok(Reconciled::DidNot { why: format!("the campaign is {}", campaign.status) });
-        }
         let changes = self.campaigns.changes_since(self.id, intent.at - TO_THE_SECOND).await?;
-        match changes.iter().rfind(|change| change.action == "campaign_pause") {
+        let pause = changes.iter().rfind(|change| change.action == "campaign_pause");
+        if campaign.status != CampaignStatus::Paused {
+            return Ok(self.reconcile_awake(intent, &campaign, pause.filter(|pause| pause.ours)));
+        }
+        match pause {
             Some(pause) if pause.ours => Ok(Reconciled::Happened(Applied {
                 receipt: self.receipt(true, campaign.started_at),
                 says: format!("the audit log has our pause at {}", pause.at),
@@ -207,10 +240,11 @@ impl Effect for PauseCampaign {
             campaign.status != CampaignStatus::Running
         };
         if !is_at_rest {
-            return Ok(Judgement::refuted(
-                format!("campaign {} is {}", self.name, campaign.status),
-                vec![status],
-            ));
+            let theirs = self.theirs_since(intent).await?;
+            let theirs =
+                theirs.map_or_else(String::new, |theirs| format!(": {theirs} after its pause and stands"));
+            let says = format!("campaign {} is {}{theirs}", self.name, campaign.status);
+            return Ok(Judgement::refuted(says, vec![status]));
         }
         // The intent's time is before the pause: what was sent between the two counts as in flight.
         let since = intent.at + IN_FLIGHT;
@@ -237,7 +271,8 @@ impl Effect for PauseCampaign {
     }
 
     fn undo(&self, receipt: &Paused) -> Option<ResumeCampaign> {
-        receipt.by_us.then(|| ResumeCampaign { pause: self.clone(), paused: receipt.clone() })
+        let at_once = Some(self.at_once.clone());
+        receipt.by_us.then(|| ResumeCampaign { pause: self.clone(), paused: receipt.clone(), at_once })
     }
 }
 
@@ -247,13 +282,15 @@ pub(crate) struct ResumeCampaign {
     pause: PauseCampaign,
     /// As the run's own pause left it.
     paused: Paused,
+    /// Only for an undo, which waits for no hour.
+    at_once: Option<AtOnce>,
 }
 
 impl ResumeCampaign {
     /// Only what this run paused: a receipt of ours is the only way to make one.
     pub(crate) fn only(on: &Platform, paused: &Paused) -> Option<Self> {
         let pause = PauseCampaign::of(on, paused.campaign, &paused.name);
-        pause.undo(paused)
+        pause.undo(paused).map(|resume| Self { at_once: None, ..resume })
     }
 }
 
@@ -294,7 +331,12 @@ impl Effect for ResumeCampaign {
         {
             return Ok(Prediction::default().note(says));
         }
-        Ok(Prediction::of(change("campaign", self.pause.id, &self.pause.name, "status", &status, "running")))
+        let running = change("campaign", self.pause.id, &self.pause.name, "status", &status, "running");
+        let prediction = Prediction::of(running);
+        Ok(match &self.at_once {
+            Some(at_once) => prediction.note(at_once.says().await),
+            None => prediction,
+        })
     }
 
     fn foresee(&self, prediction: &Prediction) -> Resumed {
@@ -309,35 +351,50 @@ impl Effect for ResumeCampaign {
         })
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Resumed>, PortError> {
-        // Starting overwrites `started_at` and nothing else, so the state alone decides: running is what was wanted.
+    async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Resumed>, PortError> {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
-        if campaign.status == CampaignStatus::Running {
-            let says = "the campaign is running".to_owned();
-            return Ok(Reconciled::Happened(Applied { receipt: Resumed { by_us: true }, says }));
+        let changes = self.pause.campaigns.changes_since(self.pause.id, intent.at - TO_THE_SECOND).await?;
+        let start = changes.iter().rfind(|change| change.action == "campaign_start");
+        let happened = |by_us, says| Ok(Reconciled::Happened(Applied { receipt: Resumed { by_us }, says }));
+        match start {
+            Some(start) if start.ours => happened(
+                true,
+                format!("the audit log has our start at {}; the campaign is {}", start.at, campaign.status),
+            ),
+            Some(start) if campaign.status == CampaignStatus::Running => {
+                happened(false, format!("somebody else started it at {}", start.at))
+            }
+            // Running is what was wanted, and audit rows get lost.
+            None if campaign.status == CampaignStatus::Running => {
+                happened(true, "the campaign is running".to_owned())
+            }
+            _ => Ok(Reconciled::DidNot { why: format!("the campaign is {}", campaign.status) }),
         }
-        Ok(Reconciled::DidNot { why: format!("the campaign is {}", campaign.status) })
     }
 
     async fn verify(
         &self,
-        _intent: &Intent,
+        intent: &Intent,
         receipt: &Resumed,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
         let evidence = vec![Evidence::new("campaigns (PostgREST)", format!("status {}", campaign.status))];
-        let name = &self.pause.name;
-        Ok(match campaign.status {
-            CampaignStatus::Running => Judgement::verified(format!("campaign {name} is running"), evidence),
-            // Somebody ended or took it meanwhile; leaving it alone is what was wanted then.
-            status if !receipt.by_us => {
-                Judgement::verified(format!("campaign {name} is {status}, left alone"), evidence)
-            }
-            status => {
-                Judgement::refuted(format!("campaign {name} is {status} after it was resumed"), evidence)
-            }
-        })
+        let (name, status) = (&self.pause.name, &campaign.status);
+        if *status == CampaignStatus::Running {
+            return Ok(Judgement::verified(format!("campaign {name} is running"), evidence));
+        }
+        // Somebody ended or took it meanwhile; leaving it alone is what was wanted then.
+        if !receipt.by_us {
+            return Ok(Judgement::verified(format!("campaign {name} is {status}, left alone"), evidence));
+        }
+        // Taken right after the start: that is told and not counted, by the look before the last word.
+        if let Some(theirs) = self.pause.theirs_since(intent).await? {
+            let says =
+                format!("campaign {name} was started; {theirs} after that, and it is {status}, left alone");
+            return Ok(Judgement::verified(says, evidence));
+        }
+        Ok(Judgement::refuted(format!("campaign {name} is {status} after it was resumed"), evidence))
     }
 
     fn undo(&self, receipt: &Resumed) -> Option<PauseCampaign> {

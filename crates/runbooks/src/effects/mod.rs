@@ -2,6 +2,7 @@
 //! folder.
 
 mod alarm;
+mod at_once;
 mod audit;
 mod campaign;
 mod chat;
@@ -10,6 +11,7 @@ mod page;
 mod stuck;
 
 pub(crate) use alarm::{Alarm, tell, ways};
+pub(crate) use at_once::AtOnce;
 pub(crate) use audit::{AuditNote, record_bad_end};
 pub(crate) use campaign::{PauseCampaign, Paused, ResumeCampaign, Resumed};
 pub(crate) use chat::PostMessage;

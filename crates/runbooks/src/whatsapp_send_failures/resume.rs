@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_core::ports::{Limits, SendLog, SendQueue};
+use allclear_core::ports::{Campaigns, Limits, SendLog, SendQueue};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::SendTally;
 use allclear_core::{CampaignId, Platform, PortError};
@@ -19,7 +19,7 @@ use super::effects::{RestoreQueue, SpreadSends};
 use super::parts::{Later, Parts, Share, must_wait_until};
 use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{Paused, ResumeCampaign, Resumed};
-use crate::probes::{StoredSendPolicy, count_still_started};
+use crate::probes::{StoredSendPolicy, count_still_started, look_for_taken};
 use crate::words::counted;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
@@ -98,17 +98,19 @@ impl WhatsAppSendFailures {
             return Ok(());
         }
         let quiet = run.probe(&WA_R1, QuietNow::before(&self.on, campaign, messages)).await?;
-        match quiet {
-            Some(until) => {
-                let says = format!(
-                    "what is started sends at once, and {} of {} would reach into quiet hours",
-                    counted(messages, "message", "messages"),
-                    campaign.name
-                );
-                run.wait_until(&WA_R1, until, says).await
-            }
-            None => Ok(()),
-        }
+        let Some(until) = quiet else { return Ok(()) };
+        let says = match messages {
+            0 => format!(
+                "what is started sends at once, and {} would be started in quiet hours",
+                campaign.name
+            ),
+            some => format!(
+                "what is started sends at once, and {} of {} would reach into quiet hours",
+                counted(some, "message", "messages"),
+                campaign.name
+            ),
+        };
+        run.wait_until(&WA_R1, until, says).await
     }
 
     /// Somebody took a campaign since this run paused it: it is theirs.
@@ -235,7 +237,7 @@ impl WhatsAppSendFailures {
             satisfied: Sends::are_conclusive,
         };
         let sends = run.until(&WA_R1, watch, health).await?;
-        if sends.percent < RELAPSE_PERCENT {
+        if sends.taken || sends.percent < RELAPSE_PERCENT {
             return Ok(());
         }
         PauseAgain::of(&self.on, resumed).pause(run).await?;
@@ -390,10 +392,16 @@ pub(super) struct Sends {
     tries: u64,
     percent: u64,
     intervals: u64,
+    /// Somebody else has it since: what it sends, or does not send, proves nothing any more.
+    #[serde(default)]
+    taken: bool,
 }
 
 impl Sends {
     fn are_conclusive(&self) -> Result<(), String> {
+        if self.taken {
+            return Ok(());
+        }
         if self.intervals < 2 {
             return Err("watch two runs of the dispatcher after the resume".to_owned());
         }
@@ -402,6 +410,8 @@ impl Sends {
 }
 
 struct SendsAfterResume {
+    campaigns: Arc<dyn Campaigns>,
+    queue: Arc<dyn SendQueue>,
     log: Arc<dyn SendLog>,
     campaign: Paused,
     /// Of which part of its messages.
@@ -412,8 +422,15 @@ struct SendsAfterResume {
 
 impl SendsAfterResume {
     fn of(on: &Platform, (campaign, part): (&Paused, usize), since: Timestamp) -> Self {
-        let interval = on.limits.dispatcher_interval;
-        Self { log: Arc::clone(&on.send_log), campaign: campaign.clone(), part, since, interval }
+        Self {
+            campaigns: Arc::clone(&on.campaigns),
+            queue: Arc::clone(&on.send_queue),
+            log: Arc::clone(&on.send_log),
+            campaign: campaign.clone(),
+            part,
+            since,
+            interval: on.limits.dispatcher_interval,
+        }
     }
 }
 
@@ -444,7 +461,9 @@ impl Probe for SendsAfterResume {
     async fn observe(&self, now: Timestamp) -> Result<Observation<Sends>, PortError> {
         let tally = self.log.tally(Some(self.campaign.campaign), self.since).await?;
         let elapsed = now.duration_since(self.since).as_secs().unsigned_abs();
+        let (_, taken) = look_for_taken(&*self.campaigns, &*self.queue, self.campaign.campaign).await?;
         let value = Sends {
+            taken,
             tries: tally.tries(),
             percent: percent_of_our_failures(&tally),
             intervals: elapsed / self.interval.as_secs().max(1),

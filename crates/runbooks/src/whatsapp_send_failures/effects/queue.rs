@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::stood::Stood;
-use crate::effects::{Paused, change};
+use crate::effects::{AtOnce, Paused, change};
 use crate::words::counted;
 
 const FIELD: &str = "unsent messages";
@@ -45,6 +45,7 @@ pub(in super::super) struct SkipQueue {
     queue: Arc<dyn SendQueue>,
     log: Arc<dyn SendLog>,
     limits: Limits,
+    at_once: AtOnce,
     paused: Paused,
     stood: Option<Stood>,
 }
@@ -57,6 +58,7 @@ impl SkipQueue {
             queue: Arc::clone(&on.send_queue),
             log: Arc::clone(&on.send_log),
             limits: on.limits.clone(),
+            at_once: AtOnce::on(on),
             paused: paused.clone(),
             stood: stood.cloned(),
         }
@@ -197,10 +199,8 @@ impl Effect for SkipQueue {
     }
 
     fn undo(&self, receipt: &Skipped) -> Option<RestoreQueue> {
-        receipt
-            .left_alone
-            .is_none()
-            .then(|| RestoreQueue { queue: Arc::clone(&self.queue), paused: self.paused.clone() })
+        let (queue, at_once) = (Arc::clone(&self.queue), Some(self.at_once.clone()));
+        receipt.left_alone.is_none().then(|| RestoreQueue { queue, paused: self.paused.clone(), at_once })
     }
 }
 
@@ -210,11 +210,13 @@ impl Effect for SkipQueue {
 pub(in super::super) struct RestoreQueue {
     queue: Arc<dyn SendQueue>,
     paused: Paused,
+    /// Only for an undo, which waits for no hour.
+    at_once: Option<AtOnce>,
 }
 
 impl RestoreQueue {
     pub(in super::super) fn of(on: &Platform, paused: &Paused) -> Self {
-        Self { queue: Arc::clone(&on.send_queue), paused: paused.clone() }
+        Self { queue: Arc::clone(&on.send_queue), paused: paused.clone(), at_once: None }
     }
 }
 
@@ -251,7 +253,12 @@ impl Effect for RestoreQueue {
             return Ok(Prediction::default());
         }
         let back = change("queue", id, &self.paused.name, FIELD, "skipped", "waiting");
-        Ok(Prediction::of(back).note(counted(skipped, "message is skipped now", "messages are skipped now")))
+        let prediction =
+            Prediction::of(back).note(counted(skipped, "message is skipped now", "messages are skipped now"));
+        Ok(match &self.at_once {
+            Some(at_once) => prediction.note(at_once.says().await),
+            None => prediction,
+        })
     }
 
     fn foresee(&self, _prediction: &Prediction) -> Rows {
