@@ -374,6 +374,10 @@ pub(crate) struct DrillArgs {
     /// Switch a wart or lie of the platform on; may be repeated
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<allclear_sandbox::Fault>,
+    /// Let people act beside the run, after minutes or after an effect: 6m:pause, campaign.start*2:stop:3, 10m:resolve, random:7
+    /// (pause, start, stop, resolve, post, void, settings); may be repeated
+    #[arg(long, value_name = "WHEN:ACT[:WHICH]")]
+    pub(crate) people: Vec<allclear_sandbox::people::Script>,
     /// Targets of each of the six campaigns
     #[arg(long, default_value_t = 4_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub(crate) targets: u32,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
+use crate::people::Act;
 use crate::scenario::WorldSpec;
 use crate::server::{Shared, Time};
 use crate::services::answer;
@@ -158,6 +159,11 @@ async fn act(State(shared): State<Shared>, body: Bytes) -> Response {
         }
         (Some("break_rest"), _) => world.set_project(Project::RestDown),
         (Some("void_voucher"), Some(id)) => world.let_somebody_void(id),
+        (Some(name), None) => {
+            let which = body["which"].as_u64().and_then(|which| usize::try_from(which).ok()).unwrap_or(1);
+            let act = Act::ALL.into_iter().find(|act| act.name() == name);
+            act.is_some_and(|act| world.let_somebody(act, which.max(1)))
+        }
         _ => false,
     };
     answer(if done { 200 } else { 400 }, json!({ "done": done }))

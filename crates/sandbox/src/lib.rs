@@ -35,6 +35,7 @@ pub mod fault;
 mod keys;
 pub mod ledger;
 mod loopback;
+pub mod people;
 mod rest;
 pub mod s3;
 pub mod scenario;

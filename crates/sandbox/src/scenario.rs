@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{FaultSet, Profile};
+use crate::people::Script;
 
 /// What is wrong. `minutes` count from the world's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -313,6 +314,8 @@ pub struct WorldSpec {
     pub scenario: Scenario,
     /// The faults that are on; those of the profile when `None`.
     pub faults: Option<FaultSet>,
+    /// What people do beside.
+    pub people: Script,
 }
 
 impl Default for WorldSpec {
@@ -329,6 +332,7 @@ impl Default for WorldSpec {
             profile: Profile::AsIs,
             scenario: Scenario::RateLimited { minutes: 10 },
             faults: None,
+            people: Script::default(),
         }
     }
 }

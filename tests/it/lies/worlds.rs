@@ -8,6 +8,7 @@ use std::time::Duration;
 use allclear::core::Clock as _;
 use allclear::engine::report::left;
 use allclear::engine::{Entry, Event, Finished, Outcome, Terms, Verdict};
+use allclear::sandbox::people::Act;
 use allclear::sandbox::{Scenario, World, WorldSpec};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -23,18 +24,17 @@ fn worlds() -> usize {
     std::env::var("ALLCLEAR_LIES").ok().and_then(|n| n.parse().ok()).unwrap_or(500)
 }
 
-/// What a person does to which campaign when the journal has so many entries.
+/// What a person does, and to which campaign or voucher, when the journal has so many entries.
 #[derive(Debug, Clone)]
 struct Deed {
     at: u64,
-    campaign: usize,
-    action: &'static str,
+    which: usize,
+    act: Act,
 }
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
-    let action = prop::sample::select(vec!["start", "pause", "stop"]);
-    let deed =
-        (3..120_u64, 0..6_usize, action).prop_map(|(at, campaign, action)| Deed { at, campaign, action });
+    let act = prop::sample::select(Act::ALL.to_vec());
+    let deed = (3..120_u64, 1..=6_usize, act).prop_map(|(at, which, act)| Deed { at, which, act });
     prop::collection::vec(deed, 0..3)
 }
 
@@ -62,14 +62,16 @@ async fn play(runbook: &'static str, spec: WorldSpec, deeds: Vec<Deed>) -> Seen 
     let scene = Scene::with(runbook, Value::Null, spec).await;
     let plan = scene.plan().await;
     let before = scene.sandbox.state();
-    let ids: Vec<Uuid> = campaigns(&before).into_keys().collect();
+    let listed = before["campaigns"].as_array().unwrap().iter();
+    let ids: Vec<Uuid> = listed.map(|one| one["id"].as_str().unwrap().parse().unwrap()).collect();
     let touched = Arc::new(Mutex::new(BTreeSet::new()));
     let (sandbox, acted_on) = (Arc::clone(&scene.sandbox), Arc::clone(&touched));
     let listener = move |entry: &Entry| {
         for deed in deeds.iter().filter(|deed| deed.at == entry.seq) {
-            let campaign = ids[deed.campaign % ids.len()];
-            acted_on.lock().unwrap().insert(campaign);
-            sandbox.with_world(|world| world.let_somebody_else(deed.action, campaign));
+            if matches!(deed.act, Act::Pause | Act::Start | Act::Stop) {
+                acted_on.lock().unwrap().extend(ids.get(deed.which - 1));
+            }
+            sandbox.with_world(|world| world.let_somebody(deed.act, deed.which));
         }
     };
     let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };

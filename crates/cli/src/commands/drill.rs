@@ -2,6 +2,7 @@
 
 use allclear_engine::{PlanApproval, Shown};
 use allclear_runbooks::{Entry, catalogue};
+use allclear_sandbox::people::Script;
 use allclear_sandbox::{FaultSet, Profile, Scenario, WorldSpec};
 use serde_json::{Value, json};
 
@@ -130,6 +131,7 @@ fn world(entry: &Entry, args: &DrillArgs) -> Result<WorldSpec, CliError> {
         scenario,
         profile,
         faults: Some(faults),
+        people: Script::of(&args.people),
         targets_per_campaign: args.targets,
         ..WorldSpec::default()
     })

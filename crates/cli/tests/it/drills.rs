@@ -84,3 +84,23 @@ fn the_text_is_bound_and_an_edit_is_seen() {
     let missing = allclear(folder.path(), &["check", "--text", "nowhere.md"]);
     assert_eq!(missing.status.code(), Some(2), "{}", stderr(&missing));
 }
+
+#[test]
+fn people_act_beside_a_drill_when_its_script_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let drill = |people: &[&str]| {
+        let mut args =
+            vec!["drill", "whatsapp-send-failures", "--virtual", "--auto-approve", "--targets", "200"];
+        people.iter().for_each(|script| args.extend(["--people", script]));
+        let output = allclear(folder.path(), &args);
+        (output.status.code(), stdout(&output) + &stderr(&output))
+    };
+    let (code, says) = drill(&["3m:post", "campaign.pause*2:settings"]);
+    assert_eq!(code, Some(0), "{says}");
+    let (code, says) = drill(&["campaign.start*4:pause:1"]);
+    assert_eq!(code, Some(10), "{says}");
+    assert!(says.contains("3 campaigns run again") && says.contains("somebody else took it"), "{says}");
+    let (code, says) = drill(&["6m:dance"]);
+    assert_eq!(code, Some(2), "{says}");
+    assert!(says.contains("`dance` is none of pause, start") && says.contains("6m:pause"), "{says}");
+}

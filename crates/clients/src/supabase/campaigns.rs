@@ -1,5 +1,6 @@
 //! Campaigns and targets.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use allclear_core::campaign::CampaignChange;
@@ -21,6 +22,8 @@ const STATUSES: [TargetStatus; 7] = [
     TargetStatus::Failed,
     TargetStatus::OptedOut,
 ];
+/// More changes of one campaign than happen in one moment.
+const AT_ONCE: u32 = 10;
 const CAMPAIGN: &str = "id,name,status,started_at,finished_at";
 
 impl Supabase {
@@ -87,8 +90,10 @@ impl Campaigns for Supabase {
             .query("target_id", format!("eq.{id}"))
             .query("action", "in.(campaign_pause,campaign_start,campaign_stop)")
             .query("order", "created_at.desc")
-            .query("limit", 1);
-        Ok(self.rows::<AuditRow>(last).await?.pop().map(|row| change_of(row, &us)))
+            .query("limit", AT_ONCE);
+        let rows = self.rows::<AuditRow>(last).await?.into_iter().map(|row| change_of(row, &us));
+        // Of two changes in the same moment nobody knows which came last; then somebody else's stands.
+        Ok(rows.min_by_key(|change| (Reverse(change.at), change.ours)))
     }
 }
 

@@ -135,6 +135,19 @@ fn keep(world: &mut World, mut message: SlackMessage, subject: &str) -> String {
     ts
 }
 
+/// Lets a person write to the channel of operations. It is no effect of ours, so the ledger does not have it.
+pub(crate) fn let_somebody_post(world: &mut World, text: &str) {
+    let ts = format!("{}.{:06}", world.now().as_second(), world.slack.len() + 1);
+    world.slack.push(SlackMessage {
+        channel: CHANNELS[0].1.to_owned(),
+        ts,
+        text: text.to_owned(),
+        thread_ts: None,
+        broadcast: false,
+        metadata: None,
+    });
+}
+
 /// The parameters of a list.
 struct Query {
     channel: Option<&'static str>,

@@ -6,6 +6,7 @@
 
 mod dispatcher;
 pub(crate) mod functions;
+mod people;
 pub(crate) mod rows;
 mod seed;
 pub(crate) mod stations;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use crate::fault::{Fault, FaultSet};
 use crate::ledger::Ledger;
+use crate::people::Deed;
 use crate::scenario::{Scenario, WorldSpec};
 use crate::trouble::{self, Due, Trouble};
 use rows::{
@@ -86,6 +88,8 @@ pub struct World {
     pub(crate) sessions: HashMap<String, Timestamp>,
     /// When wrong tokens came to the admin API's login, by address.
     pub(crate) wrong_tokens: HashMap<String, Vec<Timestamp>>,
+    /// What people will do.
+    people: Vec<Deed>,
     /// What goes wrong on the way.
     pub(crate) troubles: Vec<Due>,
     /// How many calls went wrong by it.
@@ -385,10 +389,12 @@ impl World {
     pub fn advance_to(&mut self, now: Timestamp) {
         while self.next_tick <= now {
             let tick = self.next_tick;
+            self.people_until(tick);
             self.deliver_until(tick);
             self.dispatch(tick);
             self.next_tick = tick + TICK;
         }
+        self.people_until(now);
         self.deliver_until(now);
         self.now = self.now.max(now);
     }

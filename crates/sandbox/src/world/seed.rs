@@ -90,6 +90,7 @@ pub(super) fn world(spec: WorldSpec) -> World {
         settings_as_in_dump: false,
         sessions: HashMap::new(),
         wrong_tokens: HashMap::new(),
+        people: spec.people.0.clone(),
         troubles: Vec::new(),
         troubled: 0,
         requests: BTreeMap::new(),

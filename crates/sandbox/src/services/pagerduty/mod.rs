@@ -6,6 +6,8 @@ mod people;
 mod rest;
 mod wire;
 
+pub(crate) use people::let_somebody_resolve;
+
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
