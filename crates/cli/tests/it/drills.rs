@@ -91,7 +91,9 @@ fn people_act_beside_a_drill_when_its_script_says() {
     let drill = |people: &[&str]| {
         let mut args =
             vec!["drill", "whatsapp-send-failures", "--virtual", "--auto-approve", "--targets", "200"];
-        people.iter().for_each(|script| args.extend(["--people", script]));
+        for script in people {
+            args.extend(["--people", script]);
+        }
         let output = allclear(folder.path(), &args);
         (output.status.code(), stdout(&output) + &stderr(&output))
     };
