@@ -51,6 +51,7 @@ fn test() -> bool {
         && need_moto()
         && need_postgres()
         && need_npm()
+        && need_official_clients()
         && cargo(&["fmt", "--all", "--check"], &[])
         && cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[])
         && cargo(&["test", "--workspace", "--all-features"], &[])
@@ -161,6 +162,37 @@ fn need_moto() -> bool {
         );
     }
     there()
+}
+
+/// The services' official clients, which are tried on the sandbox: from npm beside their scripts, from PyPI under the target folder.
+/// A stamp says which of them are there.
+fn need_official_clients() -> bool {
+    const SCRIPTS: &str = "tests/official";
+    const PYTHON: &str = "target/official";
+    let wanted = ["package-lock.json", "requirements.txt"]
+        .map(|file| std::fs::read_to_string(format!("{SCRIPTS}/{file}")).unwrap_or_default())
+        .concat();
+    let stamp = std::path::Path::new(PYTHON).join("installed");
+    let there = std::path::Path::new(SCRIPTS).join("node_modules").is_dir();
+    if there && std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return true;
+    }
+    println!("installing the official clients");
+    let run = |program: &str, args: &[&str]| {
+        Command::new(program).args(args).status().is_ok_and(|status| status.success())
+    };
+    let python = format!("{PYTHON}/bin/python");
+    let has_python = || run("python3", &["-m", "venv", PYTHON]);
+    let done = run("npm", &["ci", "--prefix", SCRIPTS, "--ignore-scripts", "--loglevel=error"])
+        && need("python3-venv", has_python)
+        && run(&python, &["-m", "pip", "install", "--quiet", "-r", &format!("{SCRIPTS}/requirements.txt")])
+        && std::fs::write(&stamp, wanted).is_ok();
+    if !done {
+        eprintln!(
+            "the official clients of {SCRIPTS} are needed; npm and pip say above why they are not there"
+        );
+    }
+    done
 }
 
 fn cargo(args: &[&str], environment: &[(&str, &str)]) -> bool {

@@ -257,7 +257,8 @@ impl Front {
         }
     }
 
-    /// `s3s-fs` says AccessDenied of an upload that it does not know; S3 says that there is none.
+    /// `s3s-fs` says AccessDenied of an upload that it does not know; S3 says that there is none. Its lists of parts come as the
+    /// folder has them; S3's by number.
     async fn ask_for(&self, call: Call, request: Request<Incoming>) -> Response<Body> {
         let request = if call == Call::CompleteUpload {
             match self.checked(request).await {
@@ -267,7 +268,11 @@ impl Front {
         } else {
             request.map(s3s::Body::from)
         };
+        let lists_parts = call == Call::Get && query_of(request.uri(), "uploadId").is_some();
         let answer = self.ask(request).await;
+        if lists_parts && answer.status().is_success() {
+            return in_order(answer).await;
+        }
         let of_an_upload = matches!(call, Call::PutPart | Call::CompleteUpload | Call::AbortUpload);
         if !of_an_upload || answer.status() != StatusCode::FORBIDDEN {
             return answer;
@@ -308,8 +313,12 @@ impl Front {
     async fn ask(&self, request: Request<s3s::Body>) -> Response<Body> {
         let (call, uri) = (call_of(request.method(), request.uri()), request.uri().clone());
         let Ok(answer) = self.service.call(request).await else { return refusal(500, "InternalError", None) };
-        if call == Call::PutPart {
-            self.remember(&uri, &answer);
+        match call {
+            Call::PutPart => self.remember(&uri, &answer),
+            Call::AbortUpload if answer.status().is_success() => {
+                query_of(&uri, "uploadId").and_then(|upload| lock(&self.state).uploads.remove(&upload));
+            }
+            _ => {}
         }
         if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && self.is_full() {
             return refusal(507, "XMinioStorageFull", None);
@@ -406,6 +415,24 @@ async fn taken_apart(answer: Response<Body>) -> (HeaderMap, StatusCode, Bytes) {
     let (parts, body) = answer.into_parts();
     let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     (parts.headers, parts.status, bytes)
+}
+
+/// A list of parts, by number.
+async fn in_order(answer: Response<Body>) -> Response<Body> {
+    let (headers, status, bytes) = taken_apart(answer).await;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut ordered = Response::new(whole(match (text.find("<Part>"), text.rfind("</Part>")) {
+        (Some(begin), Some(last)) => {
+            let end = last + "</Part>".len();
+            let mut parts: Vec<&str> = text[begin..end].split_inclusive("</Part>").collect();
+            parts
+                .sort_by_key(|part| inside(part, "PartNumber").and_then(|number| number.parse::<u32>().ok()));
+            format!("{}{}{}", &text[..begin], parts.concat(), &text[end..]).into()
+        }
+        _ => bytes.clone(),
+    }));
+    (*ordered.headers_mut(), *ordered.status_mut()) = (headers, status);
+    ordered
 }
 
 async fn cut_in_body(answer: Response<Body>) -> Response<Body> {

@@ -6,16 +6,27 @@ use serde_json::{Value, json};
 
 use super::query::{Cell, Query, RestError, Row, look_up};
 
+/// What becomes of a row that is there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Duplicates {
+    /// The insert fails.
+    #[default]
+    Refused,
+    /// It is left as it is, and is not in the answer.
+    Ignored,
+    /// It takes over what is given.
+    Merged,
+}
+
 /// What the `Prefer` header asks for.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "the header is a list of switches")]
 pub(super) struct Prefer {
     /// Exact, planned or estimated: a world knows how many rows it has, so all three say the same.
     pub(super) count: bool,
     pub(super) representation: bool,
     pub(super) strict: bool,
     pub(super) max_affected: Option<usize>,
-    pub(super) ignore_duplicates: bool,
+    pub(super) duplicates: Duplicates,
     applied: Vec<String>,
     unknown: Vec<String>,
 }
@@ -40,8 +51,9 @@ impl Prefer {
             "count=exact" | "count=planned" | "count=estimated" => self.count = true,
             "return=representation" => self.representation = true,
             "handling=strict" => self.strict = true,
-            "resolution=ignore-duplicates" => self.ignore_duplicates = true,
-            "return=minimal" => {}
+            "resolution=ignore-duplicates" => self.duplicates = Duplicates::Ignored,
+            "resolution=merge-duplicates" => self.duplicates = Duplicates::Merged,
+            "return=minimal" | "return=headers-only" => {}
             other => match other.strip_prefix("max-affected=") {
                 Some(number) => self.max_affected = number.parse().ok(),
                 None => return self.unknown.push(item.to_owned()),
@@ -181,6 +193,6 @@ fn quoted(cell: &Cell<'_>) -> String {
 pub(super) fn refused(error: &RestError) -> Response {
     let status = StatusCode::from_u16(error.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body =
-        json!({ "code": error.code, "message": error.message, "details": error.details, "hint": null });
+        json!({ "code": error.code, "message": error.message, "details": error.details, "hint": error.hint });
     (status, axum::Json(body)).into_response()
 }

@@ -60,6 +60,14 @@ impl Given {
         Ok(())
     }
 
+    /// Each with the row that is made of it.
+    pub(super) fn each<R>(
+        given: Vec<Self>,
+        mut make: impl FnMut(&Self) -> Result<R, RestError>,
+    ) -> Result<Vec<(Self, R)>, RestError> {
+        given.into_iter().map(|given| make(&given).map(|row| (given, row))).collect()
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }

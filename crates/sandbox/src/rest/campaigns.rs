@@ -30,6 +30,20 @@ impl Insert for Target {
         ("campaign.target", self.campaign.to_string())
     }
 
+    fn merge(&mut self, new: &Self, given: &Given) {
+        for name in given.names() {
+            match name {
+                "id" => self.id = new.id,
+                "campaign_id" => self.campaign = new.campaign,
+                "msisdn" => self.msisdn = new.msisdn,
+                "status" => self.status = new.status,
+                "error_code" => self.error_code.clone_from(&new.error_code),
+                "last_update_at" => self.last_update_at = new.last_update_at,
+                _ => {}
+            }
+        }
+    }
+
     /// Without writing each number as a text: there are tens of thousands.
     fn clash(&self, other: &Self, key: &[&str]) -> bool {
         match key {
@@ -46,7 +60,7 @@ pub(super) fn insert_targets(
     body: &[u8],
 ) -> Result<Response, RestError> {
     let given = Given::rows::<Target>(&asked.query, headers, body)?;
-    let rows = given.iter().map(|given| target(world, given)).collect::<Result<_, _>>()?;
+    let rows = Given::each(given, |given| target(world, given))?;
     insert::<Target>(world, asked, rows, false)
 }
 

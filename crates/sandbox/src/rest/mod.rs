@@ -1,5 +1,5 @@
-//! PostgREST, the slice that is used: reads of all tables, guarded changes of the send queue and of vouchers, inserts of
-//! targets, vouchers, their events and audit rows.
+//! PostgREST, the slice that is used: reads of all tables, guarded changes of the send queue and of vouchers, inserts, upserts
+//! and deletes of targets, vouchers, their events and audit rows.
 //!
 //! What it refuses, it refuses with PostgREST's and the database's own codes, and what it cannot do it refuses as a missing
 //! right: a value that is taken and then not kept would teach its callers that the real one keeps it.
@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod campaigns;
+mod delete;
 mod insert;
 mod kind;
 mod query;
@@ -19,11 +20,12 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::any;
+use serde_json::{Map, Value};
 
 use crate::fault::Fault;
 use crate::keys::{Caller, caller};
 use crate::server::Shared;
-use crate::services::project;
+use crate::services::{header_text, project};
 use crate::world::World;
 use crate::world::rows::{Audit, DumpedSettings};
 use answer::{Asked, refused};
@@ -35,7 +37,61 @@ use query::{RestError, Row};
 const MAX_ROWS: usize = 1_000;
 
 pub(crate) fn routes() -> Router<Shared> {
-    Router::new().route("/supabase/rest/v1/{table}", any(handle))
+    Router::new()
+        .route("/supabase/rest/v1/{table}", any(handle))
+        .route("/supabase/rest/v1/rpc/{function}", any(call))
+}
+
+/// Who may do everything here; anybody else is refused before anything is looked at.
+fn only_service(headers: &HeaderMap, what: &str) -> Result<(), RestError> {
+    match caller(headers) {
+        Caller::Refused => Err(RestError::new(401, "PGRST301", "JWSError JWSInvalidSignature")),
+        Caller::Anon => Err(RestError::new(401, "42501", format!("permission denied for {what}"))),
+        Caller::Service => Ok(()),
+    }
+}
+
+/// The one schema that is exposed, where another is asked for by the header that a request of this method names it in.
+fn check_schema(method: &Method, headers: &HeaderMap) -> Result<(), RestError> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let schema = header_text(headers, if reads { "accept-profile" } else { "content-profile" });
+    if matches!(schema, "" | "public") {
+        return Ok(());
+    }
+    let hint = "Only the following schemas are exposed: public";
+    Err(RestError::new(406, "PGRST106", format!("Invalid schema: {schema}")).hinting(hint))
+}
+
+/// The database has no functions to call.
+async fn call(
+    Path(function): Path<String>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let no_function = || {
+        let named: Vec<String> = if method == Method::POST {
+            let body: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
+            body.keys().cloned().collect()
+        } else {
+            let query = query.unwrap_or_default();
+            form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned()).collect()
+        };
+        let (with, list) = match named.join(", ") {
+            none if none.is_empty() => ("without parameters".to_owned(), " without parameters".to_owned()),
+            list => (format!("with parameters {list}"), format!("({list})")),
+        };
+        let message = format!("Could not find the function public.{function}{list} in the schema cache");
+        let details = format!(
+            "Searched for the function public.{function} {with}, but no matches were found in the schema cache."
+        );
+        RestError::new(404, "PGRST202", message).because(details)
+    };
+    let checked = only_service(&headers, &format!("function {function}"));
+    let failure =
+        checked.and_then(|()| check_schema(&method, &headers)).map_or_else(|why| why, |()| no_function());
+    refused(&failure)
 }
 
 async fn handle(
@@ -46,24 +102,21 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    match caller(&headers) {
-        Caller::Refused => return refused(&RestError::new(401, "PGRST301", "JWSError JWSInvalidSignature")),
-        Caller::Anon => {
-            let message = format!("permission denied for table {table}");
-            return refused(&RestError::new(401, "42501", message));
-        }
-        Caller::Service => {}
+    if let Err(refusal) = only_service(&headers, &format!("table {table}")) {
+        return refused(&refusal);
     }
     let mut world = shared.world();
     if let Some(paused) = project::unreachable(&world) {
         return paused;
     }
-    let asked = Asked::parse(&query.unwrap_or_default(), &headers);
+    let asked =
+        check_schema(&method, &headers).and_then(|()| Asked::parse(&query.unwrap_or_default(), &headers));
     let answer = asked.and_then(|asked| match method {
         Method::GET | Method::HEAD => read_table(&world, &table, &asked),
         Method::PATCH => patch(&mut world, &table, &asked, &headers, &body),
         Method::POST => insert_into(&mut world, &table, &asked, &headers, &body),
-        _ => Err(RestError::new(405, "PGRST117", "method not allowed here")),
+        Method::DELETE => delete(&mut world, &table, &asked),
+        other => Err(RestError::new(405, "PGRST117", format!("Unsupported HTTP method: {other}"))),
     });
     answer.unwrap_or_else(|failure| refused(&failure))
 }
@@ -123,13 +176,20 @@ fn patch(
     body: &[u8],
 ) -> Result<Response, RestError> {
     if !asked.query.is_filtered() {
-        return Err(RestError::new(400, "21000", "PATCH requires a filter; it would change the whole table"));
+        return Err(RestError::new(400, "21000", "UPDATE requires a WHERE clause"));
     }
     match table {
         "send_queue" => campaigns::patch_queue(world, asked, headers, body),
         "vouchers" => vouchers::patch(world, asked, headers, body),
         _ => Err(denied(table)),
     }
+}
+
+fn delete(world: &mut World, table: &str, asked: &Asked) -> Result<Response, RestError> {
+    if !asked.query.is_filtered() {
+        return Err(RestError::new(400, "21000", "DELETE requires a WHERE clause"));
+    }
+    delete::delete_from(world, table, asked)
 }
 
 /// What a body changes: the same for every row.
@@ -186,6 +246,21 @@ impl Insert for Audit {
     fn effect(&self) -> (&'static str, String) {
         ("audit.insert", format!("{} {}", self.action, self.target_id))
     }
+
+    fn merge(&mut self, new: &Self, given: &Given) {
+        for name in given.names() {
+            match name {
+                "id" => self.id = new.id,
+                "actor_id" => self.actor_id = new.actor_id,
+                "action" => self.action.clone_from(&new.action),
+                "target_table" => self.target_table.clone_from(&new.target_table),
+                "target_id" => self.target_id.clone_from(&new.target_id),
+                "diff" => self.diff.clone_from(&new.diff),
+                "created_at" => self.created_at = new.created_at,
+                _ => {}
+            }
+        }
+    }
 }
 
 fn insert_audit(
@@ -195,7 +270,7 @@ fn insert_audit(
     body: &[u8],
 ) -> Result<Response, RestError> {
     let given = Given::rows::<Audit>(&asked.query, headers, body)?;
-    let rows = given.iter().map(|given| audit(world, given)).collect::<Result<_, _>>()?;
+    let rows = Given::each(given, |given| audit(world, given))?;
     let lost = world.has(Fault::AuditWriteLost);
     insert::<Audit>(world, asked, rows, lost)
 }

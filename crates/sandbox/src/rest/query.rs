@@ -115,16 +115,22 @@ pub(crate) struct RestError {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) details: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl RestError {
     pub(crate) fn new(http: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { http, code, message: message.into(), details: None }
+        Self { http, code, message: message.into(), details: None, hint: None }
     }
 
     /// With what the official clients read beside the message.
     pub(crate) fn because(self, details: impl Into<String>) -> Self {
         Self { details: Some(details.into()), ..self }
+    }
+
+    /// With what to do about it.
+    pub(crate) fn hinting(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 }
 
@@ -246,6 +252,19 @@ impl Filter {
     pub(crate) fn equals(&self) -> Option<&str> {
         matches!(self.test, Test::Is(Ordering::Equal)).then_some(self.literal.text.as_str())
     }
+}
+
+/// Rows of other tables are in no answer here.
+fn no_relationship<R: Row>(other: &str) -> RestError {
+    let other = other.split('!').next().unwrap_or(other);
+    let table = R::TABLE;
+    let message =
+        format!("Could not find a relationship between '{table}' and '{other}' in the schema cache");
+    let details = format!(
+        "Searched for a foreign key relationship between '{table}' and '{other}' in the schema 'public', but no matches were \
+         found."
+    );
+    RestError::new(400, "PGRST200", message).because(details)
 }
 
 fn no_column<R: Row>(column: &str) -> RestError {
@@ -421,7 +440,7 @@ impl Query {
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match name.as_ref() {
                 "select" if value != "*" => {
-                    query.select = Some(value.split(',').map(str::to_owned).collect());
+                    query.select = Some(outside_parentheses(&value).into_iter().map(str::to_owned).collect());
                 }
                 "select" => {}
                 "columns" => {
@@ -449,6 +468,9 @@ impl Query {
     /// Refuses columns that the table does not have, and literals that are none of their column's type.
     pub(crate) fn check<R: Row>(&self) -> Result<(), RestError> {
         let selected = self.selected::<R>().into_iter().map(|(_, path)| path);
+        if let Some((other, _)) = self.select.iter().flatten().find_map(|item| item.split_once('(')) {
+            return Err(no_relationship::<R>(named_column(other).1));
+        }
         for column in selected.chain(self.order.iter().map(|order| order.column.as_str())) {
             R::kind_of(column).ok_or_else(|| no_column::<R>(column))?;
         }

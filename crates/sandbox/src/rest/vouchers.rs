@@ -38,6 +38,12 @@ impl Insert for Voucher {
     fn effect(&self) -> (&'static str, String) {
         ("voucher.reserve", self.id.to_string())
     }
+
+    fn merge(&mut self, new: &Self, given: &Given) {
+        // What the new row was made of was checked when it was made.
+        let _ = change(self, given);
+        self.touch(new.updated_at);
+    }
 }
 
 impl Insert for VoucherEvent {
@@ -49,6 +55,21 @@ impl Insert for VoucherEvent {
 
     fn effect(&self) -> (&'static str, String) {
         ("voucher.event", format!("{} {}", self.voucher, self.event_type))
+    }
+
+    fn merge(&mut self, new: &Self, given: &Given) {
+        for name in given.names() {
+            match name {
+                "id" => self.id = new.id,
+                "voucher_id" => self.voucher = new.voucher,
+                "event_type" => self.event_type.clone_from(&new.event_type),
+                "actor_id" => self.actor = new.actor,
+                "station_id" => self.station = new.station,
+                "context" => self.context.clone_from(&new.context),
+                "created_at" => self.created_at = new.created_at,
+                _ => {}
+            }
+        }
     }
 }
 
@@ -175,7 +196,7 @@ pub(super) fn insert_vouchers(
     body: &[u8],
 ) -> Result<Response, RestError> {
     let given = Given::rows::<Voucher>(&asked.query, headers, body)?;
-    let rows = given.iter().map(|given| voucher(world, given)).collect::<Result<_, _>>()?;
+    let rows = Given::each(given, |given| voucher(world, given))?;
     let lost = world.has(Fault::VoucherWriteLost);
     insert::<Voucher>(world, asked, rows, lost)
 }
@@ -216,7 +237,7 @@ pub(super) fn insert_events(
     body: &[u8],
 ) -> Result<Response, RestError> {
     let given = Given::rows::<VoucherEvent>(&asked.query, headers, body)?;
-    let rows = given.iter().map(|given| event(world, given)).collect::<Result<_, _>>()?;
+    let rows = Given::each(given, |given| event(world, given))?;
     insert::<VoucherEvent>(world, asked, rows, false)
 }
 
