@@ -86,3 +86,12 @@ pub const PROVIDER_TOKEN: &str = "sandbox-provider-token";
 pub const PHONE_ID: &str = "100000000000001";
 /// The WhatsApp business account's id.
 pub const BUSINESS_ACCOUNT_ID: &str = "200000000000002";
+
+/// Bytes as people write digests.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

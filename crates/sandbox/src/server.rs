@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 use crate::clock::ScaledClock;
 use crate::ledger::LedgerEntry;
 use crate::scenario::WorldSpec;
-use crate::services::{admin, functions, graph, management, pagerduty, provider, slack, station, storage};
+use crate::services::{
+    account, admin, functions, graph, management, pagerduty, provider, slack, station, storage,
+};
 use crate::world::World;
 use crate::{control, rest};
 
@@ -155,6 +157,7 @@ fn router(shared: Shared) -> Router {
         .merge(rest::routes())
         .merge(functions::routes())
         .merge(management::routes())
+        .merge(account::routes())
         .merge(storage::routes())
         .merge(station::routes())
         .merge(graph::routes())

@@ -119,7 +119,9 @@ impl EvidenceShelf for EvidenceBucket {
             return Err(reply.unusable("the link has no token, or leads elsewhere"));
         };
         self.http.keep_secret(&token.into());
-        let url = format!("{}{}", self.http.base(), signed.signed_url);
-        Ok(Link::new(url, valid))
+        // The service writes an object's name as it is, and a link with a space in it is none for whoever gets it.
+        let url = reqwest::Url::parse(&format!("{}{}", self.http.base(), signed.signed_url));
+        let url = url.map_err(|_| reply.unusable("the link is no address"))?;
+        Ok(Link::new(url.into(), valid))
     }
 }

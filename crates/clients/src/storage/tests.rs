@@ -178,6 +178,10 @@ async fn a_link_is_good_for_its_time_and_nothing_shows_its_token() {
     evidence.keep("tabletop-report.md", b"# Report").await.unwrap();
     let link = evidence.link("tabletop-report.md", Duration::from_hours(1)).await.unwrap();
     let url = link.reveal().to_owned();
+    assert!(
+        !url.contains(' '),
+        "{url}: whoever gets it can follow it, though the service does not escape names"
+    );
     let token = url.split_once("token=").unwrap().1;
     assert!(!format!("{link:?}").contains(token), "{link:?}");
     assert!(!evidence.http.clean(&format!("GET {url} failed")).contains(token));

@@ -19,17 +19,22 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/supabase-management/v1/projects/{project}/health", get(project::health))
         .route("/supabase-management/v1/projects/{project}/functions", get(list))
         .route("/supabase-management/v1/projects/{project}/functions/deploy", post(deploy))
-        .route("/supabase-management/v1/projects/{project}/functions/{slug}", get(one))
+        .route("/supabase-management/v1/projects/{project}/functions/{slug}", get(one).delete(remove))
         .route("/supabase-management/v1/projects/{project}/database/backups", get(backups))
         .route("/supabase-management/v1/projects/{project}/analytics/endpoints/{which}", get(logs))
 }
 
 /// The guard that all routes share: the token, then the project.
 pub(super) fn refusal(headers: &HeaderMap, project: &str) -> Option<Response> {
-    if !has_bearer(headers, crate::MANAGEMENT_TOKEN) {
-        return Some(unauthorized());
+    if let Some(refused) = needs_token(headers) {
+        return Some(refused);
     }
     (project != crate::PROJECT).then(|| with_limits(answer(404, json!({ "message": "Project not found" }))))
+}
+
+/// The guard of what belongs to the account.
+pub(super) fn needs_token(headers: &HeaderMap) -> Option<Response> {
+    (!has_bearer(headers, crate::MANAGEMENT_TOKEN)).then(unauthorized)
 }
 
 fn unauthorized() -> Response {
@@ -107,6 +112,26 @@ async fn one(
     }
 }
 
+async fn remove(
+    State(shared): State<Shared>,
+    Path((project, slug)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = refusal(&headers, &project) {
+        return refused;
+    }
+    let mut world = shared.world();
+    let (now, before) = (world.now(), world.functions.len());
+    world.functions.retain(|function| function.slug != slug);
+    let was_there = world.functions.len() < before;
+    world.ledger.note(now, "function.delete", &slug, was_there);
+    if was_there {
+        with_limits(answer(200, json!({ "message": "ok" })))
+    } else {
+        with_limits(answer(404, json!({ "message": "Function not found" })))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Slug {
     slug: String,
@@ -127,19 +152,23 @@ async fn deploy(
         let (name, file) = (part.name().map(str::to_owned), part.file_name().map(str::to_owned));
         let Ok(content) = part.bytes().await else { break };
         match name.as_deref() {
-            Some("file") => files.extend(file),
+            Some("file") => files.extend(file.map(|name| (name, content.to_vec()))),
             Some("metadata") => metadata = serde_json::from_slice(&content).unwrap_or_default(),
             _ => {}
         }
     }
     let entrypoint = metadata["entrypoint_path"].as_str();
-    if !entrypoint.is_some_and(|path| files.iter().any(|file| file == path)) {
+    let is_entry = |(name, _): &(String, Vec<u8>)| Some(name.as_str()) == entrypoint;
+    if !files.iter().any(is_entry) {
         let message = "Entrypoint path does not exist in the bundle";
         return with_limits(answer(400, json!({ "message": message })));
     }
     let mut world = shared.world();
     let now = world.now();
     let lost = world.has(Fault::DeployNotEffective);
+    // The one to begin with stands first.
+    files.sort_by_key(|file| !is_entry(file));
+    world.function_files.insert(slug.clone(), files);
     world.ledger.note(now, "function.deploy", &slug, !lost);
     let function = if lost {
         Function { slug, status: "ACTIVE", version: 1, updated_at: now, broken: true }

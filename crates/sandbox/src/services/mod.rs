@@ -1,6 +1,7 @@
 //! The services beside the database: the admin API with vouchers and stations, edge functions and their host, file
 //! storage, WhatsApp, PagerDuty, Slack, the provider.
 
+pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod admin_pages;
 mod campaigns;

@@ -28,20 +28,24 @@ pub(super) async fn project(
     if let Some(refused) = refusal(&headers, &project) {
         return refused;
     }
-    let world = shared.world();
-    let status = match world.project {
+    let body = shown(&project, shared.world().project);
+    with_limits(answer(200, body))
+}
+
+/// The project, as the host describes it.
+pub(super) fn shown(id: &str, project: Project) -> Value {
+    let status = match project {
         Project::Up => "ACTIVE_HEALTHY",
         Project::RestDown => "ACTIVE_UNHEALTHY",
         Project::Paused => "INACTIVE",
     };
-    let body = json!({
-        "id": project, "ref": project, "organization_id": "sandbox", "organization_slug": "sandbox", "name": "sandbox",
+    json!({
+        "id": id, "ref": id, "organization_id": "sandbox", "organization_slug": "sandbox", "name": "sandbox",
         "region": "eu-west-3", "created_at": "2025-01-01T00:00:00Z", "status": status,
         "database": {
-            "host": format!("db.{project}.supabase.co"), "version": "17.6.1", "postgres_engine": "17", "release_channel": "ga",
+            "host": format!("db.{id}.supabase.co"), "version": "17.6.1", "postgres_engine": "17", "release_channel": "ga",
         },
-    });
-    with_limits(answer(200, body))
+    })
 }
 
 /// `services` is required and may be given several times, or once with commas.

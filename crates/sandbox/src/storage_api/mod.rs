@@ -4,6 +4,10 @@
 //! plain text with the true status, and a list is a list of rows. Over the folder of an [`S3Server`](crate::S3Server) both show
 //! the same objects, as at Supabase. What arrived is logged on this side, and that is what tests believe.
 
+mod buckets;
+mod changes;
+mod doors;
+mod lists;
 mod objects;
 mod uploads;
 
@@ -15,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,6 +28,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::loopback::{self, Cut};
+use changes::Before;
+use doors::call_of;
 
 /// Where the API lies below the host, as at Supabase.
 const BASE: &str = "/storage/v1";
@@ -33,13 +39,41 @@ const BASE: &str = "/storage/v1";
 pub enum Call {
     /// `GET /bucket/{bucket}`.
     Bucket,
+    /// `GET /bucket`.
+    Buckets,
+    /// `POST /bucket`.
+    MakeBucket,
+    /// `PUT /bucket/{bucket}`.
+    ChangeBucket,
+    /// `POST /bucket/{bucket}/empty`.
+    EmptyBucket,
+    /// `DELETE /bucket/{bucket}`.
+    DropBucket,
     /// `POST /object/list-v2/{bucket}`.
     ListV2,
     /// `POST /object/list/{bucket}`.
     List,
-    /// `GET /object/authenticated/{bucket}/{name}`.
+    /// `GET /object/authenticated/{bucket}/{name}`, and without the word.
     Download,
-    /// `POST /object/sign/{bucket}/{name}`.
+    /// `GET /object/public/{bucket}/{name}`.
+    Public,
+    /// `GET /object/info/{bucket}/{name}`.
+    Info,
+    /// `POST /object/{bucket}/{name}`.
+    Upload,
+    /// `PUT /object/{bucket}/{name}`.
+    Replace,
+    /// `POST /object/move`.
+    Move,
+    /// `POST /object/copy`.
+    Copy,
+    /// `DELETE /object/{bucket}`, and of one object.
+    Remove,
+    /// `POST /object/upload/sign/{bucket}/{name}`.
+    SignUpload,
+    /// `PUT /object/upload/sign/{bucket}/{name}?token=`.
+    SignedUpload,
+    /// `POST /object/sign/{bucket}/{name}`, and of a bucket's several.
     Sign,
     /// `GET /object/sign/{bucket}/{name}?token=`.
     Signed,
@@ -49,6 +83,8 @@ pub enum Call {
     Patch,
     /// `HEAD /upload/resumable/{id}`.
     Offset,
+    /// `DELETE /upload/resumable/{id}`.
+    GiveUp,
     /// Anything else.
     Other,
 }
@@ -100,6 +136,11 @@ struct State {
     uploads: HashMap<String, uploads::Upload>,
     /// Signed links: of which object, and until when.
     links: HashMap<String, (String, Instant)>,
+    /// Links to upload by: of which object, and whether it may be there.
+    upload_links: HashMap<String, (String, changes::Before)>,
+    /// What is known of objects that were uploaded here.
+    kept: HashMap<String, changes::Kept>,
+    buckets: HashMap<String, buckets::Bucket>,
     made: u64,
 }
 
@@ -174,10 +215,69 @@ struct Front {
 /// A request whose body is still to be read.
 struct Asked {
     headers: HeaderMap,
+    /// Below the API's base.
+    path: String,
     query: String,
     /// What stands behind the call's own path, decoded.
     rest: String,
     body: Incoming,
+}
+
+impl Asked {
+    fn has(&self, name: &str) -> bool {
+        form_urlencoded::parse(self.query.as_bytes()).any(|(key, _)| key == name)
+    }
+
+    /// A parameter of the address; empty where it is not given.
+    fn parameter(&self, name: &str) -> String {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+}
+
+/// Why something is refused.
+#[derive(Debug)]
+struct Refused {
+    /// The true status; the answer's own is 400 for nearly all of them.
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    fn no_bucket() -> Self {
+        Self::new(404, "NoSuchBucket", "Bucket not found")
+    }
+
+    fn no_object() -> Self {
+        Self::new(404, "NoSuchKey", "Object not found")
+    }
+
+    fn already_there() -> Self {
+        Self::new(409, "KeyAlreadyExists", "The resource already exists")
+    }
+
+    /// The disk does not do what it should.
+    fn broken(error: &io::Error) -> Self {
+        Self::new(500, "InternalError", error.to_string())
+    }
+
+    /// The word of before codes, which is still told beside them.
+    fn word(&self) -> &'static str {
+        match self.code {
+            "NoSuchBucket" => "Bucket not found",
+            "NoSuchKey" => "not_found",
+            "KeyAlreadyExists" | "BucketAlreadyExists" => "Duplicate",
+            "InvalidMimeType" => "invalid_mime_type",
+            "EntityTooLarge" => "Payload too large",
+            "InvalidBucketName" => "Invalid Input",
+            other => other,
+        }
+    }
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -202,7 +302,9 @@ impl Front {
         let wrong = strike(&mut self.lock().faults, call);
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        let asked = Asked { headers: parts.headers, query, rest, body };
+        let path = parts.uri.path();
+        let path = path.strip_prefix(BASE).unwrap_or(path).to_owned();
+        let asked = Asked { headers: parts.headers, path, query, rest, body };
         let answer = self.answer_or_not(call, asked, &parts.method, wrong).await;
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
         self.lock().arrived.push(Arrived { call, offset, status });
@@ -227,56 +329,72 @@ impl Front {
                 Err(Cut)
             }
             Some(Wrong::Refused { status, code }) => {
-                // Read first, as a real server does: who answers early and closes takes the answer back.
-                let _ = http_body_util::BodyExt::collect(asked.body).await;
-                Ok(self.refused(status, code, "as asked for"))
+                drain(asked.body).await;
+                Ok(self.refused(&Refused::new(status, code, "as asked for")))
             }
         }
     }
 
     async fn ask(&self, call: Call, asked: Asked, method: &Method, only: Option<usize>) -> Answer {
-        if call == Call::Signed {
-            return self.signed(&asked);
-        }
-        if !knows_us(&asked.headers) {
-            return self.refused(400, "InvalidJWT", "jwt malformed");
-        }
-        match call {
-            Call::Bucket => self.bucket(&asked),
-            Call::ListV2 if !self.lock().older => self.list_v2(asked).await,
-            Call::List => self.list(asked).await,
-            Call::Download => self.download(&asked.rest),
-            Call::Sign => self.sign(asked).await,
-            Call::Begin => self.begin(&asked),
-            Call::Patch => self.patch(asked, only).await,
-            Call::Offset => self.offset(&asked),
-            // What the framework says of a route that it does not have.
-            Call::ListV2 | Call::Signed | Call::Other => {
-                let path =
-                    format!("{}/{}", if call == Call::ListV2 { "/object/list-v2" } else { "" }, asked.rest);
-                let message = format!("Route {method}:{path} not found");
-                json_answer(404, &json!({ "message": message, "error": "Not Found", "statusCode": 404 }))
+        let is_open = matches!(call, Call::Signed | Call::SignedUpload | Call::Public);
+        let older = self.lock().older;
+        let answered = match call {
+            _ if !is_open && !knows_us(&asked.headers) => {
+                drain(asked.body).await;
+                Err(Refused::new(400, "InvalidJWT", "jwt malformed"))
             }
-        }
+            Call::Bucket => self.bucket(&asked.rest),
+            Call::Buckets => Ok(self.buckets()),
+            Call::MakeBucket => self.make_a_bucket(asked).await,
+            Call::ChangeBucket => self.change_bucket(asked).await,
+            Call::EmptyBucket if asked.rest.ends_with("/empty") => self.empty_bucket(&asked.rest),
+            Call::DropBucket => self.drop_bucket(&asked.rest),
+            Call::ListV2 if !older => self.list_v2(asked).await,
+            Call::List => self.list(asked).await,
+            Call::Download => self.download(asked.rest.strip_prefix("authenticated/").unwrap_or(&asked.rest)),
+            Call::Public => self.public(&asked.rest),
+            Call::Info => self.info(&asked.rest),
+            Call::Upload => {
+                let before = Before::asked(&asked);
+                self.upload(asked, before).await
+            }
+            Call::Replace => self.upload(asked, Before::There).await,
+            Call::Move => self.move_object(asked).await,
+            Call::Copy => self.copy_object(asked).await,
+            Call::Remove => self.remove(asked).await,
+            Call::Sign => self.sign(asked).await,
+            Call::Signed => self.signed(&asked),
+            Call::SignUpload => self.sign_upload(&asked),
+            Call::SignedUpload => self.signed_upload(asked).await,
+            Call::Begin => Ok(self.begin(asked, only).await),
+            Call::Patch => Ok(self.patch(asked, only).await),
+            Call::Offset => Ok(self.offset(&asked)),
+            Call::GiveUp => Ok(self.give_up(&asked)),
+            // What the framework says of a route that it does not have.
+            Call::ListV2 | Call::EmptyBucket | Call::Other => {
+                drain(asked.body).await;
+                return no_route(method, &asked.path);
+            }
+        };
+        answered.unwrap_or_else(|refused| self.refused(&refused))
     }
 
-    /// HTTP 400, whatever it is.
-    fn refused(&self, status: u16, code: &str, message: &str) -> Answer {
-        let mut body = json!({ "statusCode": status.to_string(), "error": code, "message": message });
+    /// HTTP 400, whatever it is; only what the server itself cannot do has a status of its own.
+    fn refused(&self, refused: &Refused) -> Answer {
+        let Refused { status, code, message } = refused;
+        let mut body =
+            json!({ "statusCode": status.to_string(), "error": refused.word(), "message": message });
         if !self.lock().older {
-            body["code"] = code.into();
+            body["code"] = (*code).into();
         }
-        json_answer(400, &body)
+        json_answer(if *status < 500 { 400 } else { *status }, &body)
     }
 
-    /// Where a bucket is; `None` where it is not.
-    fn folder_of(&self, bucket: &str) -> Option<PathBuf> {
+    /// Where a bucket is.
+    fn folder_of(&self, bucket: &str) -> Result<PathBuf, Refused> {
         let plain = !bucket.is_empty() && !bucket.starts_with('.') && !bucket.contains('/');
-        Some(self.folder.join(bucket)).filter(|folder| plain && folder.is_dir())
-    }
-
-    fn no_bucket(&self) -> Answer {
-        self.refused(404, "NoSuchBucket", "Bucket not found")
+        let folder = Some(self.folder.join(bucket)).filter(|folder| plain && folder.is_dir());
+        folder.ok_or_else(Refused::no_bucket)
     }
 
     /// A number that no other has: ids and tokens are made of it.
@@ -302,37 +420,30 @@ fn strike(faults: &mut Vec<StorageFault>, call: Call) -> Option<Wrong> {
     Some(faults.remove(place).wrong)
 }
 
-fn call_of(method: &Method, path: &str) -> (Call, String) {
-    let path = path.strip_prefix(BASE).unwrap_or_default();
-    let doors = [
-        ("GET", "/bucket/", Call::Bucket),
-        ("POST", "/object/list-v2/", Call::ListV2),
-        ("POST", "/object/list/", Call::List),
-        ("GET", "/object/authenticated/", Call::Download),
-        ("POST", "/object/sign/", Call::Sign),
-        ("GET", "/object/sign/", Call::Signed),
-        ("PATCH", "/upload/resumable/", Call::Patch),
-        ("HEAD", "/upload/resumable/", Call::Offset),
-        ("POST", "/upload/resumable", Call::Begin),
-    ];
-    let found = doors.iter().find_map(|(its, door, call)| {
-        (*its == method.as_str()).then(|| Some((*call, path.strip_prefix(door)?)))?
-    });
-    let (call, rest) = found.unwrap_or((Call::Other, path));
-    (call, decoded(rest))
+/// Reads what is of no use, as a real server does: who answers early and closes takes the answer back.
+async fn drain(body: Incoming) {
+    let _ = body.collect().await;
 }
 
-fn decoded(path: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), path.as_bytes());
-    while let [first, tail @ ..] = rest {
-        let escaped = (*first == b'%')
-            .then(|| std::str::from_utf8(tail.get(..2)?).ok())
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
+async fn read_json(asked: Asked) -> Result<Value, Refused> {
+    let bytes = asked.body.collect().await.ok().map(http_body_util::Collected::to_bytes);
+    let body = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    body.ok_or_else(|| Refused::new(400, "InvalidRequest", "body is no JSON"))
+}
+
+fn header_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn put(answer: &mut Answer, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn no_route(method: &Method, path: &str) -> Answer {
+    let message = format!("Route {method}:{path} not found");
+    json_answer(404, &json!({ "message": message, "error": "Not Found", "statusCode": 404 }))
 }
 
 fn json_answer(status: u16, body: &Value) -> Answer {

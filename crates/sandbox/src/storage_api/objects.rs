@@ -1,249 +1,168 @@
-//! Buckets, lists, downloads and signed links.
+//! Single objects: downloads, what is known of them, and signed links.
 
-use std::cmp::Ordering;
-use std::path::Path;
+use std::fs;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
+use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Answer, Asked, Front, json_answer, typed};
+use super::changes::Kept;
+use super::lists::Found;
+use super::{Answer, Asked, Front, Refused, json_answer, put, read_json, typed};
 
-/// No list gives more rows than this at once.
-const MOST: u64 = 1_000;
+/// An object's id. It keeps it when it is written again.
+pub(super) fn id_of(bucket: &str, name: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{bucket}/{name}").as_bytes())
+}
+
+fn etag_of(content: &[u8]) -> String {
+    format!("\"{}\"", crate::hex(&Md5::digest(content)))
+}
+
+/// What a file that nobody uploaded here is taken for.
+fn type_of(name: &str) -> &'static str {
+    match name.rsplit('.').next().unwrap_or_default() {
+        "png" => "image/png",
+        "json" => "application/json",
+        "txt" | "log" | "md" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
 
 impl Front {
-    pub(super) fn bucket(&self, asked: &Asked) -> Answer {
-        let (name, made) = (&asked.rest, "2026-01-01T00:00:00Z");
-        if self.folder_of(name).is_none() {
-            return self.no_bucket();
-        }
-        let body = json!({ "id": name, "name": name, "owner": "", "public": false, "type": "STANDARD",
-            "file_size_limit": null, "allowed_mime_types": null, "created_at": made, "updated_at": made });
-        json_answer(200, &body)
+    pub(super) fn kept_of(&self, object: &str) -> Kept {
+        let unknown = || Kept {
+            mimetype: type_of(object).to_owned(),
+            cache_control: "no-cache".to_owned(),
+            version: id_of("version", object),
+            noted: Value::Null,
+        };
+        self.lock().kept.get(object).cloned().unwrap_or_else(unknown)
     }
 
-    /// By cursor, whole names; with a delimiter only what lies directly below the prefix, and its folders. The list of a bucket
-    /// that is not there is empty, as at the real one.
-    pub(super) async fn list_v2(&self, asked: Asked) -> Answer {
-        let bucket = asked.rest.clone();
-        let Some(body) = read(asked).await else {
-            return self.refused(400, "InvalidRequest", "body is no JSON");
-        };
-        let order = match Order::parse(&body["sortBy"]) {
-            Ok(order) => order,
-            Err(message) => return self.refused(400, "InvalidRequest", message),
-        };
-        let limit = body["limit"].as_u64().unwrap_or(MOST).clamp(1, MOST) as usize;
-        let after = body["cursor"].as_str().and_then(|cursor| STANDARD.decode(cursor).ok());
-        let prefix = body["prefix"].as_str().unwrap_or_default();
-        let mut rows = Vec::new();
-        walk(&self.folder.join(&bucket), "", &mut rows);
-        rows.retain(|row| row.name.starts_with(prefix));
-        if body["with_delimiter"] == true {
-            rows = below(prefix, rows);
+    pub(super) fn download(&self, object: &str) -> Result<Answer, Refused> {
+        let content = fs::read(self.file_of(object)?).map_err(|_| Refused::no_object())?;
+        let (kept, etag) = (self.kept_of(object), etag_of(&content));
+        let mut answer = typed(200, "application/octet-stream", Bytes::from(content));
+        if let Ok(kind) = HeaderValue::from_str(&kept.mimetype) {
+            answer.headers_mut().insert(CONTENT_TYPE, kind);
         }
-        rows.sort_by(|one, other| order.compare(one, other));
-        let seen = after.map_or(0, |after| order.seen(&rows, &String::from_utf8_lossy(&after)));
-        let has_next = rows.len() > seen + limit;
-        let page: Vec<Found> = rows.into_iter().skip(seen).take(limit).collect();
-        let named = |row: &Found| json!({ "key": row.name, "name": row.name });
-        let whole = |row: &Found| {
-            let mut shown = row.shown(&bucket, &row.name, &row.name);
-            shown["key"] = json!(row.name);
-            shown
-        };
-        let mut answer = json!({ "hasNext": has_next,
-            "folders": page.iter().filter(|row| row.is_folder).map(named).collect::<Vec<_>>(),
-            "objects": page.iter().filter(|row| !row.is_folder).map(whole).collect::<Vec<_>>() });
-        if let Some(last) = page.last().filter(|_| has_next) {
-            answer["nextCursor"] = STANDARD.encode(&last.name).into();
-        }
-        json_answer(200, &answer)
+        put(&mut answer, "cache-control", &kept.cache_control);
+        put(&mut answer, "etag", &etag);
+        Ok(answer)
     }
 
-    /// One folder, by offset: its folders first. `search` is how names begin, in whichever case.
-    pub(super) async fn list(&self, asked: Asked) -> Answer {
-        let bucket = asked.rest.clone();
-        let Some(body) = read(asked).await else {
-            return self.refused(400, "InvalidRequest", "body is no JSON");
-        };
-        let Some(prefix) = body["prefix"].as_str() else {
-            return self.refused(400, "InvalidRequest", "body must have required property 'prefix'");
-        };
-        let order = match Order::parse(&body["sortBy"]) {
-            Ok(order) => order,
-            Err(message) => return self.refused(400, "InvalidRequest", message),
-        };
-        let search = body["search"].as_str().unwrap_or_default().to_lowercase();
-        let below = prefix.trim_matches('/');
-        let folder = self.folder.join(&bucket).join(below);
-        let mut rows: Vec<Found> = entries(&folder).iter().map(|entry| Found::of(entry, "")).collect();
-        rows.retain(|row| row.name.to_lowercase().starts_with(&search));
-        rows.sort_by(|one, other| {
-            other.is_folder.cmp(&one.is_folder).then_with(|| order.compare(one, other))
+    /// What lies in a public bucket is everybody's.
+    pub(super) fn public(&self, object: &str) -> Result<Answer, Refused> {
+        let bucket = object.split('/').next().unwrap_or_default();
+        if !self.settings_of(bucket).is_public() {
+            return Err(Refused::no_bucket());
+        }
+        self.download(object)
+    }
+
+    pub(super) fn info(&self, object: &str) -> Result<Answer, Refused> {
+        let row = self.row_of(object)?;
+        let (kept, metadata) = (self.kept_of(object), &row["metadata"]);
+        let body = json!({
+            "id": row["id"], "name": row["name"], "version": row["version"], "bucket_id": row["bucket_id"],
+            "size": metadata["size"], "content_type": metadata["mimetype"],
+            "cache_control": metadata["cacheControl"], "etag": metadata["eTag"], "metadata": kept.noted,
+            "last_modified": row["updated_at"], "created_at": row["created_at"],
         });
-        let skip = body["offset"].as_u64().unwrap_or(0) as usize;
-        let limit = body["limit"].as_u64().unwrap_or(100).clamp(1, MOST) as usize;
-        let shown = |row: &Found| {
-            let path = if below.is_empty() { row.name.clone() } else { format!("{below}/{}", row.name) };
-            row.shown(&bucket, &path, &row.name)
-        };
-        json_answer(200, &rows.iter().skip(skip).take(limit).map(shown).collect())
+        Ok(json_answer(200, &body))
     }
 
-    pub(super) fn download(&self, object: &str) -> Answer {
-        let Some((bucket, name)) = object.split_once('/').filter(|(_, name)| is_plain(name)) else {
-            return self.refused(400, "InvalidKey", "Invalid key");
-        };
-        let Some(folder) = self.folder_of(bucket) else { return self.no_bucket() };
-        match std::fs::read(folder.join(name)) {
-            Ok(content) => typed(200, "text/plain; charset=utf-8", content.into()),
-            Err(_) => self.refused(404, "NoSuchKey", "Object not found"),
-        }
+    /// An object's whole row.
+    pub(super) fn row_of(&self, object: &str) -> Result<Value, Refused> {
+        let file = self.file_of(object)?;
+        let content = fs::read(&file).map_err(|_| Refused::no_object())?;
+        let (bucket, name) = object.split_once('/').unwrap_or_default();
+        let at = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let at = at.and_then(|at| Timestamp::try_from(at).ok()).unwrap_or_default();
+        let found = Found { name: name.to_owned(), is_folder: false, bytes: content.len() as u64, at };
+        let mut row = self.shown(&found, object, name);
+        row["bucket_id"] = json!(bucket);
+        row["owner"] = json!("");
+        row["owner_id"] = json!("");
+        row["version"] = json!(self.kept_of(object).version);
+        row["metadata"]["eTag"] = json!(etag_of(&content));
+        Ok(row)
     }
 
-    pub(super) async fn sign(&self, asked: Asked) -> Answer {
-        let object = asked.rest.clone();
-        let there = self.download(&object);
-        if !there.status().is_success() {
-            return there;
-        }
-        let valid = read(asked).await.and_then(|body| body["expiresIn"].as_u64());
-        let Some(seconds) = valid.filter(|seconds| *seconds > 0) else {
-            return self.refused(400, "InvalidRequest", "body/expiresIn must be >= 1");
-        };
-        let token = format!("eyJhbGciOiJIUzI1NiJ9.c2FuZGJveC1saW5r.{:016x}", self.next());
-        let until = Instant::now() + Duration::from_secs(seconds);
-        self.lock().links.insert(token.clone(), (object.clone(), until));
-        let path = object.replace(' ', "%20");
-        json_answer(200, &json!({ "signedURL": format!("/object/sign/{path}?token={token}") }))
-    }
-
-    /// The link is the right: no key is asked for.
-    pub(super) fn signed(&self, asked: &Asked) -> Answer {
-        let token = asked.query.strip_prefix("token=").unwrap_or_default();
-        let link = self.lock().links.get(token).cloned();
-        match link {
-            Some((object, until)) if object == asked.rest && until > Instant::now() => self.download(&object),
-            Some(_) => self.refused(400, "InvalidJWT", "\"exp\" claim timestamp check failed"),
-            None => self.refused(400, "InvalidJWT", "signature verification failed"),
-        }
-    }
-}
-
-/// Whether a name stays in its bucket's folder.
-pub(super) fn is_plain(name: &str) -> bool {
-    !name.split('/').any(|part| part.is_empty() || part == "." || part == "..")
-}
-
-async fn read(asked: Asked) -> Option<Value> {
-    serde_json::from_slice(&asked.body.collect().await.ok()?.to_bytes()).ok()
-}
-
-fn entries(folder: &Path) -> Vec<std::fs::DirEntry> {
-    std::fs::read_dir(folder).into_iter().flatten().flatten().collect()
-}
-
-/// A file or a folder of a bucket.
-struct Found {
-    name: String,
-    is_folder: bool,
-    bytes: u64,
-    at: Timestamp,
-}
-
-impl Found {
-    fn of(entry: &std::fs::DirEntry, prefix: &str) -> Self {
-        let metadata = entry.path().metadata().ok();
-        let at = metadata.as_ref().and_then(|metadata| Timestamp::try_from(metadata.modified().ok()?).ok());
-        Self {
-            name: format!("{prefix}{}", entry.file_name().to_string_lossy()),
-            is_folder: metadata.as_ref().is_some_and(std::fs::Metadata::is_dir),
-            bytes: metadata.map_or(0, |metadata| metadata.len()),
-            at: at.unwrap_or(Timestamp::UNIX_EPOCH),
-        }
-    }
-
-    /// A row of a list. An object keeps its id when it is written again; a folder has none.
-    fn shown(&self, bucket: &str, path: &str, name: &str) -> Value {
-        if self.is_folder {
+    /// A row of a list, under the name that the list gives it. A folder has no id.
+    pub(super) fn shown(&self, row: &Found, object: &str, name: &str) -> Value {
+        if row.is_folder {
             return json!({ "name": name, "id": null, "updated_at": null, "created_at": null,
                 "last_accessed_at": null, "metadata": null });
         }
-        let at = self.at.to_string();
-        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{bucket}/{path}").as_bytes());
-        json!({ "name": name, "id": id, "updated_at": at, "created_at": at, "last_accessed_at": at,
-            "metadata": { "size": self.bytes, "mimetype": "image/png", "contentLength": self.bytes } })
+        let at = row.at.to_string();
+        let (bucket, path) = object.split_once('/').unwrap_or_default();
+        let kept = self.kept_of(object);
+        json!({ "name": name, "id": id_of(bucket, path), "updated_at": at, "created_at": at, "last_accessed_at": at,
+            "metadata": {
+                "size": row.bytes, "mimetype": kept.mimetype, "cacheControl": kept.cache_control,
+                "lastModified": at, "contentLength": row.bytes, "httpStatusCode": 200,
+            } })
     }
-}
 
-/// In which order a list comes.
-struct Order {
-    by_time: bool,
-    descending: bool,
-}
+    pub(super) fn new_token(&self) -> String {
+        format!("eyJhbGciOiJIUzI1NiJ9.c2FuZGJveC1saW5r.{:016x}", self.next())
+    }
 
-impl Order {
-    /// A column that the server does not know is taken for the name; a direction that is none is refused.
-    fn parse(sort_by: &Value) -> Result<Self, &'static str> {
-        let descending = match sort_by["order"].as_str() {
-            None | Some("asc") => false,
-            Some("desc") => true,
-            Some(_) => return Err("body/sortBy/order must be equal to one of the allowed values"),
+    /// A link to one object, or, of a bucket, one for each that the body names.
+    pub(super) async fn sign(&self, asked: Asked) -> Result<Answer, Refused> {
+        let object = asked.rest.clone();
+        let body = read_json(asked).await?;
+        let seconds = body["expiresIn"].as_u64().filter(|seconds| *seconds > 0);
+        let seconds =
+            seconds.ok_or_else(|| Refused::new(400, "InvalidRequest", "body/expiresIn must be >= 1"))?;
+        let Some(paths) = body["paths"].as_array().filter(|_| !object.contains('/')) else {
+            return Ok(json_answer(200, &json!({ "signedURL": self.link(&object, seconds)? })));
         };
-        let by_time =
-            matches!(sort_by["column"].as_str(), Some("updated_at" | "created_at" | "last_accessed_at"));
-        Ok(Self { by_time, descending })
+        self.folder_of(&object)?;
+        let links = paths.iter().filter_map(Value::as_str).map(|path| {
+            let link = self.link(&format!("{object}/{path}"), seconds).ok();
+            let error =
+                link.is_none().then_some("Either the object does not exist or you do not have access to it");
+            json!({ "error": error, "path": path, "signedURL": link })
+        });
+        Ok(json_answer(200, &links.collect()))
     }
 
-    fn compare(&self, one: &Found, other: &Found) -> Ordering {
-        let by_name = one.name.cmp(&other.name);
-        let ordering = if self.by_time { one.at.cmp(&other.at).then(by_name) } else { by_name };
-        if self.descending { ordering.reverse() } else { ordering }
-    }
-
-    /// How many rows a cursor leaves behind: by name also where the row itself is gone since.
-    fn seen(&self, rows: &[Found], after: &str) -> usize {
-        if self.by_time {
-            return rows.iter().position(|row| row.name == after).map_or(0, |place| place + 1);
+    /// Below the API's base. As at the real one it is no address yet: whoever uses it escapes what needs it.
+    fn link(&self, object: &str, seconds: u64) -> Result<String, Refused> {
+        if !self.file_of(object)?.is_file() {
+            return Err(Refused::no_object());
         }
-        let is_seen = |row: &&Found| {
-            let ordering = row.name.as_str().cmp(after);
-            ordering == Ordering::Equal || (ordering == Ordering::Greater) == self.descending
-        };
-        rows.iter().take_while(is_seen).count()
+        let (token, until) = (self.new_token(), Instant::now() + Duration::from_secs(seconds));
+        self.lock().links.insert(token.clone(), (object.to_owned(), until));
+        Ok(format!("/object/sign/{}?token={token}", object.replace('?', "%3F").replace('#', "%23")))
     }
-}
 
-/// What lies directly below a prefix: its objects, and each folder once.
-fn below(prefix: &str, rows: Vec<Found>) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
-    for row in rows {
-        let Some((folder, _)) = row.name[prefix.len()..].split_once('/') else {
-            found.push(row);
-            continue;
-        };
-        let name = format!("{prefix}{folder}/");
-        match found.iter_mut().find(|known| known.name == name) {
-            Some(known) => known.at = known.at.max(row.at),
-            None => found.push(Found { name, is_folder: true, ..row }),
-        }
-    }
-    found
-}
-
-fn walk(folder: &Path, prefix: &str, rows: &mut Vec<Found>) {
-    for entry in entries(folder) {
-        let found = Found::of(&entry, prefix);
-        if found.is_folder {
-            walk(&entry.path(), &format!("{}/", found.name), rows);
-        } else {
-            rows.push(found);
+    /// The link is the right: no key is asked for.
+    pub(super) fn signed(&self, asked: &Asked) -> Result<Answer, Refused> {
+        let link = self.lock().links.get(&asked.parameter("token")).cloned();
+        let bad = |message: &str| Err(Refused::new(400, "InvalidJWT", message));
+        match link {
+            Some((object, until)) if object == asked.rest && until > Instant::now() => {
+                let mut answer = self.download(&object)?;
+                if asked.has("download") {
+                    let name = asked.parameter("download");
+                    put(
+                        &mut answer,
+                        "content-disposition",
+                        &format!("attachment; filename={name}; filename*=UTF-8''{name};"),
+                    );
+                }
+                Ok(answer)
+            }
+            Some(_) => bad("\"exp\" claim timestamp check failed"),
+            None => bad("signature verification failed"),
         }
     }
 }

@@ -67,6 +67,10 @@ pub struct World {
     /// When pictures of vouchers were made, where that was after the world began.
     pub(crate) pictures: BTreeMap<Uuid, Timestamp>,
     pub(crate) functions: Vec<Function>,
+    /// The files that functions were deployed with; the one to begin with stands first.
+    pub(crate) function_files: BTreeMap<String, Vec<(String, Vec<u8>)>>,
+    /// The project's secrets, and since when they are what they are.
+    pub(crate) secrets: BTreeMap<String, (String, Timestamp)>,
     pub(crate) project: Project,
     /// Calls of edge functions: when, which, and the status of the answer.
     pub(crate) function_calls: Vec<(Timestamp, &'static str, u16)>,
@@ -77,6 +81,8 @@ pub struct World {
     /// Campaigns that were made through the admin API: their targets are queued when they are started.
     pub(crate) saved_campaigns: BTreeSet<Uuid>,
     pub(crate) slack: Vec<SlackMessage>,
+    /// How many messages were taken back: no other gets the time of one.
+    pub(crate) slack_taken_back: usize,
     pub(crate) incidents: Vec<Incident>,
     pub(crate) tickets: Vec<Value>,
     pub(crate) ledger: Ledger,

@@ -226,6 +226,11 @@ pub(crate) struct SlackMessage {
     /// Whether an answer in a thread is shown in the channel too.
     pub(crate) broadcast: bool,
     pub(crate) metadata: Option<Value>,
+    pub(crate) blocks: Option<Value>,
+    /// The names of what we reacted with.
+    pub(crate) reactions: Vec<String>,
+    /// Whether somebody else than the bot wrote it.
+    pub(crate) by_person: bool,
 }
 
 /// A PagerDuty incident with its alert.

@@ -77,22 +77,29 @@ fn trigger(world: &mut World, key: &str, body: &Value) {
     if open || dropped {
         return;
     }
-    let number = world.new_number();
     let summary = body["payload"]["summary"].as_str().unwrap_or_default();
+    begin(world, key, summary, Agent::Integration);
+}
+
+/// Opens an incident; returns its id.
+pub(super) fn begin(world: &mut World, key: &str, title: &str, by: Agent) -> String {
+    let (now, number) = (world.now(), world.new_number());
     let mut incident = Incident {
         id: format!("PSBX{number}"),
         dedup_key: key.to_owned(),
-        title: summary.chars().take(1_024).collect(),
+        title: title.chars().take(1_024).collect(),
         status: "triggered",
         created_at: now,
         notes: Vec::new(),
         log: Vec::new(),
         called_in: Vec::new(),
     };
-    wire::log(&mut incident, "trigger", now, Agent::Integration);
+    wire::log(&mut incident, "trigger", now, by);
     let on_call = wire::reference(USERS[0].id, "user_reference", USERS[0].name);
-    wire::log(&mut incident, "assign", now, Agent::Integration)["assignees"] = json!([on_call]);
+    wire::log(&mut incident, "assign", now, by)["assignees"] = json!([on_call]);
+    let id = incident.id.clone();
     world.incidents.push(incident);
+    id
 }
 
 /// In the integration's name: no person acknowledged or resolved anything.

@@ -5,15 +5,18 @@ mod events;
 mod people;
 mod rest;
 mod wire;
+mod writes;
 
 pub(crate) use people::let_somebody_resolve;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use serde_json::json;
 
-use super::answer;
+use super::{answer, header_text};
 use crate::server::Shared;
 
 /// A user of the account.
@@ -35,18 +38,39 @@ const USERS: &[User] = &[
 pub const PAGERDUTY_USERS: [&str; 4] = [USERS[0].id, USERS[1].id, USERS[2].id, USERS[3].id];
 /// The one escalation policy.
 const POLICY: &str = "PSBXPOLICY";
+/// The one service.
+const SERVICE: &str = "PSBXSERVICE";
+const SERVICE_NAME: &str = "Platform";
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
         .route("/pagerduty-events/v2/enqueue", post(events::enqueue))
         .route("/pagerduty/users", get(rest::users))
+        .route("/pagerduty/users/{id}", get(rest::user))
+        .route("/pagerduty/services", get(rest::services))
+        .route("/pagerduty/services/{id}", get(rest::service))
+        .route("/pagerduty/escalation_policies", get(rest::policies))
+        .route("/pagerduty/escalation_policies/{id}", get(rest::policy))
         .route("/pagerduty/oncalls", get(rest::on_calls))
-        .route("/pagerduty/incidents", get(rest::list))
-        .route("/pagerduty/incidents/{id}", get(rest::one).put(rest::update))
+        .route("/pagerduty/incidents", get(rest::list).post(writes::create).put(writes::update_several))
+        .route("/pagerduty/incidents/{id}", get(rest::one).put(writes::update))
         .route("/pagerduty/incidents/{id}/notes", get(rest::notes).post(rest::note))
         .route("/pagerduty/incidents/{id}/status_updates", post(rest::status_update))
         .route("/pagerduty/incidents/{id}/log_entries", get(rest::log))
         .route("/pagerduty/incidents/{id}/responder_requests", post(rest::call_in))
+        .route("/pagerduty/{*rest}", any(async || refused(404, 2100, "Not Found")))
+        .layer(middleware::from_fn(point_here))
+}
+
+/// What an answer points at lies where it was called.
+async fn point_here(request: Request, next: Next) -> Response {
+    let host = header_text(request.headers(), "host").to_owned();
+    let (parts, body) = next.run(request).await.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let here = String::from_utf8_lossy(&bytes).replace(wire::API, &format!("http://{host}/pagerduty"));
+    let mut answer = Response::from_parts(parts, here.into());
+    answer.headers_mut().remove("content-length");
+    answer
 }
 
 /// PagerDuty's error envelope.

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::wire::{self, Agent};
+use super::wire;
 use super::{POLICY, USERS, User, answer, people, refused};
 use crate::server::Shared;
 use crate::services::header_text;
@@ -17,7 +17,7 @@ use crate::world::rows::Incident;
 const STATUSES: [&str; 3] = ["triggered", "acknowledged", "resolved"];
 
 /// What every request must have.
-fn check(headers: &HeaderMap) -> Result<(), Response> {
+pub(super) fn check(headers: &HeaderMap) -> Result<(), Response> {
     let key = header_text(headers, header::AUTHORIZATION.as_str()).strip_prefix("Token token=");
     if key != Some(crate::PAGERDUTY_KEY) {
         return Err(refused(401, 2006, "Unauthorized"));
@@ -30,7 +30,7 @@ fn check(headers: &HeaderMap) -> Result<(), Response> {
 }
 
 /// In whose name a write is made.
-fn writer(headers: &HeaderMap) -> Result<&'static User, Response> {
+pub(super) fn writer(headers: &HeaderMap) -> Result<&'static User, Response> {
     check(headers)?;
     let from = header_text(headers, "from");
     let user = USERS.iter().find(|user| user.email == from);
@@ -41,7 +41,7 @@ fn missing() -> Response {
     refused(404, 2100, "Not Found")
 }
 
-fn invalid(what: &str) -> Response {
+pub(super) fn invalid(what: &str) -> Response {
     refused(400, 2001, &format!("Invalid Input Provided: {what}"))
 }
 
@@ -83,18 +83,18 @@ impl Query {
     }
 }
 
-type Answered = Result<Response, Response>;
+pub(super) type Answered = Result<Response, Response>;
 
 /// Answers and refusals go out alike.
-fn either(answered: Answered) -> Response {
+pub(super) fn either(answered: Answered) -> Response {
     answered.unwrap_or_else(|refused| refused)
 }
 
-fn parsed(body: &Bytes) -> Result<Value, Response> {
+pub(super) fn parsed(body: &Bytes) -> Result<Value, Response> {
     serde_json::from_slice(body).map_err(|_| invalid("the body is no JSON"))
 }
 
-fn found<'a>(world: &'a mut World, id: &str) -> Result<&'a mut Incident, Response> {
+pub(super) fn found<'a>(world: &'a mut World, id: &str) -> Result<&'a mut Incident, Response> {
     world.incidents.iter_mut().find(|incident| incident.id == id).ok_or_else(missing)
 }
 
@@ -133,41 +133,6 @@ pub(super) async fn one(
         check(&headers)?;
         let mut world = shared.world();
         let shown = wire::incident(found(&mut world, &id)?);
-        Ok(answer(200, json!({ "incident": shown })))
-    })())
-}
-
-/// In the name of the user in `From`.
-pub(super) async fn update(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Response {
-    either((|| {
-        let user = writer(&headers)?;
-        let body = parsed(&body)?;
-        if !matches!(body["incident"]["type"].as_str(), Some("incident" | "incident_reference")) {
-            return Err(invalid("incident.type"));
-        }
-        let (status, kind) = match body["incident"]["status"].as_str() {
-            Some("resolved") => ("resolved", "resolve"),
-            Some("acknowledged") => ("acknowledged", "acknowledge"),
-            _ => return Err(invalid("incident.status")),
-        };
-        let mut world = shared.world();
-        let now = world.now();
-        let incident = found(&mut world, &id)?;
-        // What it is counts, and not what was asked for: a resolved incident is resolved to an acknowledgement too.
-        match incident.status {
-            "resolved" => return Err(refused(400, 1001, "Incident Already Resolved")),
-            now if now == status => return Err(refused(400, 1002, "Incident Already Acknowledged")),
-            _ => {}
-        }
-        incident.status = status;
-        wire::log(incident, kind, now, Agent::User(user.id));
-        let shown = wire::incident(incident);
-        world.ledger.note(now, &format!("pagerduty.{kind}"), &id, true);
         Ok(answer(200, json!({ "incident": shown })))
     })())
 }
@@ -309,6 +274,47 @@ pub(super) async fn users(headers: HeaderMap, RawQuery(query): RawQuery) -> Resp
         };
         Ok(query.page("users", USERS.iter().filter(named).map(wire::user).collect()))
     })())
+}
+
+/// A thing of which there is one, by its id.
+fn only(headers: &HeaderMap, asked: &str, name: &str, shown: &Value) -> Response {
+    either(check(headers).and_then(|()| {
+        if shown["id"] == asked { Ok(answer(200, json!({ name: shown }))) } else { Err(missing()) }
+    }))
+}
+
+/// The list of a thing of which there is one; `query` is a part of its name.
+fn only_list(headers: &HeaderMap, query: Option<String>, name: &str, shown: Value) -> Response {
+    either((|| {
+        check(headers)?;
+        let query = Query::parse(query)?;
+        let called = shown["name"].as_str().unwrap_or_default().to_lowercase();
+        let is_meant = query.all("query").all(|text| called.contains(&text.to_lowercase()));
+        Ok(query.page(name, if is_meant { vec![shown] } else { Vec::new() }))
+    })())
+}
+
+pub(super) async fn services(headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    only_list(&headers, query, "services", wire::service())
+}
+
+pub(super) async fn service(headers: HeaderMap, Path(id): Path<String>) -> Response {
+    only(&headers, &id, "service", &wire::service())
+}
+
+pub(super) async fn policies(headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    only_list(&headers, query, "escalation_policies", wire::policy())
+}
+
+pub(super) async fn policy(headers: HeaderMap, Path(id): Path<String>) -> Response {
+    only(&headers, &id, "escalation_policy", &wire::policy())
+}
+
+pub(super) async fn user(headers: HeaderMap, Path(id): Path<String>) -> Response {
+    either(check(&headers).and_then(|()| {
+        let user = USERS.iter().find(|user| user.id == id).ok_or_else(missing)?;
+        Ok(answer(200, json!({ "user": wire::user(user) })))
+    }))
 }
 
 pub(super) async fn on_calls(headers: HeaderMap, RawQuery(query): RawQuery) -> Response {

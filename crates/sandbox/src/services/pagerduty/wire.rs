@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{POLICY, USERS, User};
+use super::{POLICY, SERVICE, SERVICE_NAME, USERS, User};
 use crate::world::rows::Incident;
 
 /// Who did something.
@@ -15,12 +15,40 @@ pub(super) enum Agent {
     User(&'static str),
 }
 
-/// A thing that an answer points at.
+/// Where the API is, until an answer goes out: then it is where it was called.
+pub(super) const API: &str = "https://api.example.test";
+
+/// A thing that an answer points at; its address is what a client asks for more of it.
 pub(super) fn reference(id: &str, kind: &str, summary: &str) -> Value {
+    let resource = match kind.trim_end_matches("_reference") {
+        "incident" => "incidents",
+        "user" => "users",
+        "service" => "services",
+        "escalation_policy" => "escalation_policies",
+        _ => "log_entries",
+    };
     json!({
         "id": id, "type": kind, "summary": summary,
-        "self": format!("https://api.example.test/{id}"), "html_url": format!("https://sandbox.example.test/{id}"),
+        "self": format!("{API}/{resource}/{id}"), "html_url": format!("https://sandbox.example.test/{resource}/{id}"),
     })
+}
+
+pub(super) fn service() -> Value {
+    let mut shown = reference(SERVICE, "service", SERVICE_NAME);
+    shown["name"] = json!(SERVICE_NAME);
+    shown["status"] = json!("active");
+    shown["escalation_policy"] = reference(POLICY, "escalation_policy_reference", "Everybody");
+    shown
+}
+
+pub(super) fn policy() -> Value {
+    let mut shown = reference(POLICY, "escalation_policy", "Everybody");
+    shown["name"] = json!("Everybody");
+    shown["escalation_rules"] = json!([{
+        "id": "PSBXRULE", "escalation_delay_in_minutes": 30, "targets": [user_reference(USERS[0].id)],
+    }]);
+    shown["services"] = json!([reference(SERVICE, "service_reference", SERVICE_NAME)]);
+    shown
 }
 
 /// A user that an answer points at.
@@ -69,7 +97,7 @@ pub(super) fn incident(incident: &Incident) -> Value {
     shown["status"] = json!(incident.status);
     shown["incident_key"] = json!(incident.dedup_key);
     shown["urgency"] = json!("high");
-    shown["service"] = reference("PSBXSERVICE", "service_reference", "Platform");
+    shown["service"] = reference(SERVICE, "service_reference", SERVICE_NAME);
     shown["escalation_policy"] = reference(POLICY, "escalation_policy_reference", "Everybody");
     shown["assigned_via"] = json!("escalation_policy");
     shown["assignments"] = if open {
