@@ -20,7 +20,8 @@ cargo xtask dr-bench      backup, restore and parity of 5.5 million rows, beside
 cargo xtask sync-bench    small and large objects to S3, beside rclone, s5cmd and aws
 cargo xtask scan-bench    double redemptions among five million events, beside Postgres and DuckDB
 cargo xtask stream-bench  memory of the same search over five million rows from paged HTTP
-cargo xtask export-bench  a million failed targets from paged HTTP, beside a script";
+cargo xtask export-bench  a million failed targets from paged HTTP, beside a script
+cargo xtask incidents-bench  whole simulated incidents a minute, in virtual time";
 
 fn main() -> ExitCode {
     let done = match std::env::args().nth(1).as_deref() {
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Some("sync-bench") => sync_bench::run(),
         Some("stream-bench") => stream_bench(),
         Some("export-bench") => cargo(&["bench", "-p", "allclear", "--bench", "export"], &[]),
+        Some("incidents-bench") => cargo(&["bench", "-p", "allclear", "--bench", "incidents"], &[]),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
