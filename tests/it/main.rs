@@ -9,6 +9,7 @@ mod drilling;
 mod drills;
 mod fault_layer;
 mod fault_matrix;
+mod given_up;
 mod golden;
 mod held;
 mod hostile;

@@ -100,12 +100,52 @@ impl std::fmt::Display for QueueDepth {
     }
 }
 
+/// Why a message that the dispatcher gave up was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyGivenUp {
+    /// By its last try in the send log, as [`SendFault::from_text`](crate::send_fault::SendFault::from_text) reads it.
+    Failed(String),
+    /// The send log has no try of it that failed.
+    NotLogged,
+    /// Whoever it was for has got the campaign's message all the same, or another row of the queue is for them.
+    Elsewhere,
+    /// Whoever it was for has opted out since.
+    OptedOut,
+}
+
+/// A message that the dispatcher has given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUpMessage {
+    /// Its row in the queue.
+    pub row: i64,
+    /// Why.
+    pub why: WhyGivenUp,
+}
+
 /// The dispatcher's queue: what is really sent.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SendQueue: Send + Sync {
     /// How many messages of a campaign the dispatcher has given up (an exact count).
     async fn given_up(&self, campaign: CampaignId) -> Result<u64>;
+
+    /// Each of them by its row, ascending, and why it was not sent.
+    async fn given_up_messages(&self, campaign: CampaignId) -> Result<Vec<GivenUpMessage>>;
+
+    /// How many of these rows of a campaign the dispatcher has given up.
+    async fn given_up_among(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
+
+    /// Lets those of these rows that were given up wait again, with all their tries before them and not due before `at`. Returns
+    /// how many rows it changed. Idempotent.
+    async fn put_back(&self, campaign: CampaignId, rows: &QueueRows, at: Timestamp) -> Result<u64>;
+
+    /// How many of these rows of a campaign wait and were not tried since they were put back.
+    async fn untried(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
+
+    /// Takes [`put_back`](Self::put_back) back for those of these rows that were not tried since. Returns how many rows it
+    /// changed. Idempotent.
+    async fn give_up(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
 
     /// The campaigns that have messages waiting, whatever their own status is, by id: the dispatcher sends for all of them.
     async fn waiting_campaigns(&self) -> Result<Vec<CampaignId>>;

@@ -34,6 +34,23 @@ impl QueueRows {
         Self(ranges)
     }
 
+    /// These rows, ascending, whatever else stands between them: only numbers that follow each other make a range.
+    pub fn of_ids(ids: impl IntoIterator<Item = i64>) -> Self {
+        let mut ranges: Vec<(i64, i64)> = Vec::new();
+        for id in ids {
+            match ranges.last_mut() {
+                Some(last) if id - last.1 <= 1 => last.1 = id,
+                _ => ranges.push((id, id)),
+            }
+        }
+        Self(ranges)
+    }
+
+    /// Whether a row is among them.
+    pub fn has(&self, id: i64) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&id))
+    }
+
     /// The ranges, ascending: first and last row of each.
     pub fn ranges(&self) -> &[(i64, i64)] {
         &self.0
@@ -71,6 +88,13 @@ mod tests {
         let all = (1..=63_360).map(|id| (id * 3, true));
         assert_eq!(QueueRows::of(all).ranges(), [(3, 190_080)]);
         assert!(QueueRows::of([(1, false)]).is_empty());
+    }
+
+    #[test]
+    fn ids_alone_make_a_range_only_where_nothing_can_stand_between() {
+        let rows = QueueRows::of_ids([3, 4, 5, 7, 9, 10]);
+        assert_eq!(rows.ranges(), [(3, 5), (7, 7), (9, 10)]);
+        assert!(rows.has(4) && rows.has(7) && !rows.has(6) && !rows.has(8));
     }
 
     #[test]

@@ -162,6 +162,28 @@ impl SendFault {
     pub fn may_be_retried(self) -> bool {
         matches!(self, Self::RateLimited | Self::PairLimit | Self::Transient | Self::HeldByPolicy)
     }
+
+    /// Whether the failure is the recipient's own, and nothing that we mend sends the message.
+    pub fn is_the_recipients_own(self) -> bool {
+        matches!(self, Self::InvalidNumber | Self::Recipient)
+    }
+
+    /// Of messages that were given up: because of what.
+    pub fn given_up_because(self) -> &'static str {
+        match self {
+            Self::RateLimited => "WhatsApp limited our rate",
+            Self::InvalidNumber => "the numbers cannot receive",
+            Self::HeldByPolicy => "our own sending policy held messages back",
+            Self::Credential => "WhatsApp did not accept our credential",
+            Self::PolicyBlock => "WhatsApp restricted the account",
+            Self::Recipient => "recipients do not want, or may not get, these messages",
+            Self::PairLimit => "single recipients got too many messages at once",
+            Self::Template => "a template or its parameters are wrong",
+            Self::Media => "the campaign's media cannot be sent",
+            Self::Transient => "WhatsApp or the send function failed",
+            Self::Unknown => "of a reason that is not known",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// Effects without an undo that do no harm by that.
-const HARMLESS: [(&str, &str); 24] = [
+const HARMLESS: [(&str, &str); 25] = [
     ("StartStopped", "gives back what a stop took, and the stop was agreed to"),
     ("TakeBackup", "adds a file"),
     ("CopyObjects", "adds files"),
@@ -25,6 +25,7 @@ const HARMLESS: [(&str, &str); 24] = [
     ("RequeueNotifications", "sends what was to be sent anyway"),
     ("RepairPolicy", "is decided by a person at a gate, and the policy before it is in the journal"),
     ("RestoreQueue", "gives back what a skip took"),
+    ("GiveUpAgain", "takes back what a run put back, where nobody has tried it"),
     ("PostponeSends", "delays what would be refused meanwhile"),
     ("SpreadSends", "delays what would go out in quiet hours"),
     ("OpenTicket", "is a message"),

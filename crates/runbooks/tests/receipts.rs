@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 /// Every type that some effect has for a receipt, without its `Option`. A new one is added here once somebody has looked that
 /// nothing of it is left out, renamed in one direction, or written as something that reads as another.
-const RECEIPTS: [&str; 16] = [
+const RECEIPTS: [&str; 17] = [
     "()",
     "Backup",
     "Canary",
     "Exported",
+    "IsBack",
     "Moved",
     "ObjectCopy",
     "Paused",

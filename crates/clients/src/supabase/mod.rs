@@ -18,6 +18,7 @@
 mod announcements;
 mod campaigns;
 mod error;
+mod given_up;
 mod pages;
 mod queue;
 mod redemptions;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use allclear_core::ports::{AuditLog, AuditRow, QueueDepth, SendQueue};
+use allclear_core::ports::{AuditLog, AuditRow, GivenUpMessage, QueueDepth, SendQueue};
 use allclear_core::{CampaignId, PortError, QueueRows};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,6 +15,9 @@ use crate::http::Call;
 
 /// Ranges of ids in one call at most: an address of some four thousand characters passes every server that is known.
 const RANGES: usize = 80;
+
+/// After so many tries the dispatcher gives a message up.
+const MOST_TRIES: u32 = 5;
 
 /// The filters of one call. All of them hold.
 type Filters = Vec<(&'static str, String)>;
@@ -47,6 +50,15 @@ fn among(campaign: CampaignId, status: &str, rows: &QueueRows) -> Vec<Filters> {
         all
     };
     rows.ranges().chunks(RANGES).map(some).collect()
+}
+
+/// Those of these rows that wait and were never tried.
+fn never_tried(campaign: CampaignId, rows: &QueueRows) -> Vec<Filters> {
+    let mut waiting = among(campaign, "eq.PENDING", rows);
+    for filters in &mut waiting {
+        filters.push(("attempt", "eq.0".to_owned()));
+    }
+    waiting
 }
 
 /// The unsent rows of a campaign, those that wait and those of `held` that are skipped, for as many calls as the ranges
@@ -120,6 +132,32 @@ impl SendQueue for Supabase {
     /// `HEAD /send_queue?campaign_id=eq.X&status=eq.FAILED` with an exact count.
     async fn given_up(&self, campaign: CampaignId) -> Result<u64> {
         self.count(rows_of(campaign, "eq.FAILED")).await
+    }
+
+    /// The walks of [`given_up`](super::given_up).
+    async fn given_up_messages(&self, campaign: CampaignId) -> Result<Vec<GivenUpMessage>> {
+        self.read_given_up(campaign).await
+    }
+
+    async fn given_up_among(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64> {
+        self.count_each(among(campaign, "eq.FAILED", rows)).await
+    }
+
+    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.FAILED&or=(and(id.gte.A,id.lte.B),…)
+    /// {status: PENDING, attempt: 0, next_attempt_at: T}`.
+    async fn put_back(&self, campaign: CampaignId, rows: &QueueRows, at: Timestamp) -> Result<u64> {
+        let waiting = json!({ "status": "PENDING", "attempt": 0, "next_attempt_at": at });
+        self.change_each(among(campaign, "eq.FAILED", rows), waiting).await
+    }
+
+    async fn untried(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64> {
+        self.count_each(never_tried(campaign, rows)).await
+    }
+
+    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING&attempt=eq.0&or=(…) {status: FAILED, attempt: 5}`.
+    async fn give_up(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64> {
+        let given_up = json!({ "status": "FAILED", "attempt": MOST_TRIES });
+        self.change_each(never_tried(campaign, rows), given_up).await
     }
 
     /// `GET /send_queue?select=campaign_id&status=eq.PENDING&campaign_id=gt.X&order=campaign_id&limit=1`, once for each campaign:

@@ -31,14 +31,14 @@ const REPORTS_OF: Duration = Duration::from_hours(7 * 24);
 const ON_ITS_WAY: Duration = Duration::from_mins(10);
 
 /// What a row of the send log says.
-enum Tried<'a> {
+pub(super) enum Tried<'a> {
     WentOut,
     Failed(&'a str),
     NotYet,
 }
 
 /// Reads a row of the send log. The real dispatcher writes its statuses in capitals.
-fn tried<'a>(status: Option<&str>, error: Option<&'a str>) -> Tried<'a> {
+pub(super) fn tried<'a>(status: Option<&str>, error: Option<&'a str>) -> Tried<'a> {
     let is = |word: &str| status.is_some_and(|status| status.eq_ignore_ascii_case(word));
     match error {
         Some(text) => Tried::Failed(text),

@@ -1,5 +1,7 @@
 //! The stored sending policy.
 
+use std::collections::HashSet;
+
 use allclear_core::PortError;
 use allclear_core::policy::{SendPolicy, StoredPolicy};
 use allclear_core::ports::PolicyStore;
@@ -25,6 +27,17 @@ impl Supabase {
     async fn settings(&self) -> Result<Settings> {
         let keys = format!("in.({QUIET_HOURS},{THROTTLE},{OPT_OUT})");
         Ok(Settings(self.rows(read("settings").query("select", "key,value").query("key", keys)).await?))
+    }
+
+    /// The numbers on the platform's list of those who want no messages; none where it cannot be told, as in the dump's shape of
+    /// the table.
+    pub(super) async fn opt_out_list(&self) -> Result<HashSet<String>> {
+        let settings = match self.settings().await {
+            Err(PortError::Rejected { .. }) => return Ok(HashSet::new()),
+            settings => settings?,
+        };
+        let list = settings.get(OPT_OUT).and_then(Value::as_array).into_iter().flatten();
+        Ok(list.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     fn missing(&self, key: &str) -> PortError {

@@ -52,6 +52,28 @@ pub(super) struct QueuedAs {
 }
 
 #[derive(Deserialize)]
+pub(super) struct QueuedTo {
+    pub(super) id: i64,
+    pub(super) status: String,
+    pub(super) msisdn_e164: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TriedRow {
+    pub(super) id: i64,
+    pub(super) queue_id: Option<i64>,
+    pub(super) msisdn_e164: Option<String>,
+    pub(super) delivery_status: Option<String>,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OptedOut {
+    pub(super) id: Uuid,
+    pub(super) msisdn: Option<String>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct OfCampaign {
     pub(super) campaign_id: allclear_core::CampaignId,
 }

@@ -30,8 +30,9 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
-    Alarm, AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident,
-    ResumeCampaign, Stuck, record_bad_end, record_pauses,
+    Alarm, AuditNote, GivenUpMessages, Held, HeldByEnded, MayBeGivenUp, PageSomebody, PauseCampaign, Paused,
+    PutBack, ResolveIncident, ResumeCampaign, Stuck, Whose, account_for_given_up, record_bad_end,
+    record_pauses,
 };
 use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still_started, owe_policy};
 use crate::words::counted;
@@ -212,10 +213,11 @@ impl CampaignDispatcherStalls {
         run.probe(&CD_M1, SentTwice::of(on, &stalled)).await?.must_be_none()?;
         self.ask_about_recent_starts(run, &stalled).await?;
         if !held.is_empty() {
-            self.wait_out_quiet_hours(run).await?;
+            self.wait_out_quiet_hours(run, &CD_M1).await?;
         }
         self.replay(run, done).await?;
         self.verify_movement(run, &stalled, done).await?;
+        self.put_back_given_up(run, &stalled, done).await?;
         // Of what had nothing to send it is proven that it was started.
         let moving = run.proof(&CD_R1).or_else(|_| run.proof(&CD_M1));
         if let Some(engineering) = told {
@@ -298,10 +300,10 @@ impl CampaignDispatcherStalls {
     }
 
     /// What is brought back sends at once, and the dispatcher looks at no quiet hours.
-    async fn wait_out_quiet_hours(&self, run: &mut Run) -> Result<(), Halt> {
+    async fn wait_out_quiet_hours(&self, run: &mut Run, step: &Step) -> Result<(), Halt> {
         let limits = &self.on.limits;
         let policy =
-            run.probe(&CD_M1, StoredSendPolicy::read(&self.on)).await?.repaired(&limits.default_policy);
+            run.probe(step, StoredSendPolicy::read(&self.on)).await?.repaired(&limits.default_policy);
         let zone = TimeZone::get(&limits.recipients_zone).unwrap_or(TimeZone::UTC);
         match policy.quiet_hours.next_allowed(run.now(), &zone, Duration::ZERO) {
             Some(at) if at > run.now() => {
@@ -309,7 +311,7 @@ impl CampaignDispatcherStalls {
                     "what is started sends at once, and these are quiet hours {}",
                     policy.quiet_hours
                 );
-                run.wait_until(&CD_M1, at, says).await
+                run.wait_until(step, at, says).await
             }
             _ => Ok(()),
         }
@@ -512,6 +514,28 @@ impl CampaignDispatcherStalls {
             },
             Err(other) => Err(other),
         }
+    }
+
+    /// What the dispatcher gave up before is put back once the campaigns provably move: a try that fails would use up another.
+    async fn put_back_given_up(
+        &self,
+        run: &mut Run,
+        stalled: &[CampaignLook],
+        done: &Done,
+    ) -> Result<(), Halt> {
+        let on = &self.on;
+        let started = stalled.iter().filter(|look| done.replayed.contains(&look.id));
+        let started: Vec<(CampaignId, String)> = started.map(|look| (look.id, look.name.clone())).collect();
+        let found = run.probe(&CD_R1, GivenUpMessages::of(on, &started, false)).await?;
+        let may_be = started.iter().map(|(id, name)| (*id, name.clone(), Whose::Runs)).collect();
+        MayBeGivenUp::name(run, &CD_R1, (on, &found), may_be).await?;
+        if found.iter().any(|one| one.count() > 0) {
+            self.wait_out_quiet_hours(run, &CD_R1).await?;
+        }
+        for one in found.iter().filter(|one| one.count() > 0) {
+            run.perform(&CD_R1, PutBack::of(on, one, Whose::Runs, run.now())).await?;
+        }
+        account_for_given_up(run, &CD_R1, (on, false), &started, |_| true).await
     }
 
     /// A campaign that was paused and sent all the same is no open point once it provably moves.

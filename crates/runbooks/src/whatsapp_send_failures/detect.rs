@@ -96,6 +96,11 @@ impl Signal {
         self.over.contains(&cause)
     }
 
+    /// Whether WhatsApp restricted the account, and that was lifted before anything is sent again.
+    pub(super) fn was_restricted(&self) -> bool {
+        self.has(Cause::PolicyBlock) || self.is_over(Cause::PolicyBlock)
+    }
+
     /// Why what runs is left running, in words.
     pub(super) fn why_nothing_is_paused(&self) -> String {
         let single = self

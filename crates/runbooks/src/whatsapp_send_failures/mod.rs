@@ -17,6 +17,7 @@ mod detect;
 mod effects;
 mod escalate;
 mod export;
+mod given_up;
 mod messages;
 mod parts;
 mod prove;
@@ -44,6 +45,7 @@ use detect::{SendHealth, Signal};
 use effects::{PostponeSends, RepairPolicy};
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
+use resume::Over;
 
 use crate::effects::{
     AuditNote, Held, HeldByEnded, PauseCampaign, Paused, Stuck, record_bad_end, record_pauses,
@@ -225,6 +227,9 @@ impl WhatsAppSendFailures {
         signal.must_rest_on_samples()?;
         if !signal.elevated {
             signal.must_not_repeat()?;
+            if let Some(ended) = self.put_back_late(run, &signal).await? {
+                return Ok(ended);
+            }
         }
         run.conclude_unless(signal.elevated, "all clear: send failures are within the normal range")?;
         self.note_impact(run, &signal).await?;
@@ -261,7 +266,12 @@ impl WhatsAppSendFailures {
 
         let mended: Vec<Paused> =
             done.paused.iter().filter(|one| signal.holds(one.campaign).is_none()).cloned().collect();
-        let resumed = self.resume_campaigns(run, &mended).await?;
+        let over = Over { lifted: signal.was_restricted(), not_before: limit_ends };
+        let resumed = self.resume_campaigns(run, &mended, over).await?;
+        let is_held = |one: &&Paused| one.by_us && signal.holds(one.campaign).is_some();
+        let ours = resumed.iter().chain(done.paused.iter().filter(is_held));
+        let ours: Vec<CampaignId> = ours.map(|one| one.campaign).collect();
+        self.account_for_given_up(run, &done.paused, &ours, over).await?;
         self.requeue_notifications(run, &signal).await?;
         let works = run.proof(&WA_R1)?;
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
@@ -299,7 +309,9 @@ impl WhatsAppSendFailures {
         self.check_policy(run).await?;
         let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
         let proven = self.prove_sending(run, watch).await?;
-        let resumed = self.resume_campaigns(run, &done.paused).await?;
+        let resumed = self.resume_campaigns(run, &done.paused, Over::default()).await?;
+        let ours: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
+        self.account_for_given_up(run, &done.paused, &ours, Over::default()).await?;
         let resumed = self.count_still_resumed(run, &resumed).await?;
         let campaigns = counted(resumed, "campaign runs", "campaigns run");
         let says = format!("{proven}; {campaigns} again that run {} had left paused", held[0].by);
@@ -320,6 +332,7 @@ impl WhatsAppSendFailures {
                 .collect();
             self.export_failed_targets(run, &failing).await?;
         }
+        self.put_back_in_running(run, signal).await?;
         self.requeue_notifications(run, signal).await?;
         Ok((says, seen))
     }

@@ -155,6 +155,7 @@ fn queue() -> MockSendQueue {
     mock.expect_waiting().returning(|_| Ok(QueueRows::of((1..=100).map(|id| (id, true)))));
     mock.expect_skipped().returning(|_, _| Ok(0));
     mock.expect_due_before().returning(|_, _, _| Ok(0));
+    mock.expect_given_up_messages().returning(|_| Ok(Vec::new()));
     mock
 }
 

@@ -141,7 +141,9 @@ impl Change {
     fn effect(&self) -> &'static str {
         match (self.status, self.postponed_to) {
             (Some(QueueStatus::Skipped), _) => "send_queue.skip",
+            (Some(QueueStatus::Pending), _) if self.attempt == Some(0) => "send_queue.put_back",
             (Some(QueueStatus::Pending), _) => "send_queue.restore",
+            (Some(QueueStatus::Failed), _) => "send_queue.give_up",
             (None, Some(_)) => "send_queue.postpone",
             _ => "send_queue.update",
         }

@@ -23,6 +23,33 @@ impl World {
         }
     }
 
+    /// Lets the dispatcher have given up up to so many of a campaign's messages that were not tried before, each after its last try ended with this
+    /// text in the send log; without one the log knows of no try. Returns which rows those are.
+    pub fn let_messages_be_given_up(&mut self, campaign: Uuid, many: usize, text: Option<&str>) -> Vec<i64> {
+        let at = self.now;
+        let mut rows = Vec::new();
+        let waits = |row: &&mut Queued| {
+            row.campaign == campaign && row.status == QueueStatus::Pending && row.attempt == 0
+        };
+        for row in self.queue.iter_mut().filter(waits).take(many) {
+            row.status = QueueStatus::Failed;
+            row.attempt = BACKOFF.len() as u32;
+            rows.push(row.id);
+            let Some(text) = text else { continue };
+            self.sent.push(SendLog {
+                id: self.sent.len() as i64 + 1,
+                queue: Some(row.id),
+                campaign: Some(campaign),
+                msisdn: row.msisdn,
+                sent_at: at,
+                message_id: None,
+                delivery_status: "failed",
+                error: Some(text.to_owned()),
+            });
+        }
+        rows
+    }
+
     /// Queues a campaign's targets, as a start does: each once.
     pub(super) fn queue_targets(&mut self, campaign: Uuid) {
         for (place, target) in self.targets.iter().enumerate() {
