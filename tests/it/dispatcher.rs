@@ -165,3 +165,44 @@ async fn messages_that_went_out_and_still_wait_are_not_sent_again() {
     assert_eq!(finished.outcome, Outcome::Refused, "{}", finished.says);
     assert!(!scene.effects().keys().any(|(effect, _)| effect == "campaign.start"), "{:?}", scene.effects());
 }
+
+/// Kills a run right after each entry that `at` names, lets it be away for an hour and a half, and takes it up again.
+async fn away_after(spec: WorldSpec, at: impl Fn(&allclear::engine::Entry) -> bool) {
+    let calm = Scene::with(RUNBOOK, json!(null), spec.clone()).await;
+    let (_, finished) = calm.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    let marks: Vec<u64> = calm.entries().iter().filter(|one| at(one)).map(|one| one.seq).collect();
+    assert!(marks.len() > 3, "{marks:?}");
+    for mark in marks {
+        let scene = Scene::with(RUNBOOK, json!(null), spec.clone()).await;
+        let plan = scene.plan().await;
+        scene.run_until_killed(approved(&plan, "drill-run"), mark).await;
+        let back = scene.sandbox.now() + std::time::Duration::from_mins(90);
+        scene.clock.advance_to(back);
+        let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+        let how = format!("{:?} {:?}, killed at {mark}: {}", spec.scenario, spec.profile, finished.says);
+        assert_eq!(finished.outcome, Outcome::Verified, "{how}");
+        let expected = ["running", "running", "running", "running", "paused", "draft"];
+        assert_eq!(statuses(&scene), expected, "{how}");
+        let effects = scene.effects();
+        let pauses: Vec<_> = effects.iter().filter(|((effect, _), _)| effect == "campaign.pause").collect();
+        assert!(pauses.iter().all(|(_, times)| **times == 1), "{how}: {pauses:?}");
+    }
+}
+
+#[tokio::test]
+async fn s6_what_went_out_while_the_run_was_away_is_movement() {
+    for named in ["stalled", "unreachable"] {
+        for profile in [Profile::AsIs, Profile::Target] {
+            let scenario = Scenario::named(named).unwrap();
+            let spec = WorldSpec { targets_per_campaign: 60, profile, ..small(scenario) };
+            // From the first start on, and, where the dispatcher sends what is paused, from the pauses on.
+            away_after(spec, |one| {
+                one.key.contains("campaign.start")
+                    || one.key.contains("campaign.pause")
+                    || one.key.contains("CD-R1")
+            })
+            .await;
+        }
+    }
+}

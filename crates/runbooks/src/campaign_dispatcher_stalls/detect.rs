@@ -94,6 +94,11 @@ impl Look {
         Self { which: "second look", ..Self::first(on, campaigns, window) }
     }
 
+    /// Before what was started is paused again.
+    pub(super) fn last(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
+        Self { which: "look before pausing again", ..Self::first(on, campaigns, window) }
+    }
+
     /// Campaigns that a run which has ended left paused.
     pub(super) fn of_held(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
         Self { which: "look at what is held", ..Self::first(on, campaigns, window) }
@@ -406,6 +411,27 @@ impl Advance {
     }
 }
 
+/// From when on sends are movement. A run may have been away since the start, and all there was gone out meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    /// When the campaigns were seen to stall.
+    pub(super) seen: Timestamp,
+    /// When the run began to start them.
+    pub(super) replay: Timestamp,
+}
+
+/// The platform's time of a start and ours of what came before may differ by so much.
+const TO_THE_SECOND: Duration = Duration::from_secs(5);
+
+impl Since {
+    /// Of a campaign that was started at this time by the platform's clock: then, and not when somebody looked. Where nothing waits
+    /// any more, whatever went out since the stall is what it had: a dispatcher may send what is paused.
+    fn of(self, started_at: Option<Timestamp>, pending: u64) -> Timestamp {
+        let ours = started_at.filter(|at| *at + TO_THE_SECOND >= self.replay);
+        if pending == 0 { self.seen } else { ours.unwrap_or(self.replay) }
+    }
+}
+
 /// Looks at campaigns since they were started anew.
 pub(super) struct AfterReplay {
     all: Arc<dyn Campaigns>,
@@ -413,13 +439,13 @@ pub(super) struct AfterReplay {
     queue: Arc<dyn SendQueue>,
     log: Arc<dyn SendLog>,
     campaigns: Vec<CampaignLook>,
-    since: Timestamp,
+    since: Since,
     interval: Duration,
     needed: u64,
 }
 
 impl AfterReplay {
-    pub(super) fn of(on: &Platform, campaigns: &[CampaignLook], since: Timestamp, within: Duration) -> Self {
+    pub(super) fn of(on: &Platform, campaigns: &[CampaignLook], since: Since, within: Duration) -> Self {
         let interval = on.limits.dispatcher_interval.max(Duration::from_secs(1));
         // A slow dispatcher has fewer runs in the time allowed.
         let runs = (within.as_secs() / interval.as_secs()).saturating_sub(1);
@@ -436,8 +462,8 @@ impl AfterReplay {
     }
 
     /// In how many intervals since the start something went out.
-    async fn runs(&self, campaign: CampaignId, now: Timestamp) -> Result<u64, PortError> {
-        let (mut runs, mut from) = (0, self.since);
+    async fn runs(&self, campaign: CampaignId, since: Timestamp, now: Timestamp) -> Result<u64, PortError> {
+        let (mut runs, mut from) = (0, since);
         let mut left = self.log.tally(Some(campaign), from).await?.tries();
         while left > 0 && from < now {
             from += self.interval;
@@ -450,16 +476,18 @@ impl AfterReplay {
 
     async fn progressing(&self, campaign: &CampaignLook, now: Timestamp) -> Result<Progressing, PortError> {
         let progress = self.targets.progress(campaign.id).await?;
-        let sends = self.log.tally(Some(campaign.id), self.since).await?;
-        let (_, is_taken) = look_for_taken(&*self.all, &*self.queue, campaign.id).await?;
+        let depth = self.queue.depth(campaign.id, now).await?;
+        let (stands, is_taken) = look_for_taken(&*self.all, &*self.queue, campaign.id).await?;
+        let since = self.since.of(stands.started_at, depth.pending);
+        let sends = self.log.tally(Some(campaign.id), since).await?;
         Ok(Progressing {
             name: campaign.name.clone(),
             sends: sends.sent,
             repeats: sends.repeats,
             failures: sends.failures(),
-            runs: self.runs(campaign.id, now).await?,
-            due: self.queue.depth(campaign.id, now).await?.due,
-            targets_moved: progress.last_update_at.is_some_and(|at| at >= self.since),
+            runs: self.runs(campaign.id, since, now).await?,
+            due: depth.due,
+            targets_moved: progress.last_update_at.is_some_and(|at| at >= since),
             taken: is_taken.then_some(campaign.id),
         })
     }

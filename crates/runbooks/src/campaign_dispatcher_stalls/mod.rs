@@ -25,7 +25,6 @@ use allclear_engine::{
     Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +37,7 @@ use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still
 use crate::words::counted;
 use detect::{
     AfterReplay, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts,
-    SentTwice,
+    SentTwice, Since,
 };
 use replay::{Moved, StartStopped, StopCampaign};
 
@@ -197,6 +196,7 @@ impl CampaignDispatcherStalls {
             Err(Halt::NothingToDo { .. }) if !held.is_empty() => Vec::new(),
             found => found?,
         };
+        let seen_at = run.now();
         run.probe(&CD_I1, QueueLengths::of(on, &stalled)).await?;
         let ids = stalled.iter().map(|look| look.id).chain(held.iter().map(|one| one.campaign));
         record_pauses(run, &CD_I2, (on, self.id()), ids).await?;
@@ -215,8 +215,9 @@ impl CampaignDispatcherStalls {
         if !held.is_empty() {
             self.wait_out_quiet_hours(run, &CD_M1).await?;
         }
+        let since = Since { seen: seen_at, replay: run.now() };
         self.replay(run, done).await?;
-        self.verify_movement(run, &stalled, done).await?;
+        self.verify_movement(run, &stalled, since, done).await?;
         self.put_back_given_up(run, &stalled, done).await?;
         // Of what had nothing to send it is proven that it was started.
         let moving = run.proof(&CD_R1).or_else(|_| run.proof(&CD_M1));
@@ -480,6 +481,7 @@ impl CampaignDispatcherStalls {
         &self,
         run: &mut Run,
         stalled: &[CampaignLook],
+        since: Since,
         done: &Done,
     ) -> Result<(), Halt> {
         let replayed: Vec<CampaignLook> =
@@ -493,7 +495,6 @@ impl CampaignDispatcherStalls {
         if moving.is_empty() && !run.is_plan() {
             return Ok(());
         }
-        let since: Timestamp = run.now();
         let watch = Watch::every(self.on.limits.dispatcher_interval / 2, ADVANCE_WITHIN);
         let condition = Observing {
             probe: AfterReplay::of(&self.on, &moving, since, ADVANCE_WITHIN),
@@ -501,6 +502,10 @@ impl CampaignDispatcherStalls {
         };
         match run.until(&CD_R1, watch, condition).await {
             Err(Halt::GaveUp { says, .. }) => {
+                let Some(halt) = self.still_waiting(run, halt).await? else {
+                    let says = format!("{says}; nothing waits in the queue any more, so nothing is paused");
+                    return Err(Halt::Unverified { step: CD_R1.id.to_owned(), says });
+                };
                 let then = halt.pause_and_tell(run).await?;
                 Err(Halt::Refuted { step: CD_R1.id.to_owned(), says: format!("{says}; {then}") })
             }
@@ -514,6 +519,15 @@ impl CampaignDispatcherStalls {
             },
             Err(other) => Err(other),
         }
+    }
+
+    /// What finished is not paused: of the campaigns those that have something waiting; `None` where none has.
+    async fn still_waiting(&self, run: &mut Run, halt: PauseAndTell) -> Result<Option<PauseAndTell>, Halt> {
+        let campaigns: Vec<Campaign> = halt.campaigns.iter().map(as_running).collect();
+        let looks = run.probe(&CD_R1, Look::last(&self.on, &campaigns, self.window())).await?;
+        let waits = |one: &CampaignLook| looks.iter().any(|now| now.id == one.id && now.depth.pending > 0);
+        let campaigns: Vec<CampaignLook> = halt.campaigns.iter().filter(|one| waits(one)).cloned().collect();
+        Ok((!campaigns.is_empty()).then_some(PauseAndTell { campaigns, ..halt }))
     }
 
     /// What the dispatcher gave up before is put back once the campaigns provably move: a try that fails would use up another.
@@ -626,6 +640,12 @@ impl Escalation for PauseAndTell {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
         self.pause_and_tell(run).await.map(drop)
     }
+}
+
+/// A campaign that was started again, for a look at it.
+fn as_running(look: &CampaignLook) -> Campaign {
+    let (id, name, status) = (look.id, look.name.clone(), CampaignStatus::Running);
+    Campaign { id, name, status, started_at: None, finished_at: None }
 }
 
 /// A held campaign, for a look at it.
