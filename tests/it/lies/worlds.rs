@@ -158,6 +158,21 @@ impl Seen {
         wrong
     }
 
+    /// Messages of campaigns that we started again and that nobody else touched, lost to what is over.
+    fn lost(&self) -> Vec<String> {
+        let did = self.scene.effects().into_keys();
+        let started: BTreeSet<Uuid> = did
+            .filter(|(effect, _)| effect == "campaign.start")
+            .filter_map(|(_, subject)| subject.parse().ok())
+            .collect();
+        let untouched = started.difference(&self.touched);
+        untouched
+            .map(|id| (id, self.world(|world| world.lost(*id))))
+            .filter(|(_, lost)| *lost > 0)
+            .map(|(id, lost)| format!("{lost} messages of {id} are given up because of what is over"))
+            .collect()
+    }
+
     async fn wrong(&self, runbook: &str) -> Vec<String> {
         let mut wrong = self.untold();
         wrong.extend(self.unlisted());
@@ -171,7 +186,7 @@ impl Seen {
                     let stand = self.world(|world| world.doubles_that_stand());
                     (!stand.is_empty()).then(|| format!("doubles stand: {stand:?}")).into_iter().collect()
                 }
-                _ => self.sending().await,
+                _ => [self.lost(), self.sending().await].concat(),
             });
         }
         wrong

@@ -18,6 +18,9 @@ pub struct WentOut {
     pub distinct: usize,
 }
 
+/// What of the errors in the send log passes: a rate limit, an outage, hours and a throttle.
+const PASSING: [&str; 4] = ["130429", "http_503", "quiet_hours", "throttled"];
+
 impl World {
     /// Why a message to a customer would fail now.
     pub fn fails_for_customers(&self) -> Option<String> {
@@ -36,6 +39,25 @@ impl World {
             row.status == QueueStatus::Pending && row.next_attempt_at <= self.now && sends(row.campaign)
         });
         due.count()
+    }
+
+    /// How many messages of a campaign the dispatcher has given up because of something that passes, to recipients who got none.
+    pub fn lost(&self, campaign: Uuid) -> usize {
+        let passes = |row: i64| {
+            let last = self.sent.iter().rfind(|sent| sent.queue == Some(row));
+            let error = last.and_then(|sent| sent.error.as_deref()).unwrap_or_default();
+            PASSING.iter().any(|code| error.contains(code))
+        };
+        let got = |to: u64| {
+            self.sent
+                .iter()
+                .any(|sent| sent.campaign == Some(campaign) && sent.msisdn == to && sent.error.is_none())
+        };
+        let given_up = self
+            .queue
+            .iter()
+            .filter(|row| row.campaign == campaign && row.status == QueueStatus::Failed && passes(row.id));
+        given_up.filter(|row| !got(row.msisdn)).count()
     }
 
     /// What went out to customers since.
