@@ -2,8 +2,9 @@
 //! they did stands, is told, and is not done again. Judged by the ledger and by what the world is at the end.
 
 use allclear::core::CampaignId;
-use allclear::engine::{Event, Finished, Outcome};
+use allclear::engine::{Event, Finished, Outcome, Terms};
 use allclear::sandbox::{Profile, Scenario, World, WorldSpec};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -95,6 +96,65 @@ async fn what_somebody_takes_while_the_run_watches_it_keeps_none_of_the_others_f
             assert_eq!(running.count(), 3, "{shown}");
             assert_eq!(finished.outcome, Outcome::Unverified, "{shown}");
             assert!(finished.says.contains("3 campaigns"), "{shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_campaign_that_somebody_pauses_around_our_pause_is_told() {
+    // Before ours, and over it.
+    for (words, nth) in [("campaign.pause", 1), ("was paused", 2)] {
+        let scene = Scene::of(spec("stalled")).await;
+        let plan = scene.plan().await;
+        let running = |scene: &Scene| {
+            let state = scene.sandbox.state();
+            let all = state["campaigns"].as_array().unwrap().clone();
+            let running = all.into_iter().filter(|one| one["status"] == "running");
+            running.map(|one| one["id"].as_str().unwrap().parse::<Uuid>().unwrap()).collect::<Vec<_>>()
+        };
+        let taken = running(&scene)[0];
+        let (sandbox, seen) = (Arc::clone(&scene.sandbox), Mutex::new(0));
+        let listener = move |entry: &allclear::engine::Entry| {
+            let said = serde_json::to_string(&entry.event).unwrap();
+            let mut seen = seen.lock().unwrap();
+            *seen += usize::from(said.contains(words));
+            if *seen == nth {
+                *seen += 1;
+                sandbox.with_world(|world: &mut World| assert!(world.let_somebody_else("pause", taken)));
+            }
+        };
+        let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+        let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+        assert_eq!(status(&scene, taken), "paused", "{words}: {}", finished.says);
+        assert_eq!(running(&scene).len(), 3, "{words}: {}", finished.says);
+        assert_eq!(finished.outcome, Outcome::Unverified, "{words}: {}", finished.says);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_dies_before_it_stops_a_queue_and_comes_back_late_ends_no_worse() {
+    for minutes in [20, 40] {
+        let short = || WorldSpec { targets_per_campaign: 60, ..spec("rate-limited") };
+        let calm = Scene::of(short()).await;
+        calm.plan_and_run().await;
+        let entries = calm.entries();
+        let skips: Vec<u64> = entries
+            .iter()
+            .filter(|entry| matches!(&entry.event, Event::Intended { .. }))
+            .filter(|entry| entry.key.contains("send_queue.skip"))
+            .map(|entry| entry.seq)
+            .collect();
+        for at in skips {
+            let scene = Scene::of(short()).await;
+            let plan = scene.plan().await;
+            scene.run_until_killed(approved(&plan, "drill-run"), at).await;
+            scene.clock.advance(Duration::from_mins(minutes));
+            let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+            let shown = format!("{minutes} min after entry {at}: {}", finished.says);
+            assert_eq!(finished.outcome, Outcome::Verified, "{shown}");
+            let state = scene.sandbox.state();
+            let all = state["campaigns"].as_array().unwrap();
+            assert_eq!(all.iter().filter(|one| one["status"] == "running").count(), 4, "{shown}");
         }
     }
 }

@@ -413,7 +413,11 @@ impl CampaignDispatcherStalls {
     async fn replay(&self, run: &mut Run, done: &mut Done) -> Result<(), Halt> {
         let (one, many) = ("campaign was started anew", "campaigns were started anew");
         let (mut resumed, mut restarted) = (Vec::new(), Vec::new());
-        for paused in done.paused.clone().iter().filter(|paused| paused.by_us) {
+        for paused in &done.paused.clone() {
+            if !paused.by_us {
+                self.owe_taken(run, paused).await?;
+                continue;
+            }
             match self.input.replay {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };
@@ -422,12 +426,16 @@ impl CampaignDispatcherStalls {
                     // Somebody else ended or started it meanwhile: left alone, and not claimed.
                     if !settled.proven(&CD_M1)?.by_us {
                         resumed.pop();
+                        self.owe_taken(run, paused).await?;
                         continue;
                     }
                 }
                 Replay::StopStart => match self.stop_and_start(run, paused).await? {
                     Some(one) => restarted.push(one),
-                    None => continue,
+                    None => {
+                        self.owe_taken(run, paused).await?;
+                        continue;
+                    }
                 },
             }
             done.replayed.push(paused.campaign);
@@ -437,6 +445,18 @@ impl CampaignDispatcherStalls {
             run.note(&CD_M1, claim).await?;
         }
         Ok(())
+    }
+
+    /// It stalled, and somebody else has it now: left as they have it, and nobody has seen it move.
+    async fn owe_taken(&self, run: &mut Run, paused: &Paused) -> Result<(), Halt> {
+        if run.is_plan() {
+            return Ok(());
+        }
+        let says = format!(
+            "campaign {} stalled, and somebody else took it while this run handled it: it was left as they have it and not started again",
+            paused.name
+        );
+        run.owe(&CD_M1, &format!("campaign {} taken by somebody else", paused.campaign), says).await
     }
 
     /// Between stop and start the campaign counts as done. An incident stays open for exactly that time, so that a run

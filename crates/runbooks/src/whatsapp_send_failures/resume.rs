@@ -267,13 +267,17 @@ impl WhatsAppSendFailures {
             return Ok(());
         }
         PauseAgain::of(&self.on, resumed).pause(run).await?;
-        Err(Halt::Refuted {
-            step: WA_R1.id.to_owned(),
-            says: format!(
-                "{} % of the sends of {} failed again after it was resumed; what was resumed is paused again",
-                sends.percent, campaign.name
+        let again = match sends.repeats {
+            0 => format!("{} % of the sends of {} failed again", sends.percent, campaign.name),
+            some => format!(
+                "{} of {} went out again to who had it already, or failed: {} % of its sends,",
+                counted(some, "message", "messages"),
+                campaign.name,
+                sends.percent
             ),
-        })
+        };
+        let says = format!("{again} after it was resumed; what was resumed is paused again");
+        Err(Halt::Refuted { step: WA_R1.id.to_owned(), says })
     }
 }
 
@@ -443,6 +447,9 @@ impl Probe for QuietNow {
 pub(super) struct Sends {
     tries: u64,
     percent: u64,
+    /// Sends to who had the message already.
+    #[serde(default)]
+    repeats: u64,
     intervals: u64,
     /// Somebody else has it since: what it sends, or does not send, proves nothing any more.
     #[serde(default)]
@@ -525,6 +532,7 @@ impl Probe for SendsAfterResume {
             taken,
             tries: tally.tries(),
             percent: percent_of_our_failures(&tally),
+            repeats: tally.repeats,
             intervals: elapsed / self.interval.as_secs().max(1),
             drained: self.queue.pending(self.campaign.campaign).await? == 0,
         };

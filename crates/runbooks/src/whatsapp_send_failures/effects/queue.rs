@@ -150,6 +150,11 @@ impl Effect for SkipQueue {
             });
         }
         let rows = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
+        if rows == 0 {
+            // They went out or were given up while the run was away; there is nothing to skip any more.
+            let why = "none of its messages waits, and none is skipped".to_owned();
+            return Ok(Reconciled::DidNot { why });
+        }
         Ok(Reconciled::Happened(Applied {
             receipt: Skipped { rows, left_alone: None },
             says: format!("none wait, {rows} are skipped"),
@@ -181,8 +186,10 @@ impl Effect for SkipQueue {
                 vec![queue],
             ));
         }
-        // A batch that the dispatcher had claimed just before may still go out.
-        let since = intent.at + self.limits.dispatcher_interval;
+        // A batch that the dispatcher had claimed just before may still go out. A run that was away in between asks about the
+        // last two runs of the dispatcher: what went out before it came back says nothing about now.
+        let interval = self.limits.dispatcher_interval;
+        let since = (intent.at + interval).max(now - interval * 2);
         let sends = self.log.tally(Some(self.paused.campaign), since).await?;
         let log = Evidence::new("send_logs (PostgREST)", format!("since {since}: {sends}"));
         let evidence = vec![queue, log];
