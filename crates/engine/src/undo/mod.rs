@@ -252,13 +252,9 @@ impl Tally {
         if !stay.is_empty() {
             says = format!("{says}; not taken back: {}", stay.join("; "));
         }
-        if back == 0 && open.is_empty() {
-            // Undone is said of something.
-            return Err(if alone.is_empty() {
-                Halt::NothingToDo { says }
-            } else {
-                Halt::Unverified { step: UN_M1.id.to_owned(), says }
-            });
+        if back == 0 && open.is_empty() && !alone.is_empty() {
+            // What was to be taken back is as somebody else has it: that is not undone.
+            return Err(Halt::Unverified { step: UN_M1.id.to_owned(), says });
         }
         if open.is_empty() {
             let looked = run.proof(&UN_D1)?;
