@@ -430,13 +430,13 @@ impl CampaignDispatcherStalls {
                         continue;
                     }
                 }
-                Replay::StopStart => match self.stop_and_start(run, paused).await? {
-                    Some(one) => restarted.push(one),
-                    None => {
+                Replay::StopStart => {
+                    let Some(one) = self.stop_and_start(run, paused).await? else {
                         self.owe_taken(run, paused).await?;
                         continue;
-                    }
-                },
+                    };
+                    restarted.push(one);
+                }
             }
             done.replayed.push(paused.campaign);
         }
