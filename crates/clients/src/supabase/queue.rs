@@ -134,7 +134,7 @@ impl SendQueue for Supabase {
         self.count(rows_of(campaign, "eq.FAILED")).await
     }
 
-    /// The walks of [`given_up`](super::given_up).
+    /// The walks of `given_up`.
     async fn given_up_messages(&self, campaign: CampaignId) -> Result<Vec<GivenUpMessage>> {
         self.read_given_up(campaign).await
     }
