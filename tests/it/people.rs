@@ -269,3 +269,29 @@ async fn a1_what_somebody_takes_after_it_was_started_again_is_told_and_not_count
         assert!(!finished.says.contains("4 campaigns"), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn people_of_a_worlds_script_act_when_it_says_and_once() {
+    let limited = || whatsapp(Scenario::named("rate-limited").unwrap());
+    let with = |script: &str| WorldSpec { people: script.parse().unwrap(), ..limited() };
+    let first = |scene: &Scene| -> Uuid {
+        let state = scene.sandbox.state();
+        state["campaigns"][0]["id"].as_str().unwrap().parse().unwrap()
+    };
+
+    let scene = Scene::of(with("campaign.start*4:pause:1")).await;
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(did(&scene, "campaign.start"), 4, "{}", finished.says);
+    assert!(with_status(&scene, "paused").contains(&first(&scene)), "{}", finished.says);
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+
+    let scene = Scene::of(with("3m:stop:1")).await;
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(with_status(&scene, "done"), [first(&scene)], "{}", finished.says);
+    assert!(!scene.effects().contains_key(&("campaign.start".to_owned(), first(&scene).to_string())));
+
+    let scene = Scene::of(with("2m:post")).await;
+    scene.plan_and_run().await;
+    let posts = scene.sandbox.with_world(|world| world.slack_texts());
+    assert_eq!(posts.iter().filter(|post| post.contains("looking at this")).count(), 1, "{posts:?}");
+}

@@ -2,8 +2,10 @@
 //! incidents, and the world without the trouble.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use allclear::engine::{Finished, Outcome, Plan};
+use allclear::engine::{Finished, Outcome, Plan, Terms};
 use allclear::sandbox::{Fault, FaultSet, LedgerEntry, Profile, Scenario, Trouble, WorldSpec, trouble};
 
 use crate::drills::statuses;
@@ -55,8 +57,8 @@ fn slack(scene: &Scene, words: &str) -> usize {
     texts.iter().filter(|text| text.contains(words)).count()
 }
 
-/// What changed beside what is told, and beside what the dispatcher gave up because a service was away before anything was
-/// paused.
+/// What changed beside what is told, and beside what is put back: how many the dispatcher gives up before anything is paused
+/// depends on how long a service was away. Of that see [`nothing_is_lost`].
 fn changed(scene: &Scene) -> BTreeMap<(String, String), usize> {
     let beside = [
         "slack.post",
@@ -67,6 +69,18 @@ fn changed(scene: &Scene) -> BTreeMap<(String, String), usize> {
         "send_queue.put_back",
     ];
     scene.effects().into_iter().filter(|((effect, _), _)| !beside.contains(&effect.as_str())).collect()
+}
+
+/// What was given up meanwhile is put back once, and no message is lost.
+fn nothing_is_lost(scene: &Scene, about: &str) {
+    let effects = scene.effects();
+    let back = effects.iter().filter(|((effect, _), _)| effect == "send_queue.put_back");
+    assert!(back.into_iter().all(|(_, times)| *times == 1), "{about}: {effects:?}");
+    let state = scene.sandbox.state();
+    for campaign in state["campaigns"].as_array().unwrap().iter().filter(|one| one["status"] == "running") {
+        let id = campaign["id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(scene.sandbox.with_world(|world| world.lost(id)), 0, "{about}: {campaign}");
+    }
 }
 
 fn our_pages(scene: &Scene) -> Vec<String> {
@@ -86,6 +100,7 @@ async fn b1_a_service_that_is_away_for_two_hours_is_told_once_interrupts_and_the
         assert_eq!(finished.outcome, Outcome::Verified, "{scenario:?}: {}", finished.says);
         assert!(interrupted > 0, "{scenario:?}: two hours are longer than a process waits");
         assert_eq!(changed(&scene), changed(&calm), "{scenario:?}");
+        nothing_is_lost(&scene, &format!("{scenario:?}"));
         assert_eq!(statuses(&scene), statuses(&calm), "{scenario:?}");
         assert_eq!(slack(&scene, "does not get on"), 1, "{scenario:?}: once");
         assert_eq!(slack(&scene, "does not wait for a service any more"), 1, "{scenario:?}: the all-clear");
@@ -198,5 +213,30 @@ async fn b8_a_failed_read_in_planning_or_detection_is_tried_again() {
             );
             assert_eq!((interrupted, changed(&scene)), (0, changed(&calm)), "{scenario:?} {status} {body}");
         }
+    }
+}
+
+#[tokio::test]
+async fn b1_a_run_waits_for_the_paging_service_before_it_leaves_its_own_page_open() {
+    // Minutes are waited out; hours interrupt, and whoever resumes closes it.
+    for (minutes, first) in [(5, Outcome::Verified), (3 * 60, Outcome::Interrupted)] {
+        let scene = Scene::of(spec(Scenario::named("unreachable").unwrap(), Profile::Target)).await;
+        let open = || scene.sandbox.with_world(|world| world.open_pages());
+        let others = open();
+        let plan = scene.plan().await;
+        let (sandbox, once) = (Arc::clone(&scene.sandbox), AtomicBool::new(true));
+        let listener = move |entry: &allclear::engine::Entry| {
+            let said = serde_json::to_string(&entry.event).unwrap();
+            if said.contains("campaigns advance") && once.swap(false, Ordering::Relaxed) {
+                sandbox.with_world(|world| world.trouble(away("POST /pagerduty-events", minutes)));
+            }
+        };
+        let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+        let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+        assert_eq!(finished.outcome, first, "{minutes} min: {}", finished.says);
+        assert_eq!(open() == others, first == Outcome::Verified, "{minutes} min: {:?}", open());
+        let (finished, _) = go_on(&scene, &plan).await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{minutes} min: {}", finished.says);
+        assert_eq!(open(), others, "{minutes} min");
     }
 }

@@ -1,16 +1,30 @@
 """PagerDuty, by `pagerduty`: the Events API and the REST API."""
 
+import httpx2
 import pagerduty
 
 from check import check, end, need, raises, same
 
+# The client takes no other scheme, and follows only what lies below this: so the sandbox says of itself as well.
+API = "https://api.example.test"
 
 
-def client(kind, below, *arguments, **more):
-    """One that asks the sandbox. The client refuses whatever is not HTTPS, so it is told afterwards."""
-    made = kind(*arguments, **more)
-    made._url = f"{need('SANDBOX_URL')}/{below}"
-    return made
+class ToSandbox(httpx2.HTTPTransport):
+    """Takes what is sent to the API's address to the sandbox."""
+
+    def __init__(self, below):
+        super().__init__()
+        self.sandbox = httpx2.URL(f"{need('SANDBOX_URL')}/{below}")
+
+    def handle_request(self, request):
+        path = self.sandbox.raw_path + request.url.raw_path
+        request.url = self.sandbox.copy_with(raw_path=path)
+        return super().handle_request(request)
+
+
+def client(kind, below, key, **more):
+    """One that asks the sandbox."""
+    return kind(key, base_url=API, transport=ToSandbox(below), **more)
 
 
 events = client(pagerduty.EventsApiV2Client, "pagerduty-events", need("PAGERDUTY_ROUTING_KEY"))

@@ -162,7 +162,7 @@ async fn act(State(shared): State<Shared>, body: Bytes) -> Response {
         (Some(name), None) => {
             let which = body["which"].as_u64().and_then(|which| usize::try_from(which).ok()).unwrap_or(1);
             let act = Act::ALL.into_iter().find(|act| act.name() == name);
-            act.is_some_and(|act| world.let_somebody(act, which.max(1)))
+            act.is_some_and(|act| world.let_somebody(act, which))
         }
         _ => false,
     };

@@ -45,7 +45,7 @@ const SECRETS: &[(&str, &str)] = &[
     (r#""routing_key":"0123456789abcdef0123456789abcdef""#, "0123456789abcdef"),
     ("token: 0123456789abcdef0123456789abcdef", "0123456789abcdef"),
     // In two parts, so that whoever looks for secrets in our sources finds none.
-    (concat!("https://hooks.slack.com/", "services/T000/B000/XXXXYYYY"), "XXXXYYYY"),
+    (concat!("https://hooks.slack.com/", "services/T000/B000/pQ7rS9tU"), "pQ7rS9tU"),
     ("Set-Cookie: sid=s%3Aabc.def; Path=/; HttpOnly", "abc.def"),
     ("cookies admin_session=abc.def123456; theme=dark1", "abc.def123456"),
     ("cookie: a=b1c2d3; other=zzz999", "zzz999"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::effects::TO_THE_SECOND;
 use crate::probes::look_for_taken;
 use crate::words::counted;
 use allclear_core::function::{DeployedFunction, FunctionCalls, FunctionStatus};
@@ -419,9 +420,6 @@ pub(super) struct Since {
     /// When the run began to start them.
     pub(super) replay: Timestamp,
 }
-
-/// The platform's time of a start and ours of what came before may differ by so much.
-const TO_THE_SECOND: Duration = Duration::from_secs(5);
 
 impl Since {
     /// Of a campaign that was started at this time by the platform's clock: then, and not when somebody looked. Where nothing waits

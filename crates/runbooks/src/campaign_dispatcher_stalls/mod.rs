@@ -11,7 +11,9 @@
 //! | Record in `audit_log` | [`CD_R2`] | one row an action, read back |
 
 mod detect;
+mod engineering;
 mod messages;
+mod movement;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -29,16 +31,15 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
-    Alarm, AuditNote, GivenUpMessages, Held, HeldByEnded, MayBeGivenUp, PageSomebody, PauseCampaign, Paused,
-    PutBack, ResolveIncident, ResumeCampaign, Stuck, Whose, account_for_given_up, record_bad_end,
-    record_pauses,
+    AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident, ResumeCampaign,
+    Stuck, record_bad_end, record_pauses,
 };
 use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still_started, owe_policy};
 use crate::words::counted;
 use detect::{
-    AfterReplay, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts,
-    SentTwice, Since,
+    CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice, Since,
 };
+use engineering::NotifyEngineering;
 use replay::{Moved, StartStopped, StopCampaign};
 
 /// Detect: running, and nothing moves.
@@ -422,13 +423,12 @@ impl CampaignDispatcherStalls {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };
                     let settled = run.attempt(&CD_M1, resume).await?;
-                    resumed.push(settled.clone());
                     // Somebody else ended or started it meanwhile: left alone, and not claimed.
-                    if !settled.proven(&CD_M1)?.by_us {
-                        resumed.pop();
+                    if !settled.clone().proven(&CD_M1)?.by_us {
                         self.owe_taken(run, paused).await?;
                         continue;
                     }
+                    resumed.push(settled);
                 }
                 Replay::StopStart => {
                     let Some(one) = self.stop_and_start(run, paused).await? else {
@@ -496,176 +496,9 @@ impl CampaignDispatcherStalls {
         Ok(started)
     }
 
-    /// Sustained movement within five minutes, or everything is paused again and engineering is told.
-    async fn verify_movement(
-        &self,
-        run: &mut Run,
-        stalled: &[CampaignLook],
-        since: Since,
-        done: &Done,
-    ) -> Result<(), Halt> {
-        let replayed: Vec<CampaignLook> =
-            stalled.iter().filter(|look| done.replayed.contains(&look.id)).cloned().collect();
-        // What had nothing to send when it was taken over shows no movement, and needs none.
-        let moving: Vec<CampaignLook> =
-            replayed.iter().filter(|look| look.depth.pending > 0).cloned().collect();
-        let halt =
-            PauseAndTell { on: self.on.clone(), campaigns: replayed.clone(), run: run.id().to_owned() };
-        run.in_case("the targets do not advance within five minutes", &halt).await?;
-        if moving.is_empty() && !run.is_plan() {
-            return Ok(());
-        }
-        let watch = Watch::every(self.on.limits.dispatcher_interval / 2, ADVANCE_WITHIN);
-        let condition = Observing {
-            probe: AfterReplay::of(&self.on, &moving, since, ADVANCE_WITHIN),
-            satisfied: detect::Advance::is_decided,
-        };
-        match run.until(&CD_R1, watch, condition).await {
-            Err(Halt::GaveUp { says, .. }) => {
-                let Some(halt) = self.still_waiting(run, halt).await? else {
-                    let says = format!("{says}; nothing waits in the queue any more, so nothing is paused");
-                    return Err(Halt::Unverified { step: CD_R1.id.to_owned(), says });
-                };
-                let then = halt.pause_and_tell(run).await?;
-                Err(Halt::Refuted { step: CD_R1.id.to_owned(), says: format!("{says}; {then}") })
-            }
-            Ok(advance) => match advance.repeating() {
-                None => self.make_up_for_pauses(run, &advance, done).await,
-                Some(repeating) => {
-                    let then = halt.pause_and_tell(run).await?;
-                    let says = format!("recipients get the same message again: {repeating}; {then}");
-                    Err(Halt::Refuted { step: CD_R1.id.to_owned(), says })
-                }
-            },
-            Err(other) => Err(other),
-        }
-    }
-
-    /// What finished is not paused: of the campaigns those that have something waiting; `None` where none has.
-    async fn still_waiting(&self, run: &mut Run, halt: PauseAndTell) -> Result<Option<PauseAndTell>, Halt> {
-        let campaigns: Vec<Campaign> = halt.campaigns.iter().map(as_running).collect();
-        let looks = run.probe(&CD_R1, Look::last(&self.on, &campaigns, self.window())).await?;
-        let waits = |one: &CampaignLook| looks.iter().any(|now| now.id == one.id && now.depth.pending > 0);
-        let campaigns: Vec<CampaignLook> = halt.campaigns.iter().filter(|one| waits(one)).cloned().collect();
-        Ok((!campaigns.is_empty()).then_some(PauseAndTell { campaigns, ..halt }))
-    }
-
-    /// What the dispatcher gave up before is put back once the campaigns provably move: a try that fails would use up another.
-    async fn put_back_given_up(
-        &self,
-        run: &mut Run,
-        stalled: &[CampaignLook],
-        done: &Done,
-    ) -> Result<(), Halt> {
-        let on = &self.on;
-        let started = stalled.iter().filter(|look| done.replayed.contains(&look.id));
-        let started: Vec<(CampaignId, String)> = started.map(|look| (look.id, look.name.clone())).collect();
-        let found = run.probe(&CD_R1, GivenUpMessages::of(on, &started, false)).await?;
-        let may_be = started.iter().map(|(id, name)| (*id, name.clone(), Whose::Runs)).collect();
-        MayBeGivenUp::name(run, &CD_R1, (on, &found), may_be).await?;
-        if found.iter().any(|one| one.count() > 0) {
-            self.wait_out_quiet_hours(run, &CD_R1).await?;
-        }
-        for one in found.iter().filter(|one| one.count() > 0) {
-            run.perform(&CD_R1, PutBack::of(on, one, Whose::Runs, run.now())).await?;
-        }
-        account_for_given_up(run, &CD_R1, (on, false), &started, |_| true).await
-    }
-
-    /// A campaign that was paused and sent all the same is no open point once it provably moves.
-    async fn make_up_for_pauses(
-        &self,
-        run: &mut Run,
-        advance: &detect::Advance,
-        done: &Done,
-    ) -> Result<(), Halt> {
-        let proof = run.proof(&CD_R1)?;
-        for (paused, pause) in done.paused.iter().zip(&done.pauses) {
-            if done.replayed.contains(&paused.campaign) && !advance.is_taken(paused.campaign) {
-                let says = format!("{} sent although it was paused; it runs and moves now", paused.name);
-                run.cure(&CD_R1, pause, says, &proof).await?;
-            }
-        }
-        Ok(())
-    }
-
     fn window(&self) -> Duration {
         Duration::from_secs(u64::from(self.input.stalled_minutes.max(1)) * 60)
     }
-}
-
-/// Tells engineering with what was seen.
-struct NotifyEngineering {
-    on: Platform,
-    alarm: Alarm,
-    run: String,
-    /// What is wrong, in a word: tells the two occasions apart.
-    why: &'static str,
-    campaigns: Vec<CampaignLook>,
-}
-
-impl NotifyEngineering {
-    fn about(on: &Platform, run: &str, why: &'static str, campaigns: &[CampaignLook]) -> Self {
-        let alarm = Alarm::of(on, why);
-        Self { on: on.clone(), alarm, run: run.to_owned(), why, campaigns: campaigns.to_vec() }
-    }
-}
-
-impl NotifyEngineering {
-    /// Returns whether engineering was told, by whichever way.
-    async fn tell(&self, run: &mut Run) -> Result<bool, Halt> {
-        let page = messages::page(&self.run, self.why, &self.campaigns);
-        let chat =
-            |paged| messages::chat(&self.on.limits.ops_channel, &self.run, self.why, &self.campaigns, paged);
-        let why = self.why.replace('-', " ");
-        let told = format!("engineering was told that the dispatcher is {why}");
-        let untold = format!("nobody was told that the dispatcher is {why}: page engineering by hand");
-        self.alarm.raise(run, &CD_M2, page, chat, (told, untold)).await
-    }
-}
-
-#[async_trait]
-impl Escalation for NotifyEngineering {
-    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        self.tell(run).await.map(drop)
-    }
-}
-
-/// The replay did not help: what was started is paused again, and engineering is told.
-struct PauseAndTell {
-    on: Platform,
-    campaigns: Vec<CampaignLook>,
-    run: String,
-}
-
-impl PauseAndTell {
-    /// Returns what became of it, in words.
-    async fn pause_and_tell(&self, run: &mut Run) -> Result<String, Halt> {
-        let stopping =
-            self.campaigns.iter().map(|look| PauseCampaign::of(&self.on, look.id, &look.name)).collect();
-        let paused = run.attempt_each(&CD_R1, stopping).await?;
-        let proven = paused.iter().filter(|one| one.is_proven()).count();
-        let engineering = NotifyEngineering::about(&self.on, &self.run, "still-stalled", &self.campaigns);
-        let told = if engineering.tell(run).await? { "engineering was told" } else { "nobody was told" };
-        Ok(if proven == paused.len() {
-            format!("the campaigns are paused again and {told}")
-        } else {
-            format!("{proven} of {} campaigns are provably paused again and {told}", paused.len())
-        })
-    }
-}
-
-#[async_trait]
-impl Escalation for PauseAndTell {
-    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        self.pause_and_tell(run).await.map(drop)
-    }
-}
-
-/// A campaign that was started again, for a look at it.
-fn as_running(look: &CampaignLook) -> Campaign {
-    let (id, name, status) = (look.id, look.name.clone(), CampaignStatus::Running);
-    Campaign { id, name, status, started_at: None, finished_at: None }
 }
 
 /// A held campaign, for a look at it.

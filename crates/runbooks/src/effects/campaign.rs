@@ -26,7 +26,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(5);
 
 /// Our time is the platform's to a second or two: `Date` knows whole seconds. A row of ours may be that much older than our
 /// intent of it.
-const TO_THE_SECOND: Duration = Duration::from_secs(5);
+pub(crate) const TO_THE_SECOND: Duration = Duration::from_secs(5);
 
 /// A campaign that this run paused, or found paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

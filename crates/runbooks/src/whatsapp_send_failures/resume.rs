@@ -454,7 +454,7 @@ pub(super) struct Sends {
     /// Somebody else has it since: what it sends, or does not send, proves nothing any more.
     #[serde(default)]
     taken: bool,
-    /// Nothing waits any more.
+    /// Nothing was tried, and nothing waits any more.
     #[serde(default)]
     drained: bool,
 }
@@ -534,10 +534,10 @@ impl Probe for SendsAfterResume {
             percent: percent_of_our_failures(&tally),
             repeats: tally.repeats,
             intervals: elapsed / self.interval.as_secs().max(1),
-            drained: self.queue.pending(self.campaign.campaign).await? == 0,
+            drained: tally.tries() == 0 && self.queue.pending(self.campaign.campaign).await? == 0,
         };
         let mut says = format!("{} since its resume: {}", self.campaign.name, tally);
-        if value.tries == 0 && value.drained {
+        if value.drained {
             says.push_str("; nothing waits any more");
         }
         let evidence = vec![Evidence::new("send_logs (PostgREST)", says.clone())];

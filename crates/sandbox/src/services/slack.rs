@@ -196,17 +196,22 @@ fn keep(world: &mut World, mut message: SlackMessage, subject: &str) -> String {
 /// Lets a person write to the channel of operations. It is no effect of ours, so the ledger does not have it.
 pub(crate) fn let_somebody_post(world: &mut World, text: &str) {
     let ts = next_ts(world);
-    world.slack.push(SlackMessage {
+    world.slack.push(SlackMessage { ts, by_person: true, ..to_operations(text) });
+}
+
+/// A plain message in the channel of operations.
+fn to_operations(text: &str) -> SlackMessage {
+    SlackMessage {
         channel: CHANNELS[0].1.to_owned(),
-        ts,
+        ts: String::new(),
         text: text.to_owned(),
         thread_ts: None,
         broadcast: false,
         metadata: None,
         blocks: None,
         reactions: Vec::new(),
-        by_person: true,
-    });
+        by_person: false,
+    }
 }
 
 /// The parameters of a list.
@@ -374,17 +379,7 @@ async fn webhook(
     let Some(text) = body["text"].as_str().filter(|text| !text.is_empty()) else {
         return plain(StatusCode::BAD_REQUEST, "no_text");
     };
-    let message = SlackMessage {
-        channel: CHANNELS[0].1.to_owned(),
-        ts: String::new(),
-        text: text.to_owned(),
-        thread_ts: None,
-        broadcast: false,
-        metadata: None,
-        blocks: None,
-        reactions: Vec::new(),
-        by_person: false,
-    };
+    let message = to_operations(text);
     // It carries no metadata, so its text tells it from others.
     let digest = Sha256::digest(text.as_bytes());
     let about = format!("{} by webhook {:02x}{:02x}{:02x}", CHANNELS[0].1, digest[0], digest[1], digest[2]);

@@ -9,7 +9,9 @@ use crate::services::{pagerduty, slack};
 impl World {
     /// Lets a person act, on the `which`-th campaign or voucher (from 1). Whether anything was there to act on.
     pub fn let_somebody(&mut self, act: Act, which: usize) -> bool {
-        let campaign = self.campaigns.get(which - 1).map(|campaign| campaign.id);
+        // Counted from 1; there is no other.
+        let Some(place) = which.checked_sub(1) else { return false };
+        let campaign = self.campaigns.get(place).map(|campaign| campaign.id);
         let on_campaign =
             |world: &mut Self| campaign.is_some_and(|id| world.act_on_campaign(id, act.name(), OTHER_ACTOR));
         match act {
@@ -20,7 +22,7 @@ impl World {
                 true
             }
             Act::Void => {
-                let voucher = self.vouchers.iter().filter(|one| one.status == "active").nth(which - 1);
+                let voucher = self.vouchers.iter().filter(|one| one.status == "active").nth(place);
                 voucher.map(|voucher| voucher.id).is_some_and(|id| self.let_somebody_void(id))
             }
             Act::Settings => {

@@ -257,10 +257,10 @@ fn judge(place: &Place, case: &Case, calm: &Calm, played: &mut Played) {
             "(not proven: tell ",
             "(not proven: page ",
             "(not proven: open a ticket ",
-            "(not proven: close the page ",
+            "(not proven: close the page stuck ",
             "“tell #ops” was not done",
             "“page ",
-            "“close the page ",
+            "“close the page stuck ",
         ];
         run.outcome.as_deref() == Some("unverified") && untold.iter().any(|words| run.says.contains(words))
     };

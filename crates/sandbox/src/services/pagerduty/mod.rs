@@ -10,13 +10,11 @@ mod writes;
 pub(crate) use people::let_somebody_resolve;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use serde_json::json;
 
-use super::{answer, header_text};
+use super::answer;
 use crate::server::Shared;
 
 /// A user of the account.
@@ -59,18 +57,6 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/pagerduty/incidents/{id}/log_entries", get(rest::log))
         .route("/pagerduty/incidents/{id}/responder_requests", post(rest::call_in))
         .route("/pagerduty/{*rest}", any(async || refused(404, 2100, "Not Found")))
-        .layer(middleware::from_fn(point_here))
-}
-
-/// What an answer points at lies where it was called.
-async fn point_here(request: Request, next: Next) -> Response {
-    let host = header_text(request.headers(), "host").to_owned();
-    let (parts, body) = next.run(request).await.into_parts();
-    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let here = String::from_utf8_lossy(&bytes).replace(wire::API, &format!("http://{host}/pagerduty"));
-    let mut answer = Response::from_parts(parts, here.into());
-    answer.headers_mut().remove("content-length");
-    answer
 }
 
 /// PagerDuty's error envelope.

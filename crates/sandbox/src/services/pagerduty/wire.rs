@@ -15,8 +15,8 @@ pub(super) enum Agent {
     User(&'static str),
 }
 
-/// Where the API is, until an answer goes out: then it is where it was called.
-pub(super) const API: &str = "https://api.example.test";
+/// Where the API says that it is. A client that follows an answer's `self` asks it there.
+const API: &str = "https://api.example.test";
 
 /// A thing that an answer points at; its address is what a client asks for more of it.
 pub(super) fn reference(id: &str, kind: &str, summary: &str) -> Value {

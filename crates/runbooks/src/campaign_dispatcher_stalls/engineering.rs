@@ -1,0 +1,44 @@
+//! Telling engineering that the dispatcher cannot be reached, or that a replay did not help.
+
+use allclear_core::Platform;
+use allclear_engine::{Escalation, Halt, Run};
+use async_trait::async_trait;
+
+use super::detect::CampaignLook;
+use super::{CD_M2, messages};
+use crate::effects::Alarm;
+
+/// Tells engineering with what was seen.
+pub(super) struct NotifyEngineering {
+    on: Platform,
+    pub(super) alarm: Alarm,
+    run: String,
+    /// What is wrong, in a word: tells the two occasions apart.
+    why: &'static str,
+    campaigns: Vec<CampaignLook>,
+}
+
+impl NotifyEngineering {
+    pub(super) fn about(on: &Platform, run: &str, why: &'static str, campaigns: &[CampaignLook]) -> Self {
+        let alarm = Alarm::of(on, why);
+        Self { on: on.clone(), alarm, run: run.to_owned(), why, campaigns: campaigns.to_vec() }
+    }
+
+    /// Returns whether engineering was told, by whichever way.
+    pub(super) async fn tell(&self, run: &mut Run) -> Result<bool, Halt> {
+        let page = messages::page(&self.run, self.why, &self.campaigns);
+        let chat =
+            |paged| messages::chat(&self.on.limits.ops_channel, &self.run, self.why, &self.campaigns, paged);
+        let why = self.why.replace('-', " ");
+        let told = format!("engineering was told that the dispatcher is {why}");
+        let untold = format!("nobody was told that the dispatcher is {why}: page engineering by hand");
+        self.alarm.raise(run, &CD_M2, page, chat, (told, untold)).await
+    }
+}
+
+#[async_trait]
+impl Escalation for NotifyEngineering {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        self.tell(run).await.map(drop)
+    }
+}
