@@ -78,31 +78,6 @@ pub(crate) fn mask(digits: &str) -> String {
     }
 }
 
-/// Masks everything in `text` that looks like a phone number: for words that came from outside.
-pub fn mask_numbers_in(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        let digits: usize = rest[start..].bytes().take_while(u8::is_ascii_digit).count();
-        let (before, from_digits) = rest.split_at(start);
-        let (run, after) = from_digits.split_at(digits);
-        // E.164 has at most 15 digits; WhatsApp ids and timestamps in ns are longer, plain counts are shorter.
-        let standalone = !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-')
-            && !after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '-');
-        let is_number = before.ends_with('+') || (standalone && (11..=15).contains(&digits));
-        if is_number && digits >= 7 {
-            out.push_str(before.strip_suffix('+').unwrap_or(before));
-            out.push_str(&mask(run));
-        } else {
-            out.push_str(before);
-            out.push_str(run);
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,17 +93,5 @@ mod tests {
     fn an_invalid_number_is_not_repeated_in_the_error() {
         let error = "+0788123012345678901".parse::<Msisdn>().unwrap_err();
         assert!(!error.to_string().contains("0788123012345678901"), "{error}");
-    }
-
-    #[test]
-    fn numbers_in_foreign_text_are_masked() {
-        assert_eq!(mask_numbers_in("to +250788123012 failed"), "to +250 78* *** 012 failed");
-        assert_eq!(mask_numbers_in("to 250788123012: code 131026"), "to +250 78* *** 012: code 131026");
-        assert_eq!(
-            mask_numbers_in("20000 targets, wamid.123456789012345678"),
-            "20000 targets, wamid.123456789012345678"
-        );
-        let id = "6f1c2a4e-0d52-4a55-9a3e-123456789012";
-        assert_eq!(mask_numbers_in(id), id);
     }
 }

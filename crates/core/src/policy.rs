@@ -44,6 +44,17 @@ impl QuietHours {
         }
     }
 
+    /// When those began in which `now` lies, in the recipients' `zone`; `None` outside them.
+    pub fn began_at(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let there = now.to_zoned_datetime(zone.clone());
+        if !self.contains(there.time()) {
+            return None;
+        }
+        let today = there.date();
+        let date = if there.time() >= self.start { today } else { today.checked_sub(1.day()).ok()? };
+        date.to_datetime(self.start).to_zoned_datetime(zone.clone()).ok().map(|began| began.timestamp())
+    }
+
     /// How long they last each day.
     pub fn length(&self) -> Duration {
         let seconds = seconds_of(self.end) - seconds_of(self.start);
@@ -240,6 +251,18 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn quiet_hours_began_today_or_yesterday() {
+        let night = QuietHours::parse("22:00", "06:00").unwrap();
+        let began = |now: &str| night.began_at(at(now), &kigali());
+        assert_eq!(began("2026-11-23T19:59:59Z"), None);
+        assert_eq!(began("2026-11-23T20:00:00Z"), Some(at("2026-11-23T20:00:00Z")));
+        assert_eq!(began("2026-11-24T03:59:59Z"), Some(at("2026-11-23T20:00:00Z")));
+        assert_eq!(began("2026-11-24T04:00:00Z"), None);
+        let noon = QuietHours::parse("12:00", "14:00").unwrap();
+        assert_eq!(noon.began_at(at("2026-11-23T11:00:00Z"), &kigali()), Some(at("2026-11-23T10:00:00Z")));
     }
 
     #[test]

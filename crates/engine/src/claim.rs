@@ -220,6 +220,7 @@ pub struct Account {
     pub(crate) key: String,
     pub(crate) title: String,
     pub(crate) verdict: Verdict,
+    pub(crate) may_be_done: bool,
     pub(crate) excuse: Option<Because>,
     pub(crate) rests_on: Vec<String>,
 }
@@ -238,6 +239,11 @@ impl Account {
     /// Whether it was read back as so.
     pub fn is_proven(&self) -> bool {
         self.verdict.is_verified()
+    }
+
+    /// Whether it may be so: it was done, or may have been, and was not looked for in vain.
+    pub fn may_be_done(&self) -> bool {
+        self.may_be_done
     }
 
     /// Whether it is not proven, and its type says why that does not matter.

@@ -18,6 +18,7 @@ mod effects;
 #[cfg(test)]
 mod mocked;
 mod probes;
+mod quiet;
 pub mod station_redeem_anomalies;
 pub mod text;
 pub mod voucher_preview_failures;

@@ -1,7 +1,9 @@
-//! Numbers of people: international, national, with blanks or hyphens between their digits. Everything else that is made
-//! of digits (ids, times, counts, amounts, addresses) is left alone.
+//! Numbers of people: international, national, with blanks, hyphens or brackets between their digits, in the digits of any
+//! script; and what a card or an identity card shows. Everything else that is made of digits (ids, times, counts, amounts,
+//! addresses) is left alone.
 
 use crate::phone;
+use crate::text::is_hidden;
 
 /// What follows a count or an amount: twelve digits of bytes are no number of anybody.
 const UNITS: &[&str] = &[
@@ -9,8 +11,101 @@ const UNITS: &[&str] = &[
     "EUR", "ms", "us", "µs", "ns", "s", "B", "KB", "MB", "GB", "KiB", "MiB", "GiB",
 ];
 
+/// A card's number and an identity number have as many digits; a telephone number has at most one fewer (E.164).
+const LONGEST: usize = 16;
+
+/// The first digit of each script that has digits of its own, in ten characters that follow each other.
+const ZEROS: &[char] = &[
+    '\u{660}',
+    '\u{6f0}',
+    '\u{7c0}',
+    '\u{966}',
+    '\u{9e6}',
+    '\u{a66}',
+    '\u{ae6}',
+    '\u{b66}',
+    '\u{be6}',
+    '\u{c66}',
+    '\u{ce6}',
+    '\u{d66}',
+    '\u{de6}',
+    '\u{e50}',
+    '\u{ed0}',
+    '\u{f20}',
+    '\u{1040}',
+    '\u{1090}',
+    '\u{17e0}',
+    '\u{1810}',
+    '\u{1946}',
+    '\u{19d0}',
+    '\u{1a80}',
+    '\u{1a90}',
+    '\u{1b50}',
+    '\u{1bb0}',
+    '\u{1c40}',
+    '\u{1c50}',
+    '\u{a620}',
+    '\u{a8d0}',
+    '\u{a900}',
+    '\u{a9d0}',
+    '\u{a9f0}',
+    '\u{aa50}',
+    '\u{abf0}',
+    '\u{ff10}',
+    '\u{1d7ce}',
+    '\u{1d7d8}',
+    '\u{1d7e2}',
+    '\u{1d7ec}',
+    '\u{1d7f6}',
+];
+
 /// Masks the numbers in a text.
 pub(super) fn mask(text: &str) -> String {
+    if text.is_ascii() {
+        return mask_plain(text);
+    }
+    // A name that is no number in any script stays as it was written.
+    let plain = plain(text);
+    let masked = mask_plain(&plain);
+    if masked == plain { mask_plain(text) } else { masked }
+}
+
+/// The text with digits, blanks, hyphens and brackets as ASCII has them, and nothing hidden between two digits.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        // What is hidden in a name shows as a replacement.
+        let hides = is_hidden(c) || c == '\u{fffd}';
+        if hides && out.ends_with(|c: char| c.is_ascii_digit()) {
+            let next = chars.clone().find(|c| !is_hidden(*c) && *c != '\u{fffd}');
+            if next.is_some_and(|next| plain_char(next).is_ascii_digit()) {
+                continue;
+            }
+        }
+        out.push(plain_char(c));
+    }
+    out
+}
+
+fn plain_char(c: char) -> char {
+    let digit = || {
+        let value =
+            ZEROS.iter().find_map(|zero| u32::from(c).checked_sub(u32::from(*zero)).filter(|d| *d < 10));
+        value.and_then(|value| char::from_digit(value, 10))
+    };
+    match c {
+        c if c.is_ascii() => c,
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}' => '-',
+        '\u{ff08}' => '(',
+        '\u{ff09}' => ')',
+        '\u{ff0b}' => '+',
+        c if c.is_whitespace() => ' ',
+        c => digit().unwrap_or(c),
+    }
+}
+
+fn mask_plain(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -70,7 +165,7 @@ fn number_at(text: &str, at: usize) -> Option<Number> {
     let plus = text[at..].starts_with('+');
     let body = &text[at + usize::from(plus)..];
     // The longest first: what follows a number in a sentence may be a figure.
-    groups(body).into_iter().rev().find_map(|(digits, length)| {
+    groups(body, plus).into_iter().rev().find_map(|(digits, length)| {
         let after = &body[length..];
         let is_one = !goes_on(after)
             && is_number(&digits, plus, length > digits.len())
@@ -98,41 +193,44 @@ fn goes_on(after: &str) -> bool {
     }
 }
 
-/// The digits that begin here, in one group or in several with the same sign between them, after each group; and how long
-/// that is.
-fn groups(text: &str) -> Vec<(String, usize)> {
+/// The digits that begin here, in one group or in several with signs between them, after each group; and how long that is.
+/// A plus or brackets make a number of whatever stands between the groups; without them it is one sign, the same throughout.
+fn groups(text: &str, plus: bool) -> Vec<(String, usize)> {
     let bytes = text.as_bytes();
     let count = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let bracket = bytes.first() == Some(&b'(');
+    let mut bracket = bytes.first() == Some(&b'(');
     let mut at = usize::from(bracket);
     let first = count(at);
     let mut digits = text[at..at + first].to_owned();
     at += first;
-    if first == 0 || first > 15 || (bracket && bytes.get(at) != Some(&b')')) {
+    if first == 0 || first > LONGEST || (bracket && bytes.get(at) != Some(&b')')) {
         return Vec::new();
     }
     at += usize::from(bracket);
     let mut groups = vec![(digits.clone(), at)];
     let mut sign = None;
-    while let Some(between) = bytes.get(at).copied() {
+    loop {
+        let gap = bytes[at..].iter().take_while(|b| b" -./()".contains(b)).count();
+        let between = &bytes[at..at + gap];
+        bracket |= between.contains(&b'(') || between.contains(&b')');
+        let is_the_same = gap == 1 && *sign.get_or_insert(between[0]) == between[0];
         // In `(0788)123458` the bracket has closed a group already.
-        let gap = usize::from(!between.is_ascii_digit());
-        if gap == 1 && !(matches!(between, b' ' | b'-' | b'.') && *sign.get_or_insert(between) == between) {
-            break;
-        }
-        let group = count(at + gap);
-        if !(1..=9).contains(&group) || digits.len() + group > 15 {
-            break;
+        let joins = is_the_same || (gap <= 3 && (plus || bracket));
+        let group = if joins { count(at + gap) } else { 0 };
+        if !(1..=9).contains(&group) || digits.len() + group > LONGEST {
+            return groups;
         }
         digits.push_str(&text[at + gap..at + gap + group]);
         at += gap + group;
         groups.push((digits.clone(), at));
     }
-    groups
 }
 
 fn is_number(digits: &str, plus: bool, grouped: bool) -> bool {
     let count = digits.len();
+    if count == LONGEST {
+        return !plus && (is_identity(digits) || is_card(digits));
+    }
     if plus {
         return (7..=15).contains(&count);
     }
@@ -150,6 +248,24 @@ fn is_number(digits: &str, plus: bool, grouped: bool) -> bool {
     (11..=13).contains(&count) && !(count == 13 && digits.starts_with('1')) && !is_stamp(digits)
 }
 
+/// An identity number of Rwanda: who it is of, the year of birth, the sex, and ten digits.
+fn is_identity(digits: &str) -> bool {
+    let year = digits[1..5].parse::<u32>().unwrap_or_default();
+    matches!(digits.as_bytes()[0], b'1'..=b'3')
+        && (1900..2100).contains(&year)
+        && matches!(digits.as_bytes()[5], b'7' | b'8')
+}
+
+/// A payment card's number, by its check digit.
+fn is_card(digits: &str) -> bool {
+    let double = |(place, digit): (usize, u8)| {
+        let digit = u32::from(digit - b'0');
+        if place % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit }
+    };
+    matches!(digits.as_bytes()[0], b'2'..=b'6')
+        && digits.bytes().enumerate().map(double).sum::<u32>() % 10 == 0
+}
+
 /// `202611230900`: a time without signs.
 fn is_stamp(digits: &str) -> bool {
     let part = |from: usize, to: usize| digits.get(from..to).and_then(|part| part.parse::<u32>().ok());
@@ -163,7 +279,10 @@ fn is_stamp(digits: &str) -> bool {
 
 /// Nobody writes a count with a plus, a zero before it, or a number's groups; and Rwanda's own numbers are known.
 fn is_no_count(digits: &str, plus: bool, grouped: bool) -> bool {
-    plus || grouped || digits.starts_with('0') || (digits.len() == 12 && digits.starts_with("2507"))
+    plus || grouped
+        || digits.len() == LONGEST
+        || digits.starts_with('0')
+        || (digits.len() == 12 && digits.starts_with("2507"))
 }
 
 fn counts_something(text: &str, at: usize, after: &str) -> bool {
@@ -180,6 +299,9 @@ fn counts_something(text: &str, at: usize, after: &str) -> bool {
 
 /// Enough to talk about, too little to call.
 fn masked(digits: &str, plus: bool) -> String {
+    if digits.len() == LONGEST {
+        return format!("*** *** {}", &digits[LONGEST - 3..]);
+    }
     let international = digits.strip_prefix("00").unwrap_or(digits);
     if !plus && international.starts_with('0') {
         return format!("0** *** {}", &digits[digits.len() - 3..]);

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use allclear_core::Class;
+
 use super::{Run, of};
 use crate::claim::{Account, Because, Certainty, Claim, Closing, Excuse, Owed, Proof};
 use crate::effect::{Effect, Verdict};
-use crate::journal::{Entry, Event, Note, Of};
+use crate::journal::{Doing, Entry, Event, Finding, Note, Of};
 use crate::outcome::{Halt, Resolution};
 use crate::replay::BESIDE;
 use crate::step::Step;
@@ -24,6 +26,8 @@ struct Performed {
     title: String,
     excuse: Option<Because>,
     stands: Stands,
+    /// Whether a try of it may have been done, and nothing has told yet.
+    in_doubt: bool,
     /// The entries that its verdict stands on.
     entries: Vec<String>,
 }
@@ -63,6 +67,7 @@ impl Performed {
     fn says(&self) -> String {
         match self.verdict() {
             Some(verdict) => format!("“{}” is not proven: {}", self.title, verdict.says()),
+            None if self.in_doubt => format!("“{}” may have been done, and nothing tells", self.title),
             None => format!("“{}” was not done, as far as is known", self.title),
         }
     }
@@ -95,7 +100,8 @@ impl Ledger {
         self.by_id.entry(id.clone()).or_default().push(index);
         let (title, excuse) = (effect.title(), effect.excuse());
         let of = of(step, &effect.subject());
-        self.effects.push(Performed { of, id, title, excuse, stands: Stands::Begun, entries: Vec::new() });
+        let (stands, entries) = (Stands::Begun, Vec::new());
+        self.effects.push(Performed { of, id, title, excuse, stands, in_doubt: false, entries });
     }
 
     /// The entries that an effect's verdict stands on.
@@ -108,6 +114,11 @@ impl Ledger {
         let key = entry.key.as_str();
         let thing = key.rsplit_once('/').map_or(key, |(thing, _)| thing);
         match &entry.event {
+            Event::InDoubt { .. } => self.doubt(thing, true),
+            Event::Failed { doing: Doing::Applying, error, .. } => {
+                self.doubt(thing, error.class() == Class::OutcomeUnknown);
+            }
+            Event::Reconciled { finding, .. } => self.doubt(thing, *finding == Finding::Unknown),
             Event::Judged { verdict: Verdict::Pending { .. }, .. } => {}
             Event::Judged { of, verdict, .. } => {
                 self.judged(thing, key, verdict);
@@ -134,6 +145,12 @@ impl Ledger {
                 self.untold.push(claim.says().to_owned());
             }
             _ => {}
+        }
+    }
+
+    fn doubt(&mut self, effect: &str, in_doubt: bool) {
+        if let Some(&index) = self.by_key.get(effect) {
+            self.effects[index].in_doubt = in_doubt;
         }
     }
 

@@ -29,6 +29,8 @@ enum Does {
     Tries,
     /// Tells by both.
     Tells,
+    /// Tells by the lamp, which nothing may wait for.
+    TellsBriefly,
     /// Leaves behind what it must end, or ends it.
     Owes { closes: bool },
     /// Says that there is nothing to do.
@@ -104,6 +106,14 @@ impl Runbook for Book {
                 let look = Look::at("the lamp", |on: &bool| format!("{on}"), async || Ok(true));
                 run.probe(&SEE, look).await?;
                 return run.resolve("it is over", run.proof(&SEE)?);
+            }
+            Does::TellsBriefly => {
+                let lamp = run.tell(&FLIP, self.lamp()).await?;
+                run.told(&FLIP, "they were told", "nobody was told", &[lamp.account()]).await?;
+                if lamp.account().may_be_done() {
+                    run.owe(&FLIP, "line", "it may be the last word").await?;
+                }
+                run.perform(&MEND, self.bell()).await?;
             }
             Does::Owes { closes } => {
                 run.perform(&FLIP, self.lamp()).await?;
@@ -249,6 +259,18 @@ async fn people_were_told_when_one_way_is_proven_and_nobody_was_when_none_is() {
     assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
     assert_eq!(says(&journal).unwrap().1, Certainty::Unproven);
     assert!(open(&told)[0].starts_with("Nobody was told"), "that comes first: {:?}", open(&told));
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_and_cannot_be_asked_for_is_not_told_as_not_done() {
+    for (mood, may_be) in [(Mood::GoesDark, true), (Mood::Refuses, false)] {
+        let (finished, told, _) = ran(Does::TellsBriefly, &[mood]).await;
+        assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+        let shown = format!("{} {:?}", finished.says, open(&told));
+        assert_eq!(shown.contains("may have been done, and nothing tells"), may_be, "{mood:?}: {shown}");
+        assert_eq!(shown.contains("was not done"), !may_be, "{mood:?}: {shown}");
+        assert_eq!(shown.contains("it may be the last word"), may_be, "{mood:?}: {shown}");
+    }
 }
 
 #[tokio::test]

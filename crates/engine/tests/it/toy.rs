@@ -21,6 +21,8 @@ pub(crate) enum Mood {
     LosesAnswer,
     /// Neither does it nor answers.
     Vanishes,
+    /// Does it, loses the answer, and cannot be asked afterwards.
+    GoesDark,
     /// Answers and does nothing.
     Lies,
     /// Refuses for good.
@@ -33,6 +35,8 @@ pub(crate) struct World {
     /// Every time a request changed or would have changed something.
     pub(crate) ledger: Vec<String>,
     pub(crate) moods: Vec<Mood>,
+    /// Whether nothing can be read any more.
+    pub(crate) dark: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<World>>;
@@ -68,7 +72,9 @@ fn error(kind: Mood) -> PortError {
     let (service, call, detail) = (Service::Sandbox, "POST /flip".to_owned(), "toy".to_owned());
     match kind {
         Mood::Busy => PortError::Unavailable { service, call, detail },
-        Mood::LosesAnswer | Mood::Vanishes => PortError::OutcomeUnknown { service, call, detail },
+        Mood::LosesAnswer | Mood::Vanishes | Mood::GoesDark => {
+            PortError::OutcomeUnknown { service, call, detail }
+        }
         _ => PortError::Rejected { service, call, code: None, detail },
     }
 }
@@ -111,7 +117,8 @@ impl Effect for Flip {
     async fn apply(&self, _intent: &Intent) -> Result<Applied<String>, PortError> {
         let mut world = self.world.lock().unwrap();
         let mood = world.moods.pop().unwrap_or(Mood::Works);
-        if matches!(mood, Mood::Works | Mood::LosesAnswer) {
+        world.dark |= mood == Mood::GoesDark;
+        if matches!(mood, Mood::Works | Mood::LosesAnswer | Mood::GoesDark) {
             world.ledger.push(self.name.clone());
             world.on.insert(self.name.clone(), true);
         }
@@ -124,6 +131,9 @@ impl Effect for Flip {
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<String>, PortError> {
+        if self.world.lock().unwrap().dark {
+            return Err(error(Mood::Busy));
+        }
         Ok(if self.is_on() {
             Reconciled::Happened(Applied { receipt: "seen on".to_owned(), says: "it is on".to_owned() })
         } else {

@@ -152,6 +152,86 @@ impl Probe for Look {
     }
 }
 
+/// Why what does not move in quiet hours is no rest; `None` where it is one: it moved until they began and not since.
+///
+/// The dispatcher that this platform is known to have looks at no quiet hours, and one that does may stall before them. So they
+/// explain a campaign that stands still only where the send log agrees.
+pub(super) struct AtNight {
+    log: Arc<dyn SendLog>,
+    queue: Arc<dyn SendQueue>,
+    health: DispatcherHealth,
+    began: Timestamp,
+    running: Vec<Campaign>,
+    window: Duration,
+    interval: Duration,
+}
+
+impl AtNight {
+    pub(super) fn since(began: Timestamp, on: &Platform, running: &[Campaign], window: Duration) -> Self {
+        Self {
+            log: Arc::clone(&on.send_log),
+            queue: Arc::clone(&on.send_queue),
+            health: DispatcherHealth::of(on),
+            began,
+            running: running.to_vec(),
+            window,
+            interval: on.limits.dispatcher_interval,
+        }
+    }
+
+    /// Whether a campaign stood still before the quiet hours began, with messages due.
+    async fn stood_still_before(&self, campaign: &Campaign) -> Result<bool, PortError> {
+        let before = self.began - self.window;
+        if campaign.started_at.is_some_and(|started| started > before) {
+            return Ok(false);
+        }
+        let was_due = self.queue.depth(campaign.id, before).await?.due > 0;
+        Ok(was_due && self.log.tally(Some(campaign.id), before).await?.tries() == 0)
+    }
+}
+
+#[async_trait]
+impl Probe for AtNight {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        "since the quiet hours began".to_owned()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let health = self.health.observe(now).await?;
+        let (mut tries, mut stood_still) = (0, Vec::new());
+        for campaign in &self.running {
+            // What was in the dispatcher's hands as they began is no send of theirs.
+            tries += self.log.tally(Some(campaign.id), self.began + self.interval).await?.tries();
+            if self.stood_still_before(campaign).await? {
+                stood_still.push(campaign.name.as_str());
+            }
+        }
+        let why = if !health.value.is_healthy() {
+            Some(health.says)
+        } else if tries > 0 {
+            let sends = counted(tries, "message was", "messages were");
+            Some(format!(
+                "{sends} tried since the quiet hours began, so this dispatcher does not rest in them"
+            ))
+        } else if !stood_still.is_empty() {
+            let names = stood_still.join(", ");
+            Some(format!("{names}: messages were due before the quiet hours began and none was tried"))
+        } else {
+            None
+        };
+        let says = why.clone().unwrap_or_else(|| {
+            "what moved before the quiet hours stopped with them, and the dispatcher is healthy".to_owned()
+        });
+        let evidence = vec![Evidence::new(
+            "send_logs and send_queue (PostgREST), Management API",
+            format!("since {}: {tries} tried; {}", self.began, health.value),
+        )];
+        Ok(Observation { value: why, says, evidence })
+    }
+}
+
 /// How much waits.
 pub(super) struct QueueLengths {
     queue: Arc<dyn SendQueue>,
@@ -198,6 +278,11 @@ impl Health {
         let active = self.function.as_ref().is_some_and(|function| function.status == FunctionStatus::Active);
         active && (self.calls.failed == 0 || self.calls.succeeded > 0)
     }
+
+    /// For a watch: it is healthy, or what it is.
+    pub(super) fn must_be_healthy(&self) -> Result<(), String> {
+        if self.is_healthy() { Ok(()) } else { Err(self.to_string()) }
+    }
 }
 
 impl std::fmt::Display for Health {
@@ -215,7 +300,7 @@ impl std::fmt::Display for Health {
 pub(super) struct DispatcherHealth {
     host: Arc<dyn FunctionHost>,
     slug: String,
-    subject: &'static str,
+    subject: String,
 }
 
 impl DispatcherHealth {
@@ -223,13 +308,18 @@ impl DispatcherHealth {
         Self {
             host: Arc::clone(&on.functions),
             slug: on.limits.dispatch_function.clone(),
-            subject: "dispatcher",
+            subject: "dispatcher".to_owned(),
         }
     }
 
     /// The same, waited for.
     pub(super) fn again(on: &Platform) -> Self {
-        Self { subject: "dispatcher healthy", ..Self::of(on) }
+        Self { subject: "dispatcher healthy".to_owned(), ..Self::of(on) }
+    }
+
+    /// The same, right before a start that had to wait for the morning.
+    pub(super) fn before_the_start(on: &Platform, campaign: CampaignId) -> Self {
+        Self { subject: format!("dispatcher healthy before the start of {campaign}"), ..Self::of(on) }
     }
 }
 
@@ -238,7 +328,7 @@ impl Probe for DispatcherHealth {
     type Value = Health;
 
     fn subject(&self) -> String {
-        self.subject.to_owned()
+        self.subject.clone()
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Health>, PortError> {

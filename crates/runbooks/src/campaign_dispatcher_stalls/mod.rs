@@ -27,7 +27,6 @@ use allclear_engine::{
     Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
@@ -35,9 +34,11 @@ use crate::effects::{
     Stuck, record_bad_end, record_pauses,
 };
 use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still_started, owe_policy};
+use crate::quiet::{Start, TooLong, recipients_zone, wait_out_quiet_hours};
 use crate::words::counted;
 use detect::{
-    CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice, Since,
+    AtNight, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice,
+    Since,
 };
 use engineering::NotifyEngineering;
 use replay::{Moved, StartStopped, StopCampaign};
@@ -213,11 +214,8 @@ impl CampaignDispatcherStalls {
 
         run.probe(&CD_M1, SentTwice::of(on, &stalled)).await?.must_be_none()?;
         self.ask_about_recent_starts(run, &stalled).await?;
-        if !held.is_empty() {
-            self.wait_out_quiet_hours(run, &CD_M1).await?;
-        }
         let since = Since { seen: seen_at, replay: run.now() };
-        self.replay(run, done).await?;
+        self.replay(run, &stalled, done).await?;
         self.verify_movement(run, &stalled, since, done).await?;
         self.put_back_given_up(run, &stalled, done).await?;
         // Of what had nothing to send it is proven that it was started.
@@ -251,13 +249,12 @@ impl CampaignDispatcherStalls {
         let running = run.probe(&CD_D1, RunningCampaigns::of(on, &self.input.campaigns)).await?;
         run.conclude_unless(!running.is_empty(), "all clear: no campaign is running, so none can stall")?;
         let first = run.probe(&CD_D1, Look::first(on, &running, self.window())).await?;
-        let suspects: Vec<Campaign> = running
-            .into_iter()
-            .filter(|campaign| first.iter().any(|look| look.id == campaign.id && look.is_suspect()))
-            .collect();
+        let is_suspect =
+            |campaign: &&Campaign| first.iter().any(|look| look.id == campaign.id && look.is_suspect());
+        let suspects: Vec<Campaign> = running.iter().filter(is_suspect).cloned().collect();
         let nothing = "all clear: every running campaign moves or has nothing due to send";
         run.conclude_unless(!suspects.is_empty(), nothing)?;
-        self.conclude_in_quiet_hours(run).await?;
+        self.conclude_in_quiet_hours(run, &running).await?;
 
         let again = run.now() + on.limits.dispatcher_interval.max(Duration::from_mins(1));
         run.wait_until(&CD_D1, again, "look a second time before calling it a stall").await?;
@@ -278,9 +275,9 @@ impl CampaignDispatcherStalls {
         Ok(stalled)
     }
 
-    /// Messages that rest in quiet hours are no stall. Hours that look wrong explain nothing: whoever swapped start and end
-    /// stopped the sending by day, and that is the stall.
-    async fn conclude_in_quiet_hours(&self, run: &mut Run) -> Result<(), Halt> {
+    /// Messages that rest in quiet hours are no stall, where this dispatcher rests in them. Hours that look wrong explain
+    /// nothing: whoever swapped start and end stopped the sending by day, and that is the stall.
+    async fn conclude_in_quiet_hours(&self, run: &mut Run, running: &[Campaign]) -> Result<(), Halt> {
         let stored = match run.probe(&CD_D1, StoredSendPolicy::read(&self.on)).await? {
             KnownPolicy::Stored(stored) => stored,
             // What is unknown explains nothing, so the stall is handled.
@@ -296,27 +293,13 @@ impl CampaignDispatcherStalls {
             let says = "the stored quiet hours are no times; see whatsapp-send-failures, step WA-I2";
             return run.note(&CD_D1, Note::OpenQuestion { says: says.to_owned() }).await;
         };
-        let zone = TimeZone::get(&self.on.limits.recipients_zone).unwrap_or(TimeZone::UTC);
-        let is_quiet = quiet.contains(run.now().to_zoned_datetime(zone).time());
-        run.conclude_unless(!is_quiet, format!("all clear: nothing moves because it is quiet hours {quiet}"))
-    }
-
-    /// What is brought back sends at once, and the dispatcher looks at no quiet hours.
-    async fn wait_out_quiet_hours(&self, run: &mut Run, step: &Step) -> Result<(), Halt> {
-        let limits = &self.on.limits;
-        let policy =
-            run.probe(step, StoredSendPolicy::read(&self.on)).await?.repaired(&limits.default_policy);
-        let zone = TimeZone::get(&limits.recipients_zone).unwrap_or(TimeZone::UTC);
-        match policy.quiet_hours.next_allowed(run.now(), &zone, Duration::ZERO) {
-            Some(at) if at > run.now() => {
-                let says = format!(
-                    "what is started sends at once, and these are quiet hours {}",
-                    policy.quiet_hours
-                );
-                run.wait_until(step, at, says).await
-            }
-            _ => Ok(()),
-        }
+        let Some(began) = quiet.began_at(run.now(), &recipients_zone(&self.on.limits)) else { return Ok(()) };
+        let rests =
+            run.probe(&CD_D1, AtNight::since(began, &self.on, running, self.window())).await?.is_none();
+        let says = format!(
+            "all clear: nothing moves because it is quiet hours {quiet}, and what moved before them stopped with them"
+        );
+        run.conclude_unless(!rests, says)
     }
 
     /// The dispatcher sends and the targets do not show it: another fault, which no replay cures.
@@ -389,10 +372,8 @@ impl CampaignDispatcherStalls {
         }
         engineering.escalate(run).await?;
         let watch = Watch::every(HEALTH_EVERY, GIVE_UP_AFTER);
-        let condition = Observing {
-            probe: DispatcherHealth::again(&self.on),
-            satisfied: |health: &Health| if health.is_healthy() { Ok(()) } else { Err(health.to_string()) },
-        };
+        let condition =
+            Observing { probe: DispatcherHealth::again(&self.on), satisfied: Health::must_be_healthy };
         run.until(&CD_M2, watch, condition).await?;
         Ok(Some(engineering))
     }
@@ -410,8 +391,29 @@ impl CampaignDispatcherStalls {
         run.approve(&CD_M1, gate).await
     }
 
+    /// What is started sends at once, and the dispatcher looks at no quiet hours. By the morning it may be ill again.
+    async fn wait_out_quiet_hours(
+        &self,
+        run: &mut Run,
+        paused: &Paused,
+        stalled: &[CampaignLook],
+    ) -> Result<(), Halt> {
+        let (campaign, name) = (paused.campaign, paused.name.clone());
+        let messages = stalled.iter().find(|look| look.id == campaign).map_or(0, |look| look.depth.pending);
+        let start = Start { campaign, name, messages, too_long: TooLong::GoesOn };
+        if !wait_out_quiet_hours(run, &CD_M1, &self.on, start).await? || run.is_plan() {
+            return Ok(());
+        }
+        let watch = Watch::every(HEALTH_EVERY, GIVE_UP_AFTER);
+        let condition = Observing {
+            probe: DispatcherHealth::before_the_start(&self.on, campaign),
+            satisfied: Health::must_be_healthy,
+        };
+        run.until(&CD_M1, watch, condition).await.map(drop)
+    }
+
     /// Starts what this run paused.
-    async fn replay(&self, run: &mut Run, done: &mut Done) -> Result<(), Halt> {
+    async fn replay(&self, run: &mut Run, stalled: &[CampaignLook], done: &mut Done) -> Result<(), Halt> {
         let (one, many) = ("campaign was started anew", "campaigns were started anew");
         let (mut resumed, mut restarted) = (Vec::new(), Vec::new());
         for paused in &done.paused.clone() {
@@ -419,6 +421,7 @@ impl CampaignDispatcherStalls {
                 self.owe_taken(run, paused).await?;
                 continue;
             }
+            self.wait_out_quiet_hours(run, paused, stalled).await?;
             match self.input.replay {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };

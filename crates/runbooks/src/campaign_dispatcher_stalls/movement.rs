@@ -8,6 +8,7 @@ use super::detect::{self, AfterReplay, CampaignLook, Look, Since};
 use super::engineering::NotifyEngineering;
 use super::{ADVANCE_WITHIN, CD_R1, CampaignDispatcherStalls, Done};
 use crate::effects::{GivenUpMessages, MayBeGivenUp, PauseCampaign, PutBack, Whose, account_for_given_up};
+use crate::quiet::{Start, TooLong, wait_out_quiet_hours};
 
 impl CampaignDispatcherStalls {
     /// Sustained movement within five minutes, or everything is paused again and engineering is told.
@@ -77,10 +78,10 @@ impl CampaignDispatcherStalls {
         let found = run.probe(&CD_R1, GivenUpMessages::of(on, &started, false)).await?;
         let may_be = started.iter().map(|(id, name)| (*id, name.clone(), Whose::Runs)).collect();
         MayBeGivenUp::name(run, &CD_R1, (on, &found), may_be).await?;
-        if found.iter().any(|one| one.count() > 0) {
-            self.wait_out_quiet_hours(run, &CD_R1).await?;
-        }
         for one in found.iter().filter(|one| one.count() > 0) {
+            let (campaign, name, messages) = (one.campaign, one.name.clone(), one.count());
+            let start = Start { campaign, name, messages, too_long: TooLong::GoesOn };
+            wait_out_quiet_hours(run, &CD_R1, on, start).await?;
             run.perform(&CD_R1, PutBack::of(on, one, Whose::Runs, run.now())).await?;
         }
         account_for_given_up(run, &CD_R1, (on, false), &started, |_| true).await

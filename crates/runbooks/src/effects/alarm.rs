@@ -36,9 +36,9 @@ impl<R> Told<R> {
         self.account().is_some_and(|account| matches!(account.verdict(), Verdict::Refuted { .. }))
     }
 
-    /// Whether it may have arrived: it was taken, and nothing shows that it is not there.
+    /// Whether it may have arrived: it was taken or may have been, and was not looked for in vain.
     pub(crate) fn may_be_there(&self) -> bool {
-        self.receipt.is_some() && !self.is_refuted()
+        self.account().is_some_and(Account::may_be_done)
     }
 }
 
@@ -133,7 +133,7 @@ impl Alarm {
         let paged = tell(run, step, page.clone()).await?;
         // In doubt too: to resolve what never came to be costs nothing, and a page that nobody knows of wakes people.
         if !paged.is_refuted() {
-            let stands = if paged.may_be_there() { "is still" } else { "may be" };
+            let stands = if paged.receipt.is_some() { "is still" } else { "may be" };
             let says = format!(
                 "this run's own page {stands} open in PagerDuty, resolve it (dedup key {}): {summary}",
                 page.dedup_key()
@@ -151,8 +151,9 @@ impl Alarm {
     ) -> Result<Told<Option<Posted>>, Halt> {
         let posted = tell(run, step, PostMessage::of(&self.on, message.clone())).await?;
         if posted.may_be_there() {
+            let is = if posted.receipt.is_some() { "is" } else { "may be" };
             let says =
-                format!("the alarm is the last word in {}: say there when it is over", message.channel);
+                format!("the alarm {is} the last word in {}: say there when it is over", message.channel);
             run.owe(step, &self.line_id(), says).await?;
         }
         Ok(posted)

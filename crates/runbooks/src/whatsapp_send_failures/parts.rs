@@ -14,54 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::resume::{Stage, Unsent};
-
-/// How fast the queue drains: by the platform's throttle, and by what the dispatcher takes in a run.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    per_minute: u64,
-    batch: u64,
-    interval: Duration,
-}
-
-impl Pace {
-    fn of(limits: &Limits, policy: &SendPolicy) -> Self {
-        Self {
-            per_minute: u64::from(policy.throttle_per_minute.max(1)),
-            batch: u64::from(limits.dispatcher_batch.max(1)),
-            interval: limits.dispatcher_interval,
-        }
-    }
-
-    fn drains(self, messages: u64) -> Duration {
-        let by_throttle = Duration::from_mins(messages.div_ceil(self.per_minute));
-        let runs = u32::try_from(messages.div_ceil(self.batch)).unwrap_or(u32::MAX);
-        by_throttle.max(self.interval.saturating_mul(runs))
-    }
-
-    /// How many messages drain within a time; at least one.
-    fn messages_in(self, time: Duration) -> u64 {
-        let by_throttle = time.as_secs() / 60 * self.per_minute;
-        let runs = time.as_secs() / self.interval.as_secs().max(1);
-        by_throttle.min(runs * self.batch).max(1)
-    }
-}
-
-/// So much later than planned a share may begin: each campaign before it is watched first.
-const LATE: Duration = Duration::from_mins(30);
-
-/// Until when a share has to wait that would begin now; `None` where it may. The parts were made before: since then a run
-/// may have been away for hours, and the policy may be another.
-pub(super) fn must_wait_until(
-    messages: u64,
-    (limits, policy): (&Limits, &SendPolicy),
-    zone: &TimeZone,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let hours = policy.quiet_hours;
-    let day = Duration::from_hours(24).saturating_sub(hours.length());
-    let drains = Pace::of(limits, policy).drains(messages).min(day).saturating_sub(LATE);
-    hours.next_allowed(now, zone, drains).filter(|allowed| *allowed > now)
-}
+use crate::quiet::Pace;
 
 /// What is resumed together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,23 +175,6 @@ mod tests {
             (messages(&tomorrow), tomorrow.parts[0].begins),
             (vec![36_000], at("2026-11-24T04:00:00Z"))
         );
-    }
-
-    #[test]
-    fn a_share_that_begins_late_waits_where_it_would_reach_into_the_night() {
-        let hours = QuietHours::parse("22:00", "06:00").unwrap();
-        let policy = SendPolicy { quiet_hours: hours, throttle_per_minute: 60 };
-        let zone = TimeZone::get("Africa/Kigali").unwrap();
-        let limits = limits();
-        let wait = |messages, now| must_wait_until(messages, (&limits, &policy), &zone, at(now));
-        let morning = Some(at("2026-11-24T04:00:00Z"));
-        // 2,400 are an hour.
-        assert_eq!(wait(2_400, "2026-11-23T08:00:00Z"), None);
-        assert_eq!(wait(2_400, "2026-11-23T19:20:00Z"), None);
-        assert_eq!(wait(2_400, "2026-11-23T19:45:00Z"), morning);
-        assert_eq!(wait(1, "2026-11-23T23:30:00Z"), morning);
-        // A share of a whole day, three seconds after it began.
-        assert_eq!(wait(38_400, "2026-11-24T04:00:03Z"), None);
     }
 
     #[test]

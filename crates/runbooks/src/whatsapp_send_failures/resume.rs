@@ -5,24 +5,24 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_core::ports::{Campaigns, Limits, SendLog, SendQueue};
+use allclear_core::ports::{Campaigns, SendLog, SendQueue};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::SendTally;
 use allclear_core::{CampaignId, Platform, PortError};
 use allclear_engine::{Claim, Evidence, Halt, Note, Observation, Observing, Probe, Run, Settled, Watch};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::contingencies::PauseAgain;
 use super::effects::{RestoreQueue, SpreadSends};
-use super::parts::{Later, Parts, Share, must_wait_until};
+use super::parts::{Later, Parts, Share};
 use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{
     GivenUp, GivenUpMessages, MayBeGivenUp, Paused, PutBack, ResumeCampaign, Resumed, Whose,
 };
 use crate::probes::{StoredSendPolicy, count_still_started, look_for_taken};
+use crate::quiet::{Start, TooLong, recipients_zone, wait_out_quiet_hours};
 use crate::words::counted;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
@@ -123,20 +123,9 @@ impl WhatsAppSendFailures {
         if run.is_plan() {
             return Ok(());
         }
-        let quiet = run.probe(&WA_R1, QuietNow::before(&self.on, campaign, messages)).await?;
-        let Some(until) = quiet else { return Ok(()) };
-        let says = match messages {
-            0 => format!(
-                "what is started sends at once, and {} would be started in quiet hours",
-                campaign.name
-            ),
-            some => format!(
-                "what is started sends at once, and {} of {} would reach into quiet hours",
-                counted(some, "message", "messages"),
-                campaign.name
-            ),
-        };
-        run.wait_until(&WA_R1, until, says).await
+        let (name, too_long) = (campaign.name.clone(), TooLong::WholeDay);
+        let start = Start { campaign: campaign.campaign, name, messages, too_long };
+        wait_out_quiet_hours(run, &WA_R1, &self.on, start).await.map(drop)
     }
 
     /// Somebody took a campaign since this run paused it: it is theirs.
@@ -210,7 +199,7 @@ impl WhatsAppSendFailures {
         let limits = &self.on.limits;
         let policy =
             run.probe(&WA_R1, StoredSendPolicy::read(&self.on)).await?.repaired(&limits.default_policy);
-        let zone = TimeZone::get(&limits.recipients_zone).unwrap_or(TimeZone::UTC);
+        let zone = recipients_zone(limits);
         let parts = Parts::of(unsent, (limits, &policy), &zone, run.now());
         let parts = parts.ok_or_else(|| Halt::Unverified {
             step: WA_R1.id.to_owned(),
@@ -400,45 +389,6 @@ impl Probe for UnsentAt {
         };
         let shows = row.map_or_else(|| "none".to_owned(), |row| format!("row {row}"));
         Ok(Observation { value: row, says, evidence: vec![Evidence::new("send_queue (PostgREST)", shows)] })
-    }
-}
-
-/// Whether a campaign must wait before it is started, by the clock and the policy as they are right before.
-struct QuietNow {
-    policy: StoredSendPolicy,
-    limits: Limits,
-    campaign: Paused,
-    messages: u64,
-}
-
-impl QuietNow {
-    fn before(on: &Platform, campaign: &Paused, messages: u64) -> Self {
-        let (limits, campaign) = (on.limits.clone(), campaign.clone());
-        Self { policy: StoredSendPolicy::read(on), limits, campaign, messages }
-    }
-}
-
-#[async_trait]
-impl Probe for QuietNow {
-    type Value = Option<Timestamp>;
-
-    fn subject(&self) -> String {
-        format!("quiet hours before campaign {}", self.campaign.campaign)
-    }
-
-    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<Timestamp>>, PortError> {
-        let stored = self.policy.observe(now).await?;
-        let policy = stored.value.repaired(&self.limits.default_policy);
-        let zone = TimeZone::get(&self.limits.recipients_zone).unwrap_or(TimeZone::UTC);
-        let until = must_wait_until(self.messages, (&self.limits, &policy), &zone, now);
-        let name = &self.campaign.name;
-        let says = match until {
-            Some(until) => {
-                format!("{name} may not be started before {until}: quiet hours {}", policy.quiet_hours)
-            }
-            None => format!("quiet hours {} leave time for {name}", policy.quiet_hours),
-        };
-        Ok(Observation { value: until, says, evidence: stored.evidence })
     }
 }
 

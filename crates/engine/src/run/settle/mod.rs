@@ -144,7 +144,7 @@ impl Run {
         step: &Step,
         effect: E,
     ) -> Result<Settled<Option<E::Receipt>>, Halt> {
-        let says = match self.settle(step, &effect, 0, Persistence::Brief).await {
+        let (says, may_be_done) = match self.settle(step, &effect, 0, Persistence::Brief).await {
             Ok(Tried::Settled(settled)) => {
                 let (receipt, account) = settled.into_parts();
                 return Ok(Settled { receipt: Some(receipt), account });
@@ -152,9 +152,9 @@ impl Run {
             // A plan without it would make the run ask about a message that nobody has seen.
             Err(halt) if self.is_plan() => return Err(halt),
             Ok(Tried::Failed(Failure { error, .. })) | Err(Halt::Failed { error, .. }) => {
-                format!("it was not done: {error}")
+                (format!("it was not done: {error}"), false)
             }
-            Ok(Tried::Unclear { says }) => says,
+            Ok(Tried::Unclear { says }) => (says, true),
             Err(halt) => return Err(halt),
         };
         let subject = effect.subject();
@@ -163,6 +163,7 @@ impl Run {
         let mut unproven = self.settled(&named, None, Verdict::Unverifiable { says });
         // An excuse is for what was done and cannot be read back, and not for what was not done.
         unproven.account.excuse = unproven.account.excuse.filter(|because| because.covers(None));
+        unproven.account.may_be_done = may_be_done;
         Ok(unproven)
     }
 
@@ -238,6 +239,7 @@ impl Run {
         let account = Account {
             key: named.base.clone(),
             title: named.effect.title(),
+            may_be_done: !matches!(verdict, Verdict::Refuted { .. }),
             verdict,
             excuse: named.effect.excuse(),
             rests_on: self.ledger.entries_of(&self.placed(&named.base)),

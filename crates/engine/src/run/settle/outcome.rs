@@ -99,10 +99,13 @@ impl Run {
             Repeat::Harmless | Repeat::Neither => {
                 "the service can neither be asked nor drop a repetition".to_owned()
             }
-            Repeat::Readable => match self.reconcile(named, attempt, intent, persistence).await? {
-                (Finding::Happened, _, Some(receipt)) => return Ok(Went::Done(receipt)),
-                (Finding::DidNot, ..) => return Ok(Went::DidNot { after }),
-                (_, says, _) => says,
+            Repeat::Readable => match self.reconcile(named, attempt, intent, persistence).await {
+                Ok((Finding::Happened, _, Some(receipt))) => return Ok(Went::Done(receipt)),
+                Ok((Finding::DidNot, ..)) => return Ok(Went::DidNot { after }),
+                Ok((_, says, _)) => says,
+                // Nothing waits until it can be asked, and what cannot be asked may have been done.
+                Err(Halt::Failed { error, .. }) if persistence == Persistence::Brief => error.to_string(),
+                Err(halt) => return Err(halt),
             },
         };
         if persistence == Persistence::Brief {
