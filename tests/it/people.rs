@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use allclear::core::Clock as _;
-use allclear::engine::{Finished, Outcome, Terms};
+use allclear::engine::{Event, Finished, Note, Outcome, Terms};
 use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, World, WorldSpec};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -294,4 +294,26 @@ async fn people_of_a_worlds_script_act_when_it_says_and_once() {
     scene.plan_and_run().await;
     let posts = scene.sandbox.with_world(|world| world.slack_texts());
     assert_eq!(posts.iter().filter(|post| post.contains("looking at this")).count(), 1, "{posts:?}");
+}
+
+#[tokio::test]
+async fn what_somebody_skips_while_a_run_handles_its_campaign_is_counted_told_and_left() {
+    for scenario in ["rate-limited", "stalled"] {
+        for profile in [Profile::AsIs, Profile::Target] {
+            let script = "campaign.pause*4:skip:2".parse().unwrap();
+            let spec = WorldSpec { profile, people: script, ..small(Scenario::named(scenario).unwrap()) };
+            let scene = Scene::of(spec).await;
+            let (_, finished) = scene.plan_and_run().await;
+            assert_eq!(finished.outcome, Outcome::Verified, "{scenario} {profile:?}: {}", finished.says);
+            let skipped = scene.sandbox.state()["campaigns"][1]["skipped"].as_u64().unwrap();
+            assert!(skipped > 0);
+            let told = scene.entries().into_iter().filter_map(|entry| match entry.event {
+                Event::Noted { note: Note::Affected { says, .. }, .. } => Some(says),
+                _ => None,
+            });
+            let told: Vec<String> = told.filter(|says| says.contains("marked as skipped")).collect();
+            assert_eq!(told.len(), 1, "{scenario} {profile:?}: {told:?}");
+            assert!(told[0].starts_with(&format!("{skipped} of its messages were")), "{told:?}");
+        }
+    }
 }

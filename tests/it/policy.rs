@@ -61,3 +61,32 @@ async fn b11_quiet_hours_that_miss_one_end_are_asked_about_and_not_taken_for_rea
     let pauses = scene.effects().keys().filter(|(effect, _)| effect == "campaign.pause").count();
     assert_eq!(pauses, 4, "{}", finished.says);
 }
+
+/// The platform says that it saved the settings, and does not, for so many minutes.
+async fn forgetful(scenario: Scenario, minutes: u64) -> Scene {
+    let scene = Scene::of(WorldSpec { profile: Profile::AsIs, ..small(scenario) }).await;
+    let body = r#"{"data":{"saved":true},"message":"Settings saved."}"#.to_owned();
+    let trouble = Trouble {
+        calls: "POST /admin/api/settings".to_owned(),
+        lasts: Some(minutes * 60),
+        answer: trouble::Answer::Says { status: 200, body },
+        ..Trouble::default()
+    };
+    scene.sandbox.with_world(|world| world.trouble(trouble));
+    scene
+}
+
+#[tokio::test]
+async fn settings_that_do_not_hold_are_written_again_later_and_end_nothing_for_good() {
+    for scenario in [Scenario::QuietHoursMisconfigured, Scenario::ThrottleMisconfigured] {
+        let scene = forgetful(scenario, 20).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{scenario:?}: {}", finished.says);
+        assert_eq!(statuses(&scene).iter().filter(|status| *status == "running").count(), 4);
+
+        let scene = forgetful(scenario, 100_000).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Interrupted, "{scenario:?}: {}", finished.says);
+        assert_eq!(statuses(&scene).iter().filter(|status| *status == "running").count(), 0);
+    }
+}

@@ -357,8 +357,10 @@ async fn without_reports(scenario: Scenario, sees: Vec<bool>) -> (Scene, Finishe
     (scene, finished, asked)
 }
 
-fn canaries(scene: &Scene) -> usize {
-    scene.sandbox.ledger().iter().filter(|entry| entry.effect == "message.send").count()
+/// When canaries were sent.
+fn canaries(scene: &Scene) -> Vec<Timestamp> {
+    let ledger = scene.sandbox.ledger().into_iter();
+    ledger.filter(|entry| entry.effect == "message.send").map(|entry| entry.at).collect()
 }
 
 fn running(scene: &Scene) -> usize {
@@ -371,7 +373,7 @@ async fn c5_where_no_delivery_is_written_down_a_person_looks_at_the_phone() {
         let (scene, finished, asked) = without_reports(Scenario::named(named).unwrap(), vec![true]).await;
         verified(&finished);
         assert!(finished.says.contains("a person saw a canary arrive"), "{}", finished.says);
-        assert_eq!((canaries(&scene), asked, running(&scene)), (1, 1, 4), "{named}");
+        assert_eq!((canaries(&scene).len(), asked, running(&scene)), (1, 1, 4), "{named}");
     }
 }
 
@@ -379,10 +381,10 @@ async fn c5_where_no_delivery_is_written_down_a_person_looks_at_the_phone() {
 async fn c5_canaries_that_do_not_arrive_are_few_and_nothing_is_resumed() {
     let (scene, finished, asked) = without_reports(Scenario::Outage { minutes: 6 }, Vec::new()).await;
     assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
-    assert_eq!((canaries(&scene), asked, running(&scene)), (3, 3, 0), "{}", finished.says);
+    assert_eq!((canaries(&scene).len(), asked, running(&scene)), (3, 3, 0), "{}", finished.says);
     let (scene, finished, asked) = without_reports(Scenario::Outage { minutes: 6 }, vec![true, false]).await;
     verified(&finished);
-    assert_eq!((canaries(&scene), asked, running(&scene)), (2, 2, 4), "{}", finished.says);
+    assert_eq!((canaries(&scene).len(), asked, running(&scene)), (2, 2, 4), "{}", finished.says);
 }
 
 #[tokio::test]
@@ -392,5 +394,57 @@ async fn c5_a_drills_roles_do_not_say_what_is_on_a_phone() {
     let scene = Scene::of(spec).await;
     let (_, finished) = scene.plan_and_run().await;
     assert_eq!(finished.outcome, Outcome::WaitingForHuman, "{}", finished.says);
-    assert_eq!((canaries(&scene), running(&scene)), (1, 0));
+    assert_eq!((canaries(&scene).len(), running(&scene)), (1, 0));
+}
+
+#[tokio::test]
+async fn canaries_that_do_not_arrive_are_few_and_apart_and_the_end_says_what_next() {
+    for fault in [Fault::CanaryFails, Fault::AcceptedAndDropped] {
+        let faults = FaultSet::of(Profile::Target).with(fault);
+        let scenario = Scenario::RateLimited { minutes: 3 };
+        let spec = WorldSpec { profile: Profile::Target, faults: Some(faults), ..small(scenario) };
+        let scene = Scene::of(spec).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Unverified, "{fault}: {}", finished.says);
+        assert!(finished.says.contains("run the runbook again"), "{fault}: {}", finished.says);
+        let sent = canaries(&scene);
+        assert_eq!(sent.len(), 3, "{fault}: {sent:?}");
+        let apart = |pair: &[Timestamp]| pair[1].duration_since(pair[0]).as_secs() >= 300;
+        assert!(sent.windows(2).all(apart), "{fault}: {sent:?}");
+        // What stays paused is brought back by the next run, once messages arrive.
+        let started = scene.effects().keys().filter(|(effect, _)| effect == "campaign.start").count();
+        assert_eq!(started, 0, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_canary_that_takes_minutes_is_waited_for() {
+    let faults = FaultSet::of(Profile::Target).with(Fault::DeliverySlow);
+    let scenario = Scenario::RateLimited { minutes: 3 };
+    let spec = WorldSpec { profile: Profile::Target, faults: Some(faults), ..small(scenario) };
+    let scene = Scene::of(spec).await;
+    let (_, finished) = scene.plan_and_run().await;
+    verified(&finished);
+    assert_eq!(canaries(&scene).len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_platform_does_not_retry_in_its_quiet_hours_is_retried_after_them() {
+    // The campaigns come back at six in Kigali; by its server's clock it is quiet for two hours more.
+    let start = "2026-11-23T23:00:00Z".parse().unwrap();
+    let spec = WorldSpec {
+        profile: Profile::AsIs,
+        notifications: 200,
+        start,
+        ..small(Scenario::Outage { minutes: 6 })
+    };
+    let scene = Scene::of(spec).await;
+    scene.sandbox.with_world(|world| world.let_notifications_fail(90, BY_503));
+    let (_, finished) = scene.plan_and_run().await;
+    verified(&finished);
+    assert_eq!(failed(&scene), 0, "{}", finished.says);
+    let morning: Timestamp = "2026-11-24T06:00:00Z".parse().unwrap();
+    let ledger = scene.sandbox.ledger();
+    let retries: Vec<_> = ledger.iter().filter(|entry| entry.effect == "notification.retry").collect();
+    assert!(retries.len() >= 90 && retries.iter().all(|entry| entry.at >= morning), "{retries:?}");
 }

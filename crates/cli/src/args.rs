@@ -375,7 +375,7 @@ pub(crate) struct DrillArgs {
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<allclear_sandbox::Fault>,
     /// Let people act beside the run, after minutes or after an effect: 6m:pause, campaign.start*2:stop:3, 10m:resolve, random:7
-    /// (pause, start, stop, resolve, post, void, settings); may be repeated
+    /// (pause, start, stop, resolve, post, skip, void, settings); may be repeated
     #[arg(long, value_name = "WHEN:ACT[:WHICH]")]
     pub(crate) people: Vec<allclear_sandbox::people::Script>,
     /// Targets of each of the six campaigns

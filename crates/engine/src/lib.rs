@@ -121,7 +121,8 @@ pub use probe::{Evidence, Observation, Probe};
 pub use quick::{Act, Look};
 pub use retry::RetryPolicy;
 pub use run::{
-    Achieving, Check, Condition, Deadline, Detach, Escalation, Observing, Run, Settled, Terms, Watch,
+    Achieving, AchievingSparingly, Check, Condition, Deadline, Detach, Escalation, Observing, Run, Settled,
+    Terms, Watch,
 };
 pub use runbook::{Finished, Runbook, execute, plan};
 pub use seam::{Seam, SeamError, Stop};

@@ -19,6 +19,7 @@ mod effects;
 mod mocked;
 mod probes;
 mod quiet;
+mod skipped;
 pub mod station_redeem_anomalies;
 pub mod text;
 pub mod voucher_preview_failures;

@@ -67,6 +67,10 @@ pub enum Fault {
     RetryThrottled,
     /// The send log knows SENT and FAILED only, in capitals: nobody ever writes that a message was delivered.
     DeliveryNeverLogged,
+    /// A message is reported as delivered three minutes after it went out.
+    DeliverySlow,
+    /// A message beside campaigns is accepted, and reported as failed a little later.
+    CanaryFails,
     /// Issuing vouchers through the admin API fails on the database's own checks.
     GenerateRejected,
     /// An idempotency key gives back its first answer, whatever the request says.
@@ -89,7 +93,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::StickyGreen,
         Self::ForceIgnored,
         Self::ThrottleZeroUnlimited,
@@ -114,6 +118,8 @@ impl Fault {
         Self::RetryNotEffective,
         Self::RetryThrottled,
         Self::DeliveryNeverLogged,
+        Self::DeliverySlow,
+        Self::CanaryFails,
         Self::GenerateRejected,
         Self::IdemKeyReuse,
         Self::StationKeyCollision,

@@ -22,6 +22,8 @@ pub enum Act {
     Resolve,
     /// Writes a line to the channel of operations.
     Post,
+    /// Marks some of a campaign's waiting messages as skipped.
+    Skip,
     /// Voids a voucher.
     Void,
     /// Halves the throttle in the settings.
@@ -30,8 +32,16 @@ pub enum Act {
 
 impl Act {
     /// All that people can do.
-    pub const ALL: [Self; 7] =
-        [Self::Pause, Self::Start, Self::Stop, Self::Resolve, Self::Post, Self::Void, Self::Settings];
+    pub const ALL: [Self; 8] = [
+        Self::Pause,
+        Self::Start,
+        Self::Stop,
+        Self::Resolve,
+        Self::Post,
+        Self::Skip,
+        Self::Void,
+        Self::Settings,
+    ];
 
     /// How it is written in a script.
     pub fn name(self) -> &'static str {
@@ -41,6 +51,7 @@ impl Act {
             Self::Stop => "stop",
             Self::Resolve => "resolve",
             Self::Post => "post",
+            Self::Skip => "skip",
             Self::Void => "void",
             Self::Settings => "settings",
         }

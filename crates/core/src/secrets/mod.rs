@@ -100,7 +100,7 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     // Most sentences have none of these, and are as they were.
     let words = ["://", "@", "PRIVATE KEY", "%", "ooki", "OOKI", "ode", "ODE", "oucher", "ession", "sid="];
     let suspicious = words.iter().any(|word| text.contains(word))
-        || text.bytes().any(|b| b.is_ascii_digit())
+        || numbers::has_digits(text)
         || has_name(text)
         || PREFIXES.iter().any(|(prefix, _)| text.contains(prefix));
     if !suspicious {

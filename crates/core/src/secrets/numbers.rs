@@ -59,6 +59,11 @@ const ZEROS: &[char] = &[
     '\u{1d7f6}',
 ];
 
+/// Whether a text has digits of any script.
+pub(super) fn has_digits(text: &str) -> bool {
+    text.chars().any(|c| plain_char(c).is_ascii_digit())
+}
+
 /// Masks the numbers in a text.
 pub(super) fn mask(text: &str) -> String {
     if text.is_ascii() {

@@ -30,7 +30,7 @@ use serde_json::Value;
 pub use deadline::{Deadline, Escalation};
 pub(crate) use ledger::{Ledger, effect_id};
 pub use settle::Settled;
-pub use until::{Achieving, Check, Condition, Observing, Watch};
+pub use until::{Achieving, AchievingSparingly, Check, Condition, Observing, Watch};
 
 use crate::effect::{Change, Foreseen};
 use crate::humans::{Humans, Nobody};

@@ -1,5 +1,6 @@
 //! Waiting for the world: look again and again, give up in the end.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use allclear_core::clock::after;
@@ -112,32 +113,92 @@ impl<E: Effect> Condition for Achieving<E> {
     }
 
     async fn check(&self, run: &mut Run, step: &Step, round: u32) -> Result<Check<E::Receipt>, Halt> {
-        match run.settle(step, &self.0, round, Persistence::Once).await? {
-            Tried::Settled(settled) => {
-                let (receipt, account) = settled.into_parts();
-                match account.verdict().clone() {
-                    Verdict::Verified { .. } => Ok(Check::Met(receipt)),
-                    Verdict::Pending { says } | Verdict::Refuted { says } => {
-                        Ok(Check::NotYet { says, leave_alone: None })
-                    }
-                    Verdict::Unverifiable { says } => {
-                        Err(Halt::Unverified { step: step.id.to_owned(), says })
-                    }
+        Ok(match go_once(&self.0, run, step, round).await? {
+            Went::Checked(check) => check,
+            Went::DoesNotHold { says } => Check::NotYet { says, leave_alone: None },
+        })
+    }
+}
+
+/// As [`Achieving`], for what is not done often, because each go costs somebody something. What was done and does not hold is
+/// done again only so many times and not sooner than a while later; after that the run ends unverified. What was not done
+/// at all is tried by the watch's own rhythm and does not count.
+#[derive(Debug)]
+pub struct AchievingSparingly<E> {
+    effect: E,
+    most: u32,
+    apart: Duration,
+    done: AtomicU32,
+}
+
+impl<E> AchievingSparingly<E> {
+    /// At most `most` times, at least `apart` from each other.
+    pub fn of(effect: E, most: u32, apart: Duration) -> Self {
+        Self { effect, most, apart, done: AtomicU32::new(0) }
+    }
+}
+
+#[async_trait]
+impl<E: Effect> Condition for AchievingSparingly<E> {
+    type Value = E::Receipt;
+
+    fn subject(&self) -> String {
+        self.effect.subject()
+    }
+
+    async fn check(&self, run: &mut Run, step: &Step, round: u32) -> Result<Check<E::Receipt>, Halt> {
+        match go_once(&self.effect, run, step, round).await? {
+            Went::Checked(check) => Ok(check),
+            Went::DoesNotHold { says } => {
+                // A replay goes through the same rounds, and so counts the same.
+                let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+                if done < self.most {
+                    return Ok(Check::NotYet { says, leave_alone: Some(self.apart) });
                 }
+                let says =
+                    format!("“{}” was done {done} times, and does not hold: {says}", self.effect.title());
+                Err(Halt::Unverified { step: step.id.to_owned(), says })
             }
-            Tried::Failed(failure) => match failure.error.class() {
-                // That it does not work yet is what is waited for to end.
-                Class::RetryAfter(leave_alone) => {
-                    Ok(Check::NotYet { says: failure.error.to_string(), leave_alone })
-                }
-                Class::OutcomeUnknown => {
-                    Ok(Check::NotYet { says: failure.error.to_string(), leave_alone: None })
-                }
-                Class::AlreadyDone | Class::Permanent | Class::Stop(_) => Ok(Check::Unseen(failure.into())),
-            },
-            Tried::Unclear { says } => Err(Halt::Unverified { step: step.id.to_owned(), says }),
         }
     }
+}
+
+/// What one go at an effect came to.
+enum Went<V> {
+    Checked(Check<V>),
+    /// It was done, and reading it back shows that it is not so.
+    DoesNotHold {
+        says: String,
+    },
+}
+
+async fn go_once<E: Effect>(
+    effect: &E,
+    run: &mut Run,
+    step: &Step,
+    round: u32,
+) -> Result<Went<E::Receipt>, Halt> {
+    Ok(Went::Checked(match run.settle(step, effect, round, Persistence::Once).await? {
+        Tried::Settled(settled) => {
+            let (receipt, account) = settled.into_parts();
+            match account.verdict().clone() {
+                Verdict::Verified { .. } => Check::Met(receipt),
+                Verdict::Pending { says } | Verdict::Refuted { says } => {
+                    return Ok(Went::DoesNotHold { says });
+                }
+                Verdict::Unverifiable { says } => {
+                    return Err(Halt::Unverified { step: step.id.to_owned(), says });
+                }
+            }
+        }
+        Tried::Failed(failure) => match failure.error.class() {
+            // That it does not work yet is what is waited for to end.
+            Class::RetryAfter(leave_alone) => Check::NotYet { says: failure.error.to_string(), leave_alone },
+            Class::OutcomeUnknown => Check::NotYet { says: failure.error.to_string(), leave_alone: None },
+            Class::AlreadyDone | Class::Permanent | Class::Stop(_) => Check::Unseen(failure.into()),
+        },
+        Tried::Unclear { says } => return Err(Halt::Unverified { step: step.id.to_owned(), says }),
+    }))
 }
 
 /// On which terms to wait.

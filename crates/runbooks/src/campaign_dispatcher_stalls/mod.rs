@@ -21,7 +21,7 @@ mod tests;
 use std::time::Duration;
 
 use allclear_core::policy::{PolicyFault, QuietHours};
-use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, Rehearsal};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, QueueRows, Rehearsal};
 use allclear_engine::{
     Account, Approval, Claim, Escalation, Gate, Halt, Note, Observing, Phase, Proof, Refusal, Resolution,
     Run, Runbook, Settled, Step, Verdict, Watch,
@@ -35,6 +35,7 @@ use crate::effects::{
 };
 use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still_started, owe_policy};
 use crate::quiet::{Start, TooLong, recipients_zone, wait_out_quiet_hours};
+use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
 use detect::{
     AtNight, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice,
@@ -218,6 +219,7 @@ impl CampaignDispatcherStalls {
         self.replay(run, &stalled, done).await?;
         self.verify_movement(run, &stalled, since, done).await?;
         self.put_back_given_up(run, &stalled, done).await?;
+        self.tell_skipped_since(run, &stalled).await?;
         // Of what had nothing to send it is proven that it was started.
         let moving = run.proof(&CD_R1).or_else(|_| run.proof(&CD_M1));
         if let Some(engineering) = told {
@@ -497,6 +499,17 @@ impl CampaignDispatcherStalls {
             run.close(&CD_M1, &about, "this run's own page about the stop is resolved", &proof).await?;
         }
         Ok(started)
+    }
+
+    /// What somebody marked as skipped since the stall was seen.
+    async fn tell_skipped_since(&self, run: &mut Run, stalled: &[CampaignLook]) -> Result<(), Halt> {
+        let first = |look: &CampaignLook| SkippedByOthers { campaign: look.id, messages: look.depth.skipped };
+        let first: Vec<SkippedByOthers> = stalled.iter().map(first).collect();
+        let handled = |look: &CampaignLook| {
+            let (campaign, name, ours) = (look.id, look.name.clone(), QueueRows::default());
+            Handled { campaign, name, ours }
+        };
+        tell_skipped_since(run, &CD_R1, &self.on, &first, stalled.iter().map(handled).collect()).await
     }
 
     fn window(&self) -> Duration {

@@ -28,6 +28,8 @@ struct Dispatcher {
     updates_targets: bool,
     /// Whether it sends without being started anew.
     sends: bool,
+    /// Until when it sent before, where that was not long ago.
+    sent_until: Option<Timestamp>,
     /// Messages that wait although they went out.
     sent_twice: u64,
 }
@@ -56,6 +58,7 @@ fn stalled() -> World {
             ticks: 100,
             updates_targets: true,
             sends: false,
+            sent_until: None,
             sent_twice: 0,
         },
         quiet: ("22:00", "06:00"),
@@ -105,15 +108,18 @@ impl World {
         let (clock, status, dispatcher) =
             (Arc::clone(&self.clock), Arc::clone(&self.status), self.dispatcher);
         move |since| {
+            let earlier = dispatcher.sent_until.filter(|until| *until > since);
+            let earlier =
+                earlier.map_or(0, |until| until.duration_since(since).as_secs().unsigned_abs() / 60);
             let from = if dispatcher.sends {
                 Some(start() - Duration::from_hours(1))
             } else {
                 status.lock().unwrap().1
             };
-            let Some(from) = from else { return 0 };
+            let Some(from) = from else { return earlier };
             let minute = |at: Timestamp| at.duration_since(from).as_secs().max(0).unsigned_abs() / 60;
             let until = minute(clock.now()).min(dispatcher.ticks);
-            until.saturating_sub(minute(since))
+            earlier + until.saturating_sub(minute(since))
         }
     }
 
@@ -122,7 +128,8 @@ impl World {
             (MockTargets::new(), MockSendQueue::new(), MockSendLog::new());
         let (sends, dispatcher, clock) = (self.sends(), self.dispatcher, Arc::clone(&self.clock));
         targets.expect_progress().returning(move |_| {
-            let moved = dispatcher.updates_targets && sends(start() - Duration::from_hours(1)) > 0;
+            let before = dispatcher.sent_until.unwrap_or(start() - Duration::from_hours(1));
+            let moved = dispatcher.updates_targets && sends(before) > 0;
             let last = if moved { clock.now() } else { start() - Duration::from_mins(12) };
             Ok(TargetProgress { by_status: [("queued".to_owned(), 40)].into(), last_update_at: Some(last) })
         });
@@ -194,11 +201,39 @@ async fn a_campaign_that_moves_is_left_alone() {
 #[tokio::test]
 async fn quiet_hours_are_no_stall() {
     let mut world = stalled();
-    // 09:00 in Kigali.
+    // 09:00 in Kigali, and it sent until the quiet hours began.
     world.quiet = ("08:00", "12:00");
+    world.dispatcher.sent_until = Some("2026-11-23T06:00:00Z".parse().unwrap());
     let (outcome, says) = world.run(Input::default()).await;
     assert_eq!((outcome, world.calls.all().len()), (Outcome::Verified, 0), "{says}");
     assert!(says.contains("quiet hours"), "{says}");
+}
+
+#[tokio::test]
+async fn quiet_hours_explain_no_stall_that_began_before_or_in_them_and_what_is_started_waits_for_their_end() {
+    for sent_until in ["2026-11-23T05:30:00Z", "2026-11-23T06:40:00Z"] {
+        let mut world = stalled();
+        world.quiet = ("08:00", "12:00");
+        world.dispatcher.sent_until = Some(sent_until.parse().unwrap());
+        let (outcome, says) = world.run(Input::default()).await;
+        assert_eq!(outcome, Outcome::Verified, "{sent_until}: {says}");
+        assert_eq!(world.calls.all()[..2], ["pause", "start"], "{sent_until}");
+        let started = world.status.lock().unwrap().1.unwrap();
+        assert!(started >= "2026-11-23T10:00:00Z".parse().unwrap(), "started in quiet hours, at {started}");
+    }
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_cannot_be_reached_does_not_rest() {
+    let mut world = stalled();
+    world.quiet = ("08:00", "12:00");
+    world.dispatcher.sent_until = Some("2026-11-23T06:00:00Z".parse().unwrap());
+    world.dispatcher.healthy_from = start() + Duration::from_mins(20);
+    let (outcome, says) = world.run(Input::default()).await;
+    assert_eq!(outcome, Outcome::Verified, "{says}");
+    assert_eq!(world.calls.all()[..4], ["pause", "page", "chat #ops unreachable", "start"]);
+    let started = world.status.lock().unwrap().1.unwrap();
+    assert!(started >= "2026-11-23T10:00:00Z".parse().unwrap(), "started in quiet hours, at {started}");
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ use allclear_core::clock::after;
 use allclear_core::ports::Artifact;
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows, Rehearsal};
 use allclear_engine::{
-    Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step, Verdict, Watch,
+    Achieving, Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step,
+    Verdict, Watch,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -51,6 +52,7 @@ use crate::effects::{
     AuditNote, Held, HeldByEnded, PauseCampaign, Paused, Stuck, record_bad_end, record_pauses,
 };
 use crate::probes::{KnownPolicy, SendingCampaigns, StoredSendPolicy, owe_policy};
+use crate::skipped::{Handled, LookForSkipped, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
 
 /// Detect: elevated failures, `send_failed`, or the function answering 5xx/429.
@@ -107,6 +109,8 @@ const ESCALATE_AFTER: Duration = Duration::from_mins(15);
 const CANARY_EVERY: Duration = Duration::from_secs(30);
 /// After this long without a delivered canary the run ends; the campaigns stay paused.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(4);
+/// How often a sending policy is written that the platform does not keep.
+const REPAIR_EVERY: Duration = Duration::from_mins(5);
 
 /// What the procedure may be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,7 +162,20 @@ pub async fn export_failed_targets(
 #[derive(Debug, Default)]
 struct Done {
     paused: Vec<Paused>,
+    /// What others had skipped of them by then.
+    skipped: Vec<SkippedByOthers>,
     cause: Option<String>,
+}
+
+impl Done {
+    /// The campaigns, for a count of their skipped messages.
+    fn handled(&self) -> Vec<Handled> {
+        self.paused.iter().map(handled).collect()
+    }
+}
+
+fn handled(one: &Paused) -> Handled {
+    Handled { campaign: one.campaign, name: one.name.clone(), ours: one.skipped.clone() }
 }
 
 #[async_trait]
@@ -272,6 +289,7 @@ impl WhatsAppSendFailures {
         let ours = resumed.iter().chain(done.paused.iter().filter(is_held));
         let ours: Vec<CampaignId> = ours.map(|one| one.campaign).collect();
         self.account_for_given_up(run, &done.paused, &ours, over).await?;
+        tell_skipped_since(run, &WA_R1, on, &done.skipped, done.handled()).await?;
         self.requeue_notifications(run, &signal).await?;
         let works = run.proof(&WA_R1)?;
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
@@ -306,12 +324,14 @@ impl WhatsAppSendFailures {
         let ids = held.iter().map(|one| one.campaign);
         record_pauses(run, &WA_I1, (&self.on, self.id()), ids).await?;
         done.paused = held.iter().map(Held::taken_over).collect();
+        done.skipped = run.probe(&WA_I1, LookForSkipped::at_first(&self.on, done.handled())).await?;
         self.check_policy(run).await?;
         let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
         let proven = self.prove_sending(run, watch).await?;
         let resumed = self.resume_campaigns(run, &done.paused, Over::default()).await?;
         let ours: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
         self.account_for_given_up(run, &done.paused, &ours, Over::default()).await?;
+        tell_skipped_since(run, &WA_R1, &self.on, &done.skipped, done.handled()).await?;
         let resumed = self.count_still_resumed(run, &resumed).await?;
         let campaigns = counted(resumed, "campaign runs", "campaigns run");
         let says = format!("{proven}; {campaigns} again that run {} had left paused", held[0].by);
@@ -391,6 +411,10 @@ impl WhatsAppSendFailures {
         let running = sending.iter().filter(|campaign| campaign.status == CampaignStatus::Running);
         let ids = running.map(|campaign| campaign.id).chain(held.iter().map(|one| one.campaign));
         record_pauses(run, &WA_I1, (on, self.id()), ids).await?;
+        let before: Vec<Paused> =
+            held.iter().map(Held::taken_over).chain(sending.iter().map(Paused::not_by_us)).collect();
+        let before = LookForSkipped::at_first(on, before.iter().map(handled).collect());
+        done.skipped = run.probe(&WA_I1, before).await?;
         let wanted: Vec<_> = sending.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
         let pauses = run.attempt_each(&WA_I1, wanted).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
@@ -469,14 +493,11 @@ impl WhatsAppSendFailures {
         }
         gate = gate.showing(format!("it would become: {}", repair.wanted_text()));
         run.approve(&WA_I2, gate).await?;
-        let repaired = run.attempt(&WA_I2, repair).await?;
-        let claim = Claim::of(
-            &repaired,
-            "the misconfigured sending policy was repaired",
-            "the sending policy was written, and that it is repaired is not proven",
-        );
-        run.note(&WA_I2, claim).await?;
-        repaired.proven(&WA_I2).map(drop)
+        // A platform that does not keep what it says it saved may do so later, or somebody mends it there.
+        let watch = Watch::every(REPAIR_EVERY, GIVE_UP_AFTER);
+        run.until(&WA_I2, watch, Achieving(repair)).await?;
+        let says = "the misconfigured sending policy was repaired";
+        run.note(&WA_I2, Claim::seen(&run.proof(&WA_I2)?, says)).await
     }
 
     /// Moves queued sends to the end of the rate limit; returns when that is. The wait itself belongs to the watch

@@ -7,18 +7,21 @@ use std::time::Duration;
 use allclear_core::clock::{after, before};
 use allclear_core::ports::{DeliveryReports, SendLog, Sender};
 use allclear_core::{Platform, PortError};
-use allclear_engine::{Achieving, Choice, Evidence, Gate, Halt, Observation, Probe, Run, Watch};
+use allclear_engine::{
+    Achieving, AchievingSparingly, Choice, Evidence, Gate, Halt, Observation, Probe, Run, Watch,
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::effects::{Canary, SendCanary};
+use super::effects::{BETWEEN_CANARIES, Canary, SendCanary};
 use super::{CANARY_EVERY, GIVE_UP_AFTER, WA_R1, WhatsAppSendFailures};
 
-/// How many canaries people are asked about. Each is a message that somebody pays for, and three that do not arrive say enough.
+/// How many canaries are sent: three that do not arrive say enough.
 const MOST_CANARIES: u32 = 3;
-/// How long to wait before the next one, where one did not arrive.
-const BETWEEN_CANARIES: Duration = Duration::from_mins(5);
+/// What is done after canaries that did not arrive.
+const NEXT: &str =
+    "Once a message to the canary's number arrives, run the runbook again: it brings these campaigns back";
 /// How far back the canary is looked for: its id is known, so that no clock matters.
 const ANY_CLOCK: Duration = Duration::from_hours(24);
 
@@ -52,8 +55,16 @@ impl WhatsAppSendFailures {
     pub(super) async fn prove_sending(&self, run: &mut Run, watch: Watch<'_>) -> Result<&'static str, Halt> {
         match run.probe(&WA_R1, WhoReports::of(&self.on)).await? {
             DeliveryReports::Written => {
-                run.until(&WA_R1, watch, Achieving(SendCanary::through(&self.on, run.id()))).await?;
-                Ok("a canary was delivered")
+                let canary = SendCanary::through(&self.on, run.id());
+                let canary = AchievingSparingly::of(canary, MOST_CANARIES, BETWEEN_CANARIES);
+                match run.until(&WA_R1, watch, canary).await {
+                    Ok(_) => Ok("a canary was delivered"),
+                    Err(Halt::Unverified { step, says }) => Err(Halt::Unverified {
+                        step,
+                        says: format!("{says}; no more are sent, and the campaigns stay paused. {NEXT}"),
+                    }),
+                    Err(halt) => Err(halt),
+                }
             }
             DeliveryReports::NeverWritten => self.ask_about_canaries(run, watch).await,
         }
@@ -73,7 +84,7 @@ impl WhatsAppSendFailures {
                 .not_before(after(run.now(), BETWEEN_CANARIES), "the canary before did not arrive");
         }
         let says = format!(
-            "{MOST_CANARIES} canaries were sent and none was seen to arrive; no more are sent, and the campaigns stay paused"
+            "{MOST_CANARIES} canaries were sent and none was seen to arrive; no more are sent, and the campaigns stay paused. {NEXT}"
         );
         Err(Halt::Unverified { step: WA_R1.id.to_owned(), says })
     }

@@ -11,10 +11,15 @@ use super::causes::Cause;
 use super::detect::Signal;
 use super::effects::{RequeueNotifications, Requeued};
 use super::{GIVE_UP_AFTER, WA_M1, WhatsAppSendFailures};
+use crate::quiet::QuietEnd;
 use crate::words::counted;
 
 /// The throttle's window, where the platform does not say when it ends.
 const WINDOW: Duration = Duration::from_mins(1);
+/// How long to leave the platform alone that takes it for quiet hours: it goes by its server's zone.
+const QUIET: Duration = Duration::from_mins(30);
+/// After so many requests that were held back the run stops asking: four hours of a full throttle.
+const MOST_HELD_BACK: u64 = GIVE_UP_AFTER.as_secs() / WINDOW.as_secs();
 
 /// What could not be put back so far.
 #[derive(Debug, Default)]
@@ -58,9 +63,10 @@ impl WhatsAppSendFailures {
         if !passing.iter().any(|cause| signal.has(*cause) || signal.is_over(*cause)) {
             return Ok(());
         }
-        let gives_up_at = after(run.now(), GIVE_UP_AFTER);
         let mut batch = RequeueNotifications::failed_since(&self.on, signal.first_failure_at);
         let mut not = NotPutBack::default();
+        // Requests are counted and not hours: a run that was away made none.
+        let mut held_back = 0;
         loop {
             let began = run.now();
             let done = run.perform(&WA_M1, batch.clone()).await?;
@@ -68,13 +74,16 @@ impl WhatsAppSendFailures {
             if run.is_plan() || done.left == 0 {
                 break;
             }
-            if run.now() >= gives_up_at {
+            held_back += u64::from(done.throttled + done.quiet > 0 || done.count() == 0);
+            if held_back == MOST_HELD_BACK {
                 not.left = done.left;
                 break;
             }
             let took = Duration::try_from(run.now().duration_since(began)).unwrap_or_default();
             batch = batch.next(&done, took);
-            if done.throttled > 0 {
+            if done.quiet > 0 {
+                self.wait_for_the_morning(run, &done, held_back).await?;
+            } else if done.throttled > 0 {
                 Self::wait_for_throttle(run, &done).await?;
             }
         }
@@ -82,6 +91,17 @@ impl WhatsAppSendFailures {
             Some(says) => run.owe(&WA_M1, "failed notifications", says).await,
             None => Ok(()),
         }
+    }
+
+    /// Until the quiet hours end where the recipients live, and for a while longer where the platform's end later.
+    async fn wait_for_the_morning(&self, run: &mut Run, done: &Requeued, held_back: u64) -> Result<(), Halt> {
+        let ends = run.probe(&WA_M1, QuietEnd::before(&self.on, format!("retry {held_back}"))).await?;
+        let until = ends.max(after(run.now(), QUIET));
+        let says = format!(
+            "the platform retries nothing in quiet hours; {} still to be retried",
+            counted(done.left, "notification is", "notifications are")
+        );
+        run.wait_until(&WA_M1, until, says).await
     }
 
     async fn wait_for_throttle(run: &mut Run, done: &Requeued) -> Result<(), Halt> {

@@ -152,6 +152,7 @@ fn queue() -> MockSendQueue {
     let mut mock = MockSendQueue::new();
     mock.expect_waiting_campaigns().returning(|| Ok(vec![ID.parse().unwrap()]));
     mock.expect_pending().returning(|_| Ok(100));
+    mock.expect_depth().returning(|_, _| Ok(QueueDepth { pending: 100, ..QueueDepth::default() }));
     mock.expect_waiting().returning(|_| Ok(QueueRows::of((1..=100).map(|id| (id, true)))));
     mock.expect_skipped().returning(|_, _| Ok(0));
     mock.expect_due_before().returning(|_, _, _| Ok(0));

@@ -137,6 +137,10 @@ async fn retry(State(shared): State<Shared>, body: Bytes) -> Response {
         match world.notifications.iter().position(|one| one.id == id) {
             None => missing.push(id),
             Some(place) if world.notifications[place].status == "failed" => {
+                if world.is_quiet_for_the_server() {
+                    blocked.push(json!({ "id": id, "reason": "quiet_hours", "blockedAt": world.now() }));
+                    continue;
+                }
                 if let Some(why) = held_by_throttle(&mut world, id) {
                     blocked.push(why);
                     continue;

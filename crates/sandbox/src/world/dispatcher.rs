@@ -12,6 +12,7 @@ use crate::scenario::Scenario;
 
 /// How long a message is on its way.
 const DELIVERY: Duration = Duration::from_secs(5);
+const SLOW_DELIVERY: Duration = Duration::from_mins(3);
 /// Waits between attempts, as the platform's dispatcher has them.
 const BACKOFF: [u64; 5] = [15, 30, 60, 120, 300];
 
@@ -199,7 +200,8 @@ impl World {
         at: Timestamp,
     ) -> u64 {
         let message = self.new_number();
-        self.deliveries.push_back((at + DELIVERY, self.sent.len()));
+        let takes = if self.has(Fault::DeliverySlow) { SLOW_DELIVERY } else { DELIVERY };
+        self.deliveries.push_back((at + takes, self.sent.len()));
         self.sent.push(SendLog {
             id: self.sent.len() as i64 + 1,
             queue,
@@ -217,7 +219,8 @@ impl World {
         while self.deliveries.front().is_some_and(|(at, _)| *at <= now) {
             let Some((at, place)) = self.deliveries.pop_front() else { return };
             if !self.has(Fault::DeliveryNeverLogged) {
-                self.sent[place].delivery_status = "delivered";
+                let fails = self.has(Fault::CanaryFails) && self.sent[place].campaign.is_none();
+                self.sent[place].delivery_status = if fails { "failed" } else { "delivered" };
             }
             let Some(queue) = self.sent[place].queue else { continue };
             if self.has(Fault::TargetsStayQueued) {

@@ -21,6 +21,7 @@ impl World {
                 slack::let_somebody_post(self, "I am looking at this, too.");
                 true
             }
+            Act::Skip => campaign.is_some_and(|id| self.let_somebody_skip_some_of(id)),
             Act::Void => {
                 let voucher = self.vouchers.iter().filter(|one| one.status == "active").nth(place);
                 voucher.map(|voucher| voucher.id).is_some_and(|id| self.let_somebody_void(id))

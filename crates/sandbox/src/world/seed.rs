@@ -135,15 +135,12 @@ fn faults(spec: &WorldSpec) -> FaultSet {
 fn settings(scenario: Scenario, updated_at: Timestamp) -> Vec<Setting> {
     let hours = match scenario {
         Scenario::QuietHoursMisconfigured => json!({ "start": "06:00", "end": "22:00" }),
-        // From two hours before to two hours after the start, in Kigali.
+        // From the moment on at which sending stopped to two hours after the start, in Kigali.
         Scenario::QuietHours => {
             let zone = jiff::tz::TimeZone::get("Africa/Kigali").unwrap_or(jiff::tz::TimeZone::UTC);
-            let at = |hours: i64| {
-                let there =
-                    (updated_at + jiff::SignedDuration::from_hours(hours)).to_zoned_datetime(zone.clone());
-                there.strftime("%H:%M").to_string()
-            };
-            json!({ "start": at(-2), "end": at(2) })
+            let shown = |at: Timestamp| at.to_zoned_datetime(zone.clone()).strftime("%H:%M").to_string();
+            let began = updated_at - Duration::from_mins(FAILING_FOR);
+            json!({ "start": shown(began), "end": shown(updated_at + Duration::from_hours(2)) })
         }
         _ => json!({ "start": "22:00", "end": "06:00" }),
     };

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::World;
 use super::functions::Shown;
 use super::rows::QueueStatus;
+use crate::scenario::Scenario;
 
 /// What went out to customers in a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +28,9 @@ impl World {
         self.send_error(self.now, true).map(|error| format!("{error:?}"))
     }
 
-    /// Whether the settings say that nothing is sent now. Until they end nobody can tell a stall from quiet hours.
-    pub fn is_quiet(&self) -> bool {
-        self.is_quiet_at(self.now)
+    /// Whether this world's dispatcher rests now because it is quiet hours.
+    pub fn rests(&self) -> bool {
+        self.spec.scenario == Scenario::QuietHours && self.is_quiet_at(self.now)
     }
 
     /// How many messages of running campaigns are due now.

@@ -21,6 +21,9 @@ const TO_THE_SECOND: Duration = Duration::from_secs(5);
 /// A message whose id is known is looked up by it, however the clocks differ; the time only bounds the read.
 const ANY_CLOCK: Duration = Duration::from_hours(24);
 
+/// How long one canary has before the next is sent. Each is a message that somebody pays for.
+pub(in super::super) const BETWEEN_CANARIES: Duration = Duration::from_mins(5);
+
 /// Who says that a canary arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Witness {
@@ -96,7 +99,10 @@ impl Effect for SendCanary {
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let number = self.sender.canary_number();
         let (becomes, note) = match self.witness {
-            Witness::Log => ("delivered", "tried every 30 s until one is delivered; none goes to a customer"),
+            Witness::Log => (
+                "delivered",
+                "tried every 30 s until one is accepted; three at most, five minutes apart; none goes to a customer",
+            ),
             Witness::Person => ("sent", "three at most, and a person says of each whether it arrived"),
         };
         let sent = change("message", "canary", "canary", &format!("to {number}"), "not sent", becomes);
@@ -128,7 +134,7 @@ impl Effect for SendCanary {
     }
 
     fn patience(&self) -> Patience {
-        Patience { every: Duration::from_secs(5), within: Duration::from_mins(1) }
+        Patience { every: Duration::from_secs(10), within: BETWEEN_CANARIES }
     }
 
     async fn verify(

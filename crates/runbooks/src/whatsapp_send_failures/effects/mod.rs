@@ -6,7 +6,7 @@ mod policy;
 mod queue;
 mod stood;
 
-pub(super) use canary::{Canary, SendCanary};
+pub(super) use canary::{BETWEEN_CANARIES, Canary, SendCanary};
 pub(super) use notifications::{RequeueNotifications, Requeued};
 pub(super) use policy::RepairPolicy;
 pub(super) use queue::{PostponeSends, RestoreQueue, SkipQueue, Skipped, SpreadSends};

@@ -63,13 +63,16 @@ pub(in super::super) struct RequeueNotifications {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Requeued {
     queued: Vec<NotificationId>,
-    /// Held back for another reason than the throttle: asking again changes nothing.
+    /// Held back for another reason than the throttle and the hour: asking again changes nothing.
     pub(in super::super) blocked: Vec<Blocked>,
     pub(in super::super) missing: Vec<NotificationId>,
     /// How many the throttle held back.
     pub(in super::super) throttled: u64,
     /// When the throttle lets more through, where the platform said so.
     pub(in super::super) throttled_until: Option<Timestamp>,
+    /// How many were held back because the platform takes it for quiet hours.
+    #[serde(default)]
+    pub(in super::super) quiet: u64,
     /// How many are failed still and may be retried.
     pub(in super::super) left: u64,
 }
@@ -83,6 +86,8 @@ impl Requeued {
     fn of(answer: RetryAnswer, asked_of: usize) -> Self {
         let (throttled, blocked): (Vec<_>, Vec<_>) =
             answer.blocked.into_iter().partition(|one| one.reason == RetryBlock::Throttled);
+        let (quiet, blocked): (Vec<_>, Vec<_>) =
+            blocked.into_iter().partition(|one| one.reason == RetryBlock::QuietHours);
         let settled = answer.queued.len() + blocked.len() + answer.missing.len();
         Self {
             queued: answer.queued,
@@ -90,6 +95,7 @@ impl Requeued {
             missing: answer.missing,
             throttled: throttled.len() as u64,
             throttled_until: throttled.iter().filter_map(|one| one.until).max(),
+            quiet: quiet.len() as u64,
             left: asked_of.saturating_sub(settled) as u64,
         }
     }
@@ -99,6 +105,9 @@ impl Requeued {
             counted(self.queued.len(), "notification is queued again", "notifications are queued again");
         if self.throttled > 0 {
             let _ = write!(says, ", {} wait for the sending throttle", self.throttled);
+        }
+        if self.quiet > 0 {
+            let _ = write!(says, ", {} wait for the end of the quiet hours", self.quiet);
         }
         if !self.blocked.is_empty() {
             let reasons: BTreeSet<&str> = self.blocked.iter().map(|one| one.reason.as_str()).collect();
@@ -261,11 +270,13 @@ mod tests {
                 held(3, RetryBlock::Throttled, Some(until)),
                 held(4, RetryBlock::OptOut, None),
                 held(5, RetryBlock::MissingMsisdn, None),
+                held(7, RetryBlock::QuietHours, None),
             ],
             missing: vec![id(6)],
         };
         let done = Requeued::of(answer, 10);
         assert_eq!((done.count(), done.throttled, done.throttled_until, done.left), (2, 1, Some(until), 5));
+        assert_eq!(done.quiet, 1, "what the night holds back is left, and asked for again");
         assert_eq!(done.blocked.iter().filter(|one| !one.reason.is_fine()).count(), 1);
         assert!(done.says().contains("2 notifications are queued again, 1 wait"), "{}", done.says());
     }
