@@ -206,3 +206,19 @@ async fn s6_what_went_out_while_the_run_was_away_is_movement() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_stall_right_before_the_quiet_hours_is_a_stall_and_is_started_after_them() {
+    // It sent until 19:55, 19:56 and 19:57; the quiet hours begin at 20:00.
+    for start in ["2026-11-23T20:08:00Z", "2026-11-23T20:09:00Z", "2026-11-23T20:10:00Z"] {
+        let spec = WorldSpec { start: start.parse().unwrap(), ..small(Scenario::Stalled) };
+        let scene = Scene::of(spec).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{start}: {}", finished.says);
+        let morning: jiff::Timestamp = "2026-11-24T04:00:00Z".parse().unwrap();
+        let ledger = scene.sandbox.ledger();
+        let starts: Vec<_> = ledger.iter().filter(|entry| entry.effect == "campaign.start").collect();
+        assert_eq!(starts.len(), 4, "{start}: {}", finished.says);
+        assert!(starts.iter().all(|entry| entry.at >= morning), "{start}: {starts:?}");
+    }
+}

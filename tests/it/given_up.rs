@@ -308,6 +308,21 @@ async fn s1_only_what_passes_is_put_back_and_what_nobody_knows_is_no_good_end() 
 }
 
 #[tokio::test]
+async fn s1_of_several_causes_in_one_campaign_only_what_passes_is_put_back() {
+    let (scene, campaign, passing) = with_given_up(Profile::Target, 5, Some(LIMITED)).await;
+    let theirs = r#"{"error":{"message":"no","code":131026}}"#;
+    let theirs = scene.sandbox.with_world(|world| world.let_messages_be_given_up(campaign, 3, Some(theirs)));
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    drain(&scene);
+    assert_eq!(given_up(&scene).await, theirs.iter().copied().collect(), "{passing:?} are back");
+    let put_back: Vec<_> = scene.entries().into_iter().filter(|entry| {
+        matches!(&entry.event, Event::Applied { effect, says, .. } if effect == "send_queue.put_back" && says.starts_with("5 messages"))
+    }).collect();
+    assert_eq!(put_back.len(), 1, "five of the eight, and no more");
+}
+
+#[tokio::test]
 async fn s1_whoever_got_the_message_by_another_way_gets_no_second() {
     // Before the run, and while it waits.
     for meanwhile in [false, true] {

@@ -15,6 +15,7 @@ mod held;
 mod hostile;
 mod left;
 mod lies;
+mod nights;
 mod owners;
 mod parts;
 mod people;

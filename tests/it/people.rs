@@ -308,12 +308,55 @@ async fn what_somebody_skips_while_a_run_handles_its_campaign_is_counted_told_an
             let skipped = scene.sandbox.state()["campaigns"][1]["skipped"].as_u64().unwrap();
             assert!(skipped > 0);
             let told = scene.entries().into_iter().filter_map(|entry| match entry.event {
-                Event::Noted { note: Note::Affected { says, .. }, .. } => Some(says),
+                Event::Noted { note: Note::OpenQuestion { says }, .. } => Some(says),
                 _ => None,
             });
             let told: Vec<String> = told.filter(|says| says.contains("marked as skipped")).collect();
             assert_eq!(told.len(), 1, "{scenario} {profile:?}: {told:?}");
-            assert!(told[0].starts_with(&format!("{skipped} of its messages were")), "{told:?}");
+            assert!(told[0].starts_with(&format!("{skipped} messages of campaign")), "{told:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_skips_again_after_it_was_given_back_is_theirs_and_ends_nothing() {
+    for script in ["send_queue.restore*1:skip:4", "send_queue.restore*4:skip:1"] {
+        let people = script.parse().unwrap();
+        let spec = WorldSpec { people, ..whatsapp(Scenario::named("rate-limited").unwrap()) };
+        let scene = Scene::of(spec).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{script}: {}", finished.says);
+        assert_eq!(with_status(&scene, "running").len(), 4, "{script}: {}", finished.says);
+        let skipped = scene.sandbox.with_world(|world| world.skipped_rows());
+        let ledger = scene.sandbox.ledger();
+        let restored: Vec<_> = ledger.iter().filter(|entry| entry.effect.starts_with("send_queue")).collect();
+        assert!(!skipped.is_empty(), "{script}: {restored:?}");
+        let said = serde_json::to_string(&scene.entries()).unwrap();
+        assert!(said.contains(&format!("{} messages of campaign", skipped.len())), "{script}");
+        // What they skipped is not the run's to give back.
+        let undone = crate::left::undo(&scene).await.1;
+        assert_eq!(
+            scene.sandbox.with_world(|world| world.skipped_rows()),
+            skipped,
+            "{script}: {}",
+            undone.map_or_else(String::new, |undone| undone.says)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_campaign_that_somebody_stops_right_after_its_start_is_not_counted_although_nothing_waits() {
+    for (scenario, script) in
+        [("rate-limited", "campaign.start*1:stop:4"), ("stalled", "campaign.start*4:stop:4")]
+    {
+        let people = script.parse().unwrap();
+        let scenario = Scenario::named(scenario).unwrap();
+        let spec = WorldSpec { people, targets_per_campaign: 30, ..whatsapp(scenario) };
+        let scene = Scene::of(spec).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(with_status(&scene, "done").len(), 1, "{script}");
+        assert_eq!(finished.outcome, Outcome::Unverified, "{script}: {}", finished.says);
+        assert!(finished.says.contains("somebody else"), "{script}: {}", finished.says);
+        assert!(!finished.says.contains("4 campaigns"), "{script}: {}", finished.says);
     }
 }

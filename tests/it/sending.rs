@@ -448,3 +448,26 @@ async fn what_the_platform_does_not_retry_in_its_quiet_hours_is_retried_after_th
     let retries: Vec<_> = ledger.iter().filter(|entry| entry.effect == "notification.retry").collect();
     assert!(retries.len() >= 90 && retries.iter().all(|entry| entry.at >= morning), "{retries:?}");
 }
+
+#[tokio::test]
+async fn notifications_that_failed_by_what_people_mended_are_retried_and_others_are_told() {
+    for (named, profile) in [
+        ("auth-expired", Profile::AsIs),
+        ("policy-blocked", Profile::AsIs),
+        ("auth-expired", Profile::Target),
+        ("policy-blocked", Profile::Target),
+    ] {
+        let spec = WorldSpec { profile, notifications: 400, ..small(Scenario::named(named).unwrap()) };
+        let scene = Scene::of(spec.clone()).await;
+        assert!(failed(&scene) > 0, "{named}");
+        let (_, finished) = scene.plan_and_run().await;
+        verified(&finished);
+        assert_eq!(failed(&scene), 0, "{named} {profile:?}: {}", finished.says);
+
+        let scene = Scene::of(spec).await;
+        scene.sandbox.with_world(|world| world.let_notifications_fail(17, "the dog ate it"));
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Unverified, "{named}: {}", finished.says);
+        assert!(finished.says.contains("17 notifications stay failed"), "{named}: {}", finished.says);
+    }
+}

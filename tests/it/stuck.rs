@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use allclear::engine::{Finished, Outcome, Plan, Terms};
+use allclear::engine::{Entry, Event, Finished, Note, Outcome, Plan, Terms};
 use allclear::sandbox::{Fault, FaultSet, LedgerEntry, Profile, Scenario, Trouble, WorldSpec, trouble};
 
 use crate::drills::statuses;
@@ -238,5 +238,35 @@ async fn b1_a_run_waits_for_the_paging_service_before_it_leaves_its_own_page_ope
         let (finished, _) = go_on(&scene, &plan).await;
         assert_eq!(finished.outcome, Outcome::Verified, "{minutes} min: {}", finished.says);
         assert_eq!(open(), others, "{minutes} min");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_while_people_are_told_tells_nobody_twice() {
+    for fault in [Fault::PagerDutyDropped, Fault::SlackMessageLost] {
+        for profile in [Profile::AsIs, Profile::Target] {
+            let faults = FaultSet::of(profile).with(fault);
+            let scenario = Scenario::named("policy-blocked").unwrap();
+            let scene = Scene::of(WorldSpec { faults: Some(faults), ..spec(scenario, profile) }).await;
+            let (_, finished) = scene.plan_and_run().await;
+            let shown = format!("{fault} {profile:?}: {}", finished.says);
+            assert_eq!(finished.outcome, Outcome::Verified, "{shown}");
+            assert_eq!(statuses(&scene).iter().filter(|status| *status == "running").count(), 4, "{shown}");
+            let tickets =
+                scene.effects().get(&("provider.ticket".to_owned(), "provider ticket".to_owned())).copied();
+            assert_eq!(tickets, Some(1), "{shown}");
+            // Where the page is not there, nobody says that whoever is on call was told.
+            let told: Vec<String> = scene.entries().iter().filter_map(told).collect();
+            let paged = told.iter().any(|says| says.starts_with("whoever is on call was told"));
+            assert_eq!(paged, fault != Fault::PagerDutyDropped, "{shown}: {told:?}");
+        }
+    }
+}
+
+/// What is said of telling people.
+fn told(entry: &Entry) -> Option<String> {
+    match &entry.event {
+        Event::Noted { note: Note::Told(claim), .. } => Some(claim.says().to_owned()),
+        _ => None,
     }
 }

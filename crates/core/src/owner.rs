@@ -232,3 +232,40 @@ pub async fn end(on: &dyn Announcements, runbook: &str, run: &str, ended: &Ended
     let stands = now.iter().any(|row| row.number == one.number && row.goes_on());
     Ok(if stands { Told::Unproven } else { Told::Yes })
 }
+
+#[cfg(all(test, feature = "mock"))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::ports::MockAnnouncements;
+
+    fn of(run: &str) -> Announcement {
+        let word = |text: &str| text.to_owned();
+        Announcement {
+            run: word(run),
+            runbook: word("book"),
+            by: word("kim"),
+            host: word("desk"),
+            environment: word("drill"),
+        }
+    }
+
+    /// Both saw an empty record and inserted the same row; the database kept the other's.
+    #[tokio::test]
+    async fn d5_of_two_that_insert_the_same_number_the_one_whose_row_is_kept_goes_on() {
+        for (kept, ours) in [("other", false), ("ours", true)] {
+            let mut record = MockAnnouncements::new();
+            let looks = AtomicUsize::new(0);
+            record.expect_all().returning(move |_| {
+                let since = Timestamp::UNIX_EPOCH;
+                let row = Announced { number: 0, says: of(kept), since, ended: None };
+                Ok(if looks.fetch_add(1, Ordering::Relaxed) == 0 { Vec::new() } else { vec![row] })
+            });
+            record.expect_announce().times(1).returning(|_, _| Ok(()));
+            let owner = announce(&record, &of("ours"), None).await.unwrap();
+            assert_eq!(matches!(owner, Owner::Ours(0)), ours, "{kept}: {owner:?}");
+            assert_eq!(matches!(owner, Owner::Another(_)), !ours, "{kept}: {owner:?}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Because;
-use crate::probe::Evidence;
+use crate::probe::{Evidence, NotBefore};
 
 /// One thing that an effect changes: which object, which field, from what, to what.
 ///
@@ -326,6 +326,12 @@ pub trait Effect: Send + Sync {
         Danger::None
     }
 
+    /// What is waited for right before each try, e.g. the end of quiet hours; `None`, for nearly every effect, for nothing. An
+    /// undo waits for nothing.
+    fn not_before(&self) -> Option<NotBefore> {
+        None
+    }
+
     /// How long to look.
     fn patience(&self) -> Patience {
         Patience { every: Duration::from_secs(5), within: Duration::from_mins(1) }
@@ -428,6 +434,10 @@ impl<E: Effect> Effect for Excused<E> {
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Self::Receipt>, PortError> {
         self.effect.reconcile(intent).await
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        self.effect.not_before()
     }
 
     fn patience(&self) -> Patience {

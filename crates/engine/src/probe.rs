@@ -1,5 +1,7 @@
 //! Probes: read-only observations.
 
+use std::sync::Arc;
+
 use allclear_core::PortError;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -46,4 +48,39 @@ pub trait Probe: Send + Sync {
 
     /// Looks. `now` is the run's time.
     async fn observe(&self, now: Timestamp) -> Result<Observation<Self::Value>, PortError>;
+}
+
+/// Until when an effect has to wait: a look at what decides that, made right before each try, also where a process that was away
+/// for long is about to do what an earlier one set out to do.
+#[derive(Clone)]
+pub struct NotBefore {
+    probe: Arc<dyn Probe<Value = Option<Timestamp>>>,
+    /// Why it waits, in one sentence.
+    pub(crate) says: String,
+}
+
+impl NotBefore {
+    /// `probe` finds the moment, or `None` where it may be done now.
+    pub fn of(probe: impl Probe<Value = Option<Timestamp>> + 'static, says: impl Into<String>) -> Self {
+        Self { probe: Arc::new(probe), says: says.into() }
+    }
+}
+
+impl std::fmt::Debug for NotBefore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NotBefore").field("says", &self.says).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Probe for NotBefore {
+    type Value = Option<Timestamp>;
+
+    fn subject(&self) -> String {
+        self.probe.subject()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<Timestamp>>, PortError> {
+        self.probe.observe(now).await
+    }
 }

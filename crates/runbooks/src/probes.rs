@@ -110,7 +110,8 @@ impl Probe for SendingCampaigns {
     }
 }
 
-/// A campaign that a run had started, and whether somebody else has it since. One that ended by itself has nothing waiting.
+/// A campaign that a run had started, and whether somebody else has it since. One that ended by itself has nothing waiting, and
+/// nobody stopped it.
 pub(crate) async fn look_for_taken(
     campaigns: &dyn Campaigns,
     queue: &dyn SendQueue,
@@ -119,7 +120,11 @@ pub(crate) async fn look_for_taken(
     let campaign = campaigns.find(campaign).await?;
     let is_taken = match campaign.status {
         CampaignStatus::Running => false,
-        CampaignStatus::Done => queue.pending(campaign.id).await? > 0,
+        CampaignStatus::Done => {
+            let last = campaigns.last_change(campaign.id).await?;
+            let stopped = last.is_some_and(|last| last.action == "campaign_stop" && !last.ours);
+            stopped || queue.pending(campaign.id).await? > 0
+        }
         _ => true,
     };
     Ok((campaign, is_taken))
@@ -214,7 +219,11 @@ pub(crate) struct StoredSendPolicy {
 
 impl StoredSendPolicy {
     pub(crate) fn read(on: &Platform) -> Self {
-        Self { policy: Arc::clone(&on.policy) }
+        Self::of(&on.policy)
+    }
+
+    pub(crate) fn of(policy: &Arc<dyn PolicyStore>) -> Self {
+        Self { policy: Arc::clone(policy) }
     }
 
     /// A table that is not as it should be answers the same twice; what a proxy put in its place does not.

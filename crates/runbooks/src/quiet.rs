@@ -3,12 +3,13 @@
 //! The dispatcher looks at no quiet hours, so what is started sends at once, and goes on for as long as its queue lasts. A run
 //! may have been away for hours since it planned the start, and the policy may be another by then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::policy::SendPolicy;
-use allclear_core::ports::Limits;
+use allclear_core::ports::{Limits, PolicyStore, SendQueue};
 use allclear_core::{CampaignId, Platform, PortError};
-use allclear_engine::{Halt, Observation, Probe, Run, Step};
+use allclear_engine::{Halt, NotBefore, Observation, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -55,15 +56,17 @@ impl Pace {
     }
 }
 
-/// What is about to be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is about to be sent.
+#[derive(Clone)]
 pub(crate) struct Start {
-    pub(crate) campaign: CampaignId,
-    pub(crate) name: String,
-    /// How many messages wait for it.
-    pub(crate) messages: u64,
-    /// What is done where no day is long enough for all of them.
-    pub(crate) too_long: TooLong,
+    policy: Arc<dyn PolicyStore>,
+    queue: Arc<dyn SendQueue>,
+    limits: Limits,
+    /// Whose messages; `None` for notifications, which no dispatcher sends.
+    campaign: Option<CampaignId>,
+    name: String,
+    messages: u64,
+    too_long: TooLong,
 }
 
 /// What is done where a queue needs longer than the hours of a day allow.
@@ -76,20 +79,33 @@ pub(crate) enum TooLong {
 }
 
 impl Start {
-    /// Until when it has to wait that would begin now; `None` where it may.
-    fn must_wait_until(
-        &self,
-        (limits, policy): (&Limits, &SendPolicy),
-        zone: &TimeZone,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        let hours = policy.quiet_hours;
-        let day = Duration::from_hours(24).saturating_sub(hours.length());
-        let drains = match (Pace::of(limits, policy).drains(self.messages), self.too_long) {
-            (drains, TooLong::GoesOn) if drains > day => Duration::ZERO,
-            (drains, _) => drains.min(day).saturating_sub(LATE),
-        };
-        hours.next_allowed(now, zone, drains).filter(|allowed| *allowed > now)
+    /// Of a campaign for which so many messages wait.
+    pub(crate) fn of(
+        on: &Platform,
+        (campaign, name): (CampaignId, &str),
+        messages: u64,
+        too_long: TooLong,
+    ) -> Self {
+        Self { campaign: Some(campaign), messages, too_long, ..Self::of_notifications(on, name) }
+    }
+
+    /// Of single messages.
+    pub(crate) fn of_notifications(on: &Platform, name: &str) -> Self {
+        Self {
+            policy: Arc::clone(&on.policy),
+            queue: Arc::clone(&on.send_queue),
+            limits: on.limits.clone(),
+            campaign: None,
+            name: name.to_owned(),
+            messages: 0,
+            too_long: TooLong::GoesOn,
+        }
+    }
+
+    /// For an effect that begins it.
+    pub(crate) fn not_before(self) -> NotBefore {
+        let says = self.why();
+        NotBefore::of(QuietNow(self), says)
     }
 
     fn why(&self) -> String {
@@ -102,44 +118,68 @@ impl Start {
             ),
         }
     }
+
+    /// How many messages go out before the last of these does: whatever waits shares each of the dispatcher's goes, and it looks
+    /// at no campaign's status.
+    async fn with_what_waits(&self, now: Timestamp) -> Result<u64, PortError> {
+        let Some(campaign) = self.campaign else { return Ok(self.messages) };
+        let mut all = self.messages;
+        for other in self.queue.waiting_campaigns().await?.into_iter().filter(|other| *other != campaign) {
+            all += self.queue.depth(other, now).await?.due;
+        }
+        Ok(all)
+    }
+}
+
+/// Until when so many messages have to wait that would begin now; `None` where they may.
+fn must_wait_until(
+    (messages, too_long): (u64, TooLong),
+    (limits, policy): (&Limits, &SendPolicy),
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let hours = policy.quiet_hours;
+    let day = Duration::from_hours(24).saturating_sub(hours.length());
+    // Which run of the dispatcher takes the first is not known.
+    let drains = Pace::of(limits, policy).drains(messages) + limits.dispatcher_interval;
+    let whole_day = day.saturating_sub(LATE);
+    let drains = match too_long {
+        TooLong::GoesOn if drains > whole_day => Duration::ZERO,
+        _ => drains.min(whole_day),
+    };
+    hours.next_allowed(now, zone, drains).filter(|allowed| *allowed > now)
 }
 
 /// Waits until a start would send nothing in quiet hours. Says whether it had to.
-pub(crate) async fn wait_out_quiet_hours(
-    run: &mut Run,
-    step: &Step,
-    on: &Platform,
-    start: Start,
-) -> Result<bool, Halt> {
+pub(crate) async fn wait_out_quiet_hours(run: &mut Run, step: &Step, start: Start) -> Result<bool, Halt> {
     let why = start.why();
-    let policy = StoredSendPolicy::read(on);
-    let until = run.probe(step, QuietNow { policy, limits: on.limits.clone(), start }).await?;
+    let until = run.probe(step, QuietNow(start)).await?;
     if let Some(until) = until {
         run.wait_until(step, until, why).await?;
     }
     Ok(until.is_some())
 }
 
-/// Whether a campaign must wait before it is started.
-struct QuietNow {
-    policy: StoredSendPolicy,
-    limits: Limits,
-    start: Start,
-}
+/// Whether something must wait before it is started.
+struct QuietNow(Start);
 
 #[async_trait]
 impl Probe for QuietNow {
     type Value = Option<Timestamp>;
 
     fn subject(&self) -> String {
-        format!("quiet hours before campaign {}", self.start.campaign)
+        match self.0.campaign {
+            Some(campaign) => format!("quiet hours before campaign {campaign}"),
+            None => format!("quiet hours before {}", self.0.name),
+        }
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<Timestamp>>, PortError> {
-        let stored = self.policy.observe(now).await?;
-        let policy = stored.value.repaired(&self.limits.default_policy);
-        let until = self.start.must_wait_until((&self.limits, &policy), &recipients_zone(&self.limits), now);
-        let name = &self.start.name;
+        let Start { limits, name, too_long, .. } = &self.0;
+        let stored = StoredSendPolicy::of(&self.0.policy).observe(now).await?;
+        let policy = stored.value.repaired(&limits.default_policy);
+        let messages = self.0.with_what_waits(now).await?;
+        let until = must_wait_until((messages, *too_long), (limits, &policy), &recipients_zone(limits), now);
         let says = match until {
             Some(until) => {
                 format!("{name} may not be started before {until}: quiet hours {}", policy.quiet_hours)
@@ -200,16 +240,15 @@ mod tests {
         let limits = crate::mocked::platform().limits;
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let wait_of = |too_long, messages, now| {
-            let campaign = "6f1c2a4e-0d52-4a55-9a3e-2f0c8b1d7e01".parse().unwrap();
-            let start = Start { campaign, name: "Spring".to_owned(), messages, too_long };
-            start.must_wait_until((&limits, &policy), &zone, at(now))
+            must_wait_until((messages, too_long), (&limits, &policy), &zone, at(now))
         };
         let wait = |messages, now| wait_of(TooLong::WholeDay, messages, now);
         let morning = Some(at("2026-11-24T04:00:00Z"));
         // 2,400 are an hour.
         assert_eq!(wait(2_400, "2026-11-23T08:00:00Z"), None);
-        assert_eq!(wait(2_400, "2026-11-23T19:20:00Z"), None);
-        assert_eq!(wait(2_400, "2026-11-23T19:45:00Z"), morning);
+        assert_eq!(wait(2_400, "2026-11-23T18:58:00Z"), None);
+        assert_eq!(wait(2_400, "2026-11-23T19:20:00Z"), morning);
+        assert_eq!(wait(1, "2026-11-23T19:59:00Z"), morning);
         assert_eq!(wait(1, "2026-11-23T23:30:00Z"), morning);
         // A share of a whole day, three seconds after it began.
         assert_eq!(wait(38_400, "2026-11-24T04:00:03Z"), None);

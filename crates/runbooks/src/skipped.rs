@@ -91,12 +91,13 @@ pub(crate) async fn tell_skipped_since(
         if more == 0 {
             continue;
         }
+        let was = if more == 1 { "was" } else { "were" };
         let says = format!(
-            "{} marked as skipped while this run handled it, and not by this run: they were left so, and nobody sends them",
-            counted(more, "of its messages was", "of its messages were")
+            "{} of campaign {} {was} marked as skipped while this run handled it, and not by this run: they were left so, and nobody sends them",
+            counted(more, "message", "messages"),
+            one.name
         );
-        let (id, label) = (one.campaign.to_string(), one.name.clone());
-        run.note(step, Note::Affected { kind: "campaign".to_owned(), id, label, says }).await?;
+        run.note(step, Note::OpenQuestion { says }).await?;
     }
     Ok(())
 }

@@ -2,6 +2,10 @@
 //! script; and what a card or an identity card shows. Everything else that is made of digits (ids, times, counts, amounts,
 //! addresses) is left alone.
 
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::phone;
 use crate::text::is_hidden;
 
@@ -57,11 +61,13 @@ const ZEROS: &[char] = &[
     '\u{1d7e2}',
     '\u{1d7ec}',
     '\u{1d7f6}',
+    '\u{1e950}',
 ];
 
 /// Whether a text has digits of any script.
 pub(super) fn has_digits(text: &str) -> bool {
-    text.chars().any(|c| plain_char(c).is_ascii_digit())
+    text.bytes().any(|b| b.is_ascii_digit())
+        || (!text.is_ascii() && text.chars().flat_map(plain_chars).any(|c| c.is_ascii_digit()))
 }
 
 /// Masks the numbers in a text.
@@ -80,17 +86,25 @@ fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        // What is hidden in a name shows as a replacement.
-        let hides = is_hidden(c) || c == '\u{fffd}';
-        if hides && out.ends_with(|c: char| c.is_ascii_digit()) {
-            let next = chars.clone().find(|c| !is_hidden(*c) && *c != '\u{fffd}');
-            if next.is_some_and(|next| plain_char(next).is_ascii_digit()) {
+        if hides(c) && out.ends_with(|c: char| c.is_ascii_digit()) {
+            let next = chars.clone().find(|c| !hides(*c));
+            if next.is_some_and(|next| plain_chars(next).next().is_some_and(|c| c.is_ascii_digit())) {
                 continue;
             }
         }
-        out.push(plain_char(c));
+        out.extend(plain_chars(c));
     }
     out
+}
+
+/// What is hidden in a name shows as a replacement; marks make an emoji of the digit before them.
+fn hides(c: char) -> bool {
+    is_hidden(c) || matches!(c, '\u{fffd}' | '\u{fe0f}' | '\u{20e3}')
+}
+
+/// A character as ASCII has it: also a digit in a circle, raised, or wide.
+fn plain_chars(c: char) -> impl Iterator<Item = char> {
+    std::iter::once(c).nfkc().map(plain_char)
 }
 
 fn plain_char(c: char) -> char {
@@ -101,10 +115,8 @@ fn plain_char(c: char) -> char {
     };
     match c {
         c if c.is_ascii() => c,
-        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}' => '-',
-        '\u{ff08}' => '(',
-        '\u{ff09}' => ')',
-        '\u{ff0b}' => '+',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
+        '\u{b7}' | '\u{2022}' | '\u{2027}' | '\u{2192}' | '\u{2219}' | '\u{30fb}' => '-',
         c if c.is_whitespace() => ' ',
         c => digit().unwrap_or(c),
     }
@@ -116,7 +128,7 @@ fn mask_plain(text: &str) -> String {
     let mut at = 0;
     while at < text.len() {
         let here = bytes[at];
-        let begins = here.is_ascii_digit() || here == b'+' || here == b'(';
+        let begins = here.is_ascii_digit() || matches!(here, b'+' | b'(' | b'[');
         if begins && let Some(number) = number_at(text, at) {
             out.push_str(&number.masked);
             at += number.length;
@@ -128,10 +140,28 @@ fn mask_plain(text: &str) -> String {
         } else {
             char_length(text, at)
         };
-        out.push_str(&text[at..at + length]);
+        out.push_str(&mask_within(&text[at..at + length]));
         at += length;
     }
     out
+}
+
+/// A mobile number of Rwanda with letters around it, as `user250788123456`. An id of hexadecimal digits may look so by chance, and
+/// stays.
+fn mask_within(word: &str) -> Cow<'_, str> {
+    let is_hex = |c: char| c.is_ascii_hexdigit() || !c.is_alphanumeric();
+    let mut found = word.match_indices("2507").filter_map(|(at, _)| {
+        let digits = word[at..].bytes().take_while(u8::is_ascii_digit).count();
+        let begins = !word[..at].ends_with(|c: char| c.is_ascii_digit());
+        (begins && digits == 12).then_some(at)
+    });
+    match found.next() {
+        Some(at) if !word.chars().all(is_hex) => {
+            let masked = masked(&word[at..at + 12], false);
+            Cow::Owned(format!("{}{masked}{}", &word[..at], mask_within(&word[at + 12..])))
+        }
+        _ => Cow::Borrowed(word),
+    }
 }
 
 struct Number {
@@ -198,29 +228,67 @@ fn goes_on(after: &str) -> bool {
     }
 }
 
+/// What stands between the groups of a number, by how much else says that it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// Nothing does: one sign, the same throughout.
+    OneSign,
+    /// A plus, brackets, or a mobile prefix.
+    Signs,
+    /// It begins as Rwanda's mobile numbers do, with the country's code.
+    Anything,
+}
+
+impl Between {
+    fn of(text: &str, plus: bool, first: &str) -> Self {
+        let begins: String = text.chars().take(20).filter(char::is_ascii_digit).take(4).collect();
+        match begins.as_str() {
+            "2507" => Self::Anything,
+            // `07-12-2026 10` is a time.
+            _ if plus || (first.starts_with("07") && first.len() > 2) => Self::Signs,
+            _ => Self::OneSign,
+        }
+    }
+
+    /// How long what stands here between two groups is.
+    fn gap(self, bytes: &[u8]) -> usize {
+        let belongs = |b: &&u8| match self {
+            Self::Anything => b.is_ascii_punctuation() || **b == b' ',
+            _ => b" -./()[]_".contains(*b),
+        };
+        bytes.iter().take_while(belongs).count()
+    }
+}
+
 /// The digits that begin here, in one group or in several with signs between them, after each group; and how long that is.
-/// A plus or brackets make a number of whatever stands between the groups; without them it is one sign, the same throughout.
 fn groups(text: &str, plus: bool) -> Vec<(String, usize)> {
     let bytes = text.as_bytes();
     let count = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
-    let mut bracket = bytes.first() == Some(&b'(');
-    let mut at = usize::from(bracket);
+    let closing = match bytes.first() {
+        Some(b'(') => Some(b')'),
+        Some(b'[') => Some(b']'),
+        _ => None,
+    };
+    let mut at = usize::from(closing.is_some());
     let first = count(at);
     let mut digits = text[at..at + first].to_owned();
     at += first;
-    if first == 0 || first > LONGEST || (bracket && bytes.get(at) != Some(&b')')) {
+    if first == 0 || first > LONGEST || closing.is_some_and(|closing| bytes.get(at) != Some(&closing)) {
         return Vec::new();
     }
-    at += usize::from(bracket);
+    at += usize::from(closing.is_some());
+    let mut between = Between::of(text, plus || closing.is_some(), &digits);
     let mut groups = vec![(digits.clone(), at)];
     let mut sign = None;
     loop {
-        let gap = bytes[at..].iter().take_while(|b| b" -./()".contains(b)).count();
-        let between = &bytes[at..at + gap];
-        bracket |= between.contains(&b'(') || between.contains(&b')');
-        let is_the_same = gap == 1 && *sign.get_or_insert(between[0]) == between[0];
+        let gap = between.gap(&bytes[at..]);
+        let signs = &bytes[at..at + gap];
+        if between == Between::OneSign && signs.iter().any(|sign| b"()[]".contains(sign)) {
+            between = Between::Signs;
+        }
         // In `(0788)123458` the bracket has closed a group already.
-        let joins = is_the_same || (gap <= 3 && (plus || bracket));
+        let is_the_same = gap == 1 && *sign.get_or_insert(signs[0]) == signs[0];
+        let joins = is_the_same || (gap <= 3 && between != Between::OneSign);
         let group = if joins { count(at + gap) } else { 0 };
         if !(1..=9).contains(&group) || digits.len() + group > LONGEST {
             return groups;

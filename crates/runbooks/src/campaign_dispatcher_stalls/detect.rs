@@ -179,9 +179,9 @@ impl AtNight {
         }
     }
 
-    /// Whether a campaign stood still before the quiet hours began, with messages due.
-    async fn stood_still_before(&self, campaign: &Campaign) -> Result<bool, PortError> {
-        let before = self.began - self.window;
+    /// Whether a campaign stood still for so long before the quiet hours began, with messages due.
+    async fn stood_still_before(&self, campaign: &Campaign, so_long: Duration) -> Result<bool, PortError> {
+        let before = self.began - so_long;
         if campaign.started_at.is_some_and(|started| started > before) {
             return Ok(false);
         }
@@ -200,12 +200,22 @@ impl Probe for AtNight {
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
         let health = self.health.observe(now).await?;
-        let (mut tries, mut stood_still) = (0, Vec::new());
+        let (mut tries, mut last_tries, mut stood_still) = (0, 0, Vec::new());
         for campaign in &self.running {
             // What was in the dispatcher's hands as they began is no send of theirs.
             tries += self.log.tally(Some(campaign.id), self.began + self.interval).await?.tries();
-            if self.stood_still_before(campaign).await? {
+            last_tries += self.log.tally(Some(campaign.id), self.began - self.interval * 2).await?.tries();
+            if self.stood_still_before(campaign, self.window).await? {
                 stood_still.push(campaign.name.as_str());
+            }
+        }
+        // A dispatcher that takes turns may pass one campaign by, and not all of them.
+        if last_tries == 0 {
+            for campaign in &self.running {
+                let passed_by = stood_still.contains(&campaign.name.as_str());
+                if !passed_by && self.stood_still_before(campaign, self.interval * 2).await? {
+                    stood_still.push(campaign.name.as_str());
+                }
             }
         }
         let why = if !health.value.is_healthy() {

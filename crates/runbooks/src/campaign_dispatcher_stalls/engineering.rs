@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::detect::CampaignLook;
 use super::{CD_M2, messages};
-use crate::effects::Alarm;
+use crate::effects::{Alarm, Reached, Words};
 
 /// Tells engineering with what was seen.
 pub(super) struct NotifyEngineering {
@@ -24,15 +24,21 @@ impl NotifyEngineering {
         Self { on: on.clone(), alarm, run: run.to_owned(), why, campaigns: campaigns.to_vec() }
     }
 
-    /// Returns whether engineering was told, by whichever way.
-    pub(super) async fn tell(&self, run: &mut Run) -> Result<bool, Halt> {
+    /// Returns who is proven to have been told.
+    pub(super) async fn tell(&self, run: &mut Run) -> Result<Reached, Halt> {
         let page = messages::page(&self.run, self.why, &self.campaigns);
         let chat =
             |paged| messages::chat(&self.on.limits.ops_channel, &self.run, self.why, &self.campaigns, paged);
         let why = self.why.replace('-', " ");
-        let told = format!("engineering was told that the dispatcher is {why}");
-        let untold = format!("nobody was told that the dispatcher is {why}: page engineering by hand");
-        self.alarm.raise(run, &CD_M2, page, chat, (told, untold)).await
+        let words = Words {
+            paged: format!("engineering was told that the dispatcher is {why}"),
+            written: format!(
+                "{} was told that the dispatcher is {why}, and engineering was not paged, as far as is known",
+                self.on.limits.ops_channel
+            ),
+            untold: format!("nobody was told that the dispatcher is {why}: page engineering by hand"),
+        };
+        self.alarm.raise(run, &CD_M2, page, chat, words).await
     }
 }
 

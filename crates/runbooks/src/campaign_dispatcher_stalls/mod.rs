@@ -400,10 +400,8 @@ impl CampaignDispatcherStalls {
         paused: &Paused,
         stalled: &[CampaignLook],
     ) -> Result<(), Halt> {
-        let (campaign, name) = (paused.campaign, paused.name.clone());
-        let messages = stalled.iter().find(|look| look.id == campaign).map_or(0, |look| look.depth.pending);
-        let start = Start { campaign, name, messages, too_long: TooLong::GoesOn };
-        if !wait_out_quiet_hours(run, &CD_M1, &self.on, start).await? || run.is_plan() {
+        let campaign = paused.campaign;
+        if !wait_out_quiet_hours(run, &CD_M1, self.start_of(paused, stalled)).await? || run.is_plan() {
             return Ok(());
         }
         let watch = Watch::every(HEALTH_EVERY, GIVE_UP_AFTER);
@@ -412,6 +410,13 @@ impl CampaignDispatcherStalls {
             satisfied: Health::must_be_healthy,
         };
         run.until(&CD_M1, watch, condition).await.map(drop)
+    }
+
+    /// What begins to send what waits for a campaign.
+    fn start_of(&self, paused: &Paused, stalled: &[CampaignLook]) -> Start {
+        let look = stalled.iter().find(|look| look.id == paused.campaign);
+        let messages = look.map_or(0, |look| look.depth.pending);
+        Start::of(&self.on, (paused.campaign, &paused.name), messages, TooLong::GoesOn)
     }
 
     /// Starts what this run paused.
@@ -427,6 +432,7 @@ impl CampaignDispatcherStalls {
             match self.input.replay {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };
+                    let resume = resume.outside_quiet_hours(self.start_of(paused, stalled));
                     let settled = run.attempt(&CD_M1, resume).await?;
                     // Somebody else ended or started it meanwhile: left alone, and not claimed.
                     if !settled.clone().proven(&CD_M1)?.by_us {
@@ -436,7 +442,8 @@ impl CampaignDispatcherStalls {
                     resumed.push(settled);
                 }
                 Replay::StopStart => {
-                    let Some(one) = self.stop_and_start(run, paused).await? else {
+                    let Some(one) = self.stop_and_start(run, paused, self.start_of(paused, stalled)).await?
+                    else {
                         self.owe_taken(run, paused).await?;
                         continue;
                     };
@@ -467,13 +474,18 @@ impl CampaignDispatcherStalls {
     /// Between stop and start the campaign counts as done. An incident stays open for exactly that time, so that a run
     /// which never comes back leaves somebody paged and not a campaign that silently ended.
     /// `None` where somebody else took the campaign while people thought about it.
-    async fn stop_and_start(&self, run: &mut Run, paused: &Paused) -> Result<Option<Settled<Moved>>, Halt> {
+    async fn stop_and_start(
+        &self,
+        run: &mut Run,
+        paused: &Paused,
+        start: Start,
+    ) -> Result<Option<Settled<Moved>>, Halt> {
         let gate = Gate::new("Stop this campaign and start it again, as the written runbook says?", Approval::Approve)
             .about(format!("stop campaign {}", paused.campaign))
             .showing(format!("campaign {} ({})", paused.name, paused.campaign))
             .showing("stop writes `done` and a finishing time; the start leaves that time and overwrites the starting time")
             .showing("pause and start would do without (replay = pause-start)");
-        let stop = StopCampaign::of(&self.on, paused);
+        let stop = StopCampaign::of(&self.on, paused).outside_quiet_hours(start.clone());
         run.approve(&CD_M1, gate.covering(&stop)).await?;
         let about = format!("stop of campaign {}", paused.campaign);
         let page = PageSomebody::about(&self.on, messages::stopped(run.id(), paused), &about)
@@ -489,7 +501,8 @@ impl CampaignDispatcherStalls {
         run.owe(&CD_M1, &about, says).await?;
         let stopped = run.perform(&CD_M1, stop).await?;
         let started = if stopped.by_us {
-            let started = run.attempt(&CD_M1, StartStopped::of(&self.on, paused)).await?;
+            let started =
+                run.attempt(&CD_M1, StartStopped::of(&self.on, paused).outside_quiet_hours(start)).await?;
             started.clone().proven(&CD_M1)?.by_us.then_some(started)
         } else {
             None

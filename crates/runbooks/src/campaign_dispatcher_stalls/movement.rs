@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use super::detect::{self, AfterReplay, CampaignLook, Look, Since};
 use super::engineering::NotifyEngineering;
 use super::{ADVANCE_WITHIN, CD_R1, CampaignDispatcherStalls, Done};
-use crate::effects::{GivenUpMessages, MayBeGivenUp, PauseCampaign, PutBack, Whose, account_for_given_up};
-use crate::quiet::{Start, TooLong, wait_out_quiet_hours};
+use crate::effects::{
+    GivenUpMessages, MayBeGivenUp, PauseCampaign, PutBack, Reached, Whose, account_for_given_up,
+};
+use crate::quiet::{Start, TooLong};
 
 impl CampaignDispatcherStalls {
     /// Sustained movement within five minutes, or everything is paused again and engineering is told.
@@ -79,10 +81,9 @@ impl CampaignDispatcherStalls {
         let may_be = started.iter().map(|(id, name)| (*id, name.clone(), Whose::Runs)).collect();
         MayBeGivenUp::name(run, &CD_R1, (on, &found), may_be).await?;
         for one in found.iter().filter(|one| one.count() > 0) {
-            let (campaign, name, messages) = (one.campaign, one.name.clone(), one.count());
-            let start = Start { campaign, name, messages, too_long: TooLong::GoesOn };
-            wait_out_quiet_hours(run, &CD_R1, on, start).await?;
-            run.perform(&CD_R1, PutBack::of(on, one, Whose::Runs, run.now())).await?;
+            let start = Start::of(on, (one.campaign, &one.name), one.count(), TooLong::GoesOn);
+            let back = PutBack::of(on, one, Whose::Runs, run.now()).outside_quiet_hours(start);
+            run.perform(&CD_R1, back).await?;
         }
         account_for_given_up(run, &CD_R1, (on, false), &started, |_| true).await
     }
@@ -120,7 +121,11 @@ impl PauseAndTell {
         let paused = run.attempt_each(&CD_R1, stopping).await?;
         let proven = paused.iter().filter(|one| one.is_proven()).count();
         let engineering = NotifyEngineering::about(&self.on, &self.run, "still-stalled", &self.campaigns);
-        let told = if engineering.tell(run).await? { "engineering was told" } else { "nobody was told" };
+        let told = match engineering.tell(run).await? {
+            Reached::OnCall => "engineering was told".to_owned(),
+            Reached::Channel => format!("only {} was told", self.on.limits.ops_channel),
+            Reached::Nobody => "nobody was told".to_owned(),
+        };
         Ok(if proven == paused.len() {
             format!("the campaigns are paused again and {told}")
         } else {

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use allclear_core::ports::Campaigns;
 use allclear_core::{Campaign, CampaignStatus, Platform, PortError};
 use allclear_engine::{
-    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, NotBefore, Prediction,
+    Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{Paused, change};
+use crate::quiet::Start;
 
 /// The two moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,7 @@ struct Moving {
     campaigns: Arc<dyn Campaigns>,
     campaign: Paused,
     to: Move,
+    not_before: Option<NotBefore>,
 }
 
 /// What came of a move.
@@ -130,7 +133,17 @@ pub(super) struct StopCampaign(Moving);
 
 impl StopCampaign {
     pub(super) fn of(on: &Platform, paused: &Paused) -> Self {
-        Self(Moving { campaigns: Arc::clone(&on.campaigns), campaign: paused.clone(), to: Move::Stop })
+        Self(Moving {
+            campaigns: Arc::clone(&on.campaigns),
+            campaign: paused.clone(),
+            to: Move::Stop,
+            not_before: None,
+        })
+    }
+
+    /// Not so late that what the start sends would reach into quiet hours.
+    pub(super) fn outside_quiet_hours(self, start: Start) -> Self {
+        Self(Moving { not_before: Some(start.not_before()), ..self.0 })
     }
 }
 
@@ -140,7 +153,17 @@ pub(super) struct StartStopped(Moving);
 
 impl StartStopped {
     pub(super) fn of(on: &Platform, paused: &Paused) -> Self {
-        Self(Moving { campaigns: Arc::clone(&on.campaigns), campaign: paused.clone(), to: Move::Start })
+        Self(Moving {
+            campaigns: Arc::clone(&on.campaigns),
+            campaign: paused.clone(),
+            to: Move::Start,
+            not_before: None,
+        })
+    }
+
+    /// Not so that what it sends would reach into quiet hours.
+    pub(super) fn outside_quiet_hours(self, start: Start) -> Self {
+        Self(Moving { not_before: Some(start.not_before()), ..self.0 })
     }
 }
 
@@ -169,6 +192,10 @@ impl Effect for StopCampaign {
         Danger::CannotBeTakenBack { why: "the campaign's own times are overwritten" }
     }
 
+    fn not_before(&self) -> Option<NotBefore> {
+        self.0.not_before.clone()
+    }
+
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
         self.0.predict(foreseen).await
     }
@@ -190,7 +217,7 @@ impl Effect for StopCampaign {
     }
     /// That its times are overwritten stays so; that it does not send is given back.
     fn undo(&self, moved: &Moved) -> Option<StartStopped> {
-        moved.by_us.then(|| StartStopped(Moving { to: Move::Start, ..self.0.clone() }))
+        moved.by_us.then(|| StartStopped(Moving { to: Move::Start, not_before: None, ..self.0.clone() }))
     }
 }
 
@@ -217,6 +244,10 @@ impl Effect for StartStopped {
 
     fn cannot_undo(&self) -> Option<&'static str> {
         Some("what was sent since stays sent; pause the campaign to hold it again")
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        self.0.not_before.clone()
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {

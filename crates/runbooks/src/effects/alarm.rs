@@ -57,6 +57,27 @@ pub(crate) fn ways<const N: usize>(all: [Option<&Account>; N]) -> Vec<&Account> 
     all.into_iter().flatten().collect()
 }
 
+/// What is claimed of an alarm, by what of it is proven.
+pub(crate) struct Words {
+    /// The page is.
+    pub(crate) paged: String,
+    /// Only the line in the channel is: nobody was woken.
+    pub(crate) written: String,
+    /// Neither is.
+    pub(crate) untold: String,
+}
+
+/// Whom an alarm is proven to have reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// Whoever is on call.
+    OnCall,
+    /// Whoever reads the channel.
+    Channel,
+    /// Nobody.
+    Nobody,
+}
+
 /// A page, and a line in a channel.
 pub(crate) struct Alarm {
     on: Platform,
@@ -83,23 +104,30 @@ impl Alarm {
         self.raised.get().is_some()
     }
 
-    /// Pages, and writes to the channel what `message` makes of whether the page is proven. `told` and `untold` are the
-    /// claim's sentences. A plan lists the answer as well, since whoever agrees to the one agrees to the other.
+    /// Pages, and writes to the channel what `message` makes of whether the page is proven. A plan lists the answer as well,
+    /// since whoever agrees to the one agrees to the other.
     pub(crate) async fn raise(
         &self,
         run: &mut Run,
         step: &Step,
         page: Page,
         message: impl FnOnce(bool) -> ChatMessage + Send,
-        (told, untold): (String, String),
-    ) -> Result<bool, Halt> {
+        words: Words,
+    ) -> Result<Reached, Halt> {
         let (page, paged) = self.page(run, step, page).await?;
         let message = message(paged.is_proven());
         let posted = self.write(run, step, &message).await?;
-        let were_told = run.told(step, told, untold, &ways([paged.account(), posted.account()])).await?;
+        let was_paged = paged.is_proven();
+        let told = if was_paged { words.paged } else { words.written };
+        let ways = ways([paged.account(), posted.account()]);
+        let were_told = run.told(step, told, words.untold, &ways).await?;
         self.is_out(run, Raised { step: *step, page: Some(page), message, thread: posted.receipt.flatten() })
             .await?;
-        Ok(were_told)
+        Ok(match (was_paged, were_told) {
+            (true, _) => Reached::OnCall,
+            (false, true) => Reached::Channel,
+            (false, false) => Reached::Nobody,
+        })
     }
 
     /// Writes to the channel, and pages only where that is not proven to have arrived: for what somebody should know, and

@@ -12,13 +12,15 @@ use allclear_core::campaign::CampaignChange;
 use allclear_core::ports::{Campaigns, Limits, SendLog};
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, Patience, Prediction, Reconciled, Repeat,
+    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NotBefore, Patience, Prediction, Reconciled,
+    Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AtOnce, change};
+use crate::quiet::Start;
 use crate::words::counted;
 
 /// Messages that the dispatcher had in its hands when the pause came may still go out this long after it.
@@ -272,7 +274,12 @@ impl Effect for PauseCampaign {
 
     fn undo(&self, receipt: &Paused) -> Option<ResumeCampaign> {
         let at_once = Some(self.at_once.clone());
-        receipt.by_us.then(|| ResumeCampaign { pause: self.clone(), paused: receipt.clone(), at_once })
+        receipt.by_us.then(|| ResumeCampaign {
+            pause: self.clone(),
+            paused: receipt.clone(),
+            at_once,
+            not_before: None,
+        })
     }
 }
 
@@ -284,6 +291,7 @@ pub(crate) struct ResumeCampaign {
     paused: Paused,
     /// Only for an undo, which waits for no hour.
     at_once: Option<AtOnce>,
+    not_before: Option<NotBefore>,
 }
 
 impl ResumeCampaign {
@@ -291,6 +299,11 @@ impl ResumeCampaign {
     pub(crate) fn only(on: &Platform, paused: &Paused) -> Option<Self> {
         let pause = PauseCampaign::of(on, paused.campaign, &paused.name);
         pause.undo(paused).map(|resume| Self { at_once: None, ..resume })
+    }
+
+    /// Not so that what it sends would reach into quiet hours.
+    pub(crate) fn outside_quiet_hours(self, start: Start) -> Self {
+        Self { not_before: Some(start.not_before()), ..self }
     }
 }
 
@@ -314,6 +327,10 @@ impl Effect for ResumeCampaign {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        self.not_before.clone()
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {

@@ -11,12 +11,14 @@ mod held;
 mod page;
 mod stuck;
 
-pub(crate) use alarm::{Alarm, tell, ways};
+pub(crate) use alarm::{Alarm, Reached, Words, tell, ways};
 pub(crate) use at_once::AtOnce;
 pub(crate) use audit::{AuditNote, record_bad_end};
 pub(crate) use campaign::{PauseCampaign, Paused, ResumeCampaign, Resumed, TO_THE_SECOND};
 pub(crate) use chat::PostMessage;
-pub(crate) use given_up::{GivenUp, GivenUpMessages, MayBeGivenUp, PutBack, Whose, account_for_given_up};
+pub(crate) use given_up::{
+    GivenUp, GivenUpMessages, MayBeGivenUp, PutBack, Whose, account_for_given_up, passes,
+};
 pub(crate) use held::{Held, HeldByEnded, record_pauses, record_skips};
 pub(crate) use page::{PageSomebody, ResolveIncident};
 pub(crate) use stuck::Stuck;

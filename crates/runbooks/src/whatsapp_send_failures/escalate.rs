@@ -4,7 +4,7 @@
 //! cannot end as verified before somebody was told another way. The provider's intake cannot be read back at all, and a
 //! second ticket is harmless: the ticket's type says that it need not be proven, and the words say that it is not.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use allclear_core::ports::{AccountIds, Provider, Ticket};
 use allclear_core::{Platform, PortError};
@@ -19,25 +19,26 @@ use serde::{Deserialize, Serialize};
 use super::WA_E1;
 use super::detect::Signal;
 use super::messages;
-use crate::effects::{Alarm, change, tell, ways};
+use crate::effects::{Alarm, Words, change, tell, ways};
 
 /// Tells everybody who must know that the failures last.
 pub(super) struct NotifyProvider {
     on: Platform,
     signal: Signal,
     run: String,
+    begun: OnceLock<()>,
     pub(super) alarm: Alarm,
 }
 
 impl NotifyProvider {
     pub(super) fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
         let alarm = Alarm::of(on, "escalation");
-        Self { on: on.clone(), signal: signal.clone(), run: run.to_owned(), alarm }
+        Self { on: on.clone(), signal: signal.clone(), run: run.to_owned(), begun: OnceLock::new(), alarm }
     }
 
-    /// Once, whether a block or the deadline comes first.
+    /// Once, whether a block or the deadline comes first; the deadline may pass while the block is told.
     pub(super) async fn tell(&self, run: &mut Run) -> Result<(), Halt> {
-        if self.alarm.is_raised() && !run.is_plan() {
+        if !run.is_plan() && self.begun.set(()).is_err() {
             return Ok(());
         }
         let ticket = tell(run, &WA_E1, OpenTicket::about(&self.on, &self.signal, &self.run)).await?;
@@ -52,9 +53,14 @@ impl NotifyProvider {
         let page = messages::page(&self.signal, &self.run, has_ticket);
         let channel = &self.on.limits.ops_channel;
         let chat = |_| messages::chat(channel, &self.signal, &self.run, has_ticket);
-        let told = "whoever is on call was told that WhatsApp sends fail".to_owned();
-        let untold = "nobody was told that WhatsApp sends fail: page somebody by hand".to_owned();
-        self.alarm.raise(run, &WA_E1, page, chat, (told, untold)).await.map(drop)
+        let words = Words {
+            paged: "whoever is on call was told that WhatsApp sends fail".to_owned(),
+            written: format!(
+                "{channel} was told that WhatsApp sends fail, and whoever is on call was not paged, as far as is known"
+            ),
+            untold: "nobody was told that WhatsApp sends fail: page somebody by hand".to_owned(),
+        };
+        self.alarm.raise(run, &WA_E1, page, chat, words).await.map(drop)
     }
 }
 

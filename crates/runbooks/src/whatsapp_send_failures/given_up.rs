@@ -88,8 +88,8 @@ impl WhatsAppSendFailures {
             let unsent = run.probe(&WA_M1, UnsentMessages::of(&self.on, running, found)).await?;
             for campaign in running {
                 let Some(one) = found.iter().find(|one| one.campaign == campaign.campaign) else { continue };
-                self.wait_out_quiet_hours(run, campaign, unsent.of_campaign(campaign.campaign)).await?;
-                self.put_back(run, one, Whose::Runs, over).await?;
+                let start = self.start_of(campaign, unsent.of_campaign(campaign.campaign));
+                self.put_back(run, one, Whose::Runs, over, start).await?;
             }
         }
         let ours: Vec<CampaignId> = running.iter().map(|one| one.campaign).collect();

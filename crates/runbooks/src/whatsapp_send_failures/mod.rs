@@ -168,9 +168,13 @@ struct Done {
 }
 
 impl Done {
-    /// The campaigns, for a count of their skipped messages.
-    fn handled(&self) -> Vec<Handled> {
-        self.paused.iter().map(handled).collect()
+    /// The campaigns, for a count of their skipped messages at the end: what was given back is skipped by others.
+    fn handled(&self, given_back: &[CampaignId]) -> Vec<Handled> {
+        let at_the_end = |one: &Paused| {
+            let is_back = given_back.contains(&one.campaign);
+            Handled { ours: if is_back { QueueRows::default() } else { one.skipped.clone() }, ..handled(one) }
+        };
+        self.paused.iter().map(at_the_end).collect()
     }
 }
 
@@ -289,7 +293,8 @@ impl WhatsAppSendFailures {
         let ours = resumed.iter().chain(done.paused.iter().filter(is_held));
         let ours: Vec<CampaignId> = ours.map(|one| one.campaign).collect();
         self.account_for_given_up(run, &done.paused, &ours, over).await?;
-        tell_skipped_since(run, &WA_R1, on, &done.skipped, done.handled()).await?;
+        let back: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
+        tell_skipped_since(run, &WA_R1, on, &done.skipped, done.handled(&back)).await?;
         self.requeue_notifications(run, &signal).await?;
         let works = run.proof(&WA_R1)?;
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
@@ -324,14 +329,14 @@ impl WhatsAppSendFailures {
         let ids = held.iter().map(|one| one.campaign);
         record_pauses(run, &WA_I1, (&self.on, self.id()), ids).await?;
         done.paused = held.iter().map(Held::taken_over).collect();
-        done.skipped = run.probe(&WA_I1, LookForSkipped::at_first(&self.on, done.handled())).await?;
+        done.skipped = run.probe(&WA_I1, LookForSkipped::at_first(&self.on, done.handled(&[]))).await?;
         self.check_policy(run).await?;
         let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
         let proven = self.prove_sending(run, watch).await?;
         let resumed = self.resume_campaigns(run, &done.paused, Over::default()).await?;
         let ours: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
         self.account_for_given_up(run, &done.paused, &ours, Over::default()).await?;
-        tell_skipped_since(run, &WA_R1, &self.on, &done.skipped, done.handled()).await?;
+        tell_skipped_since(run, &WA_R1, &self.on, &done.skipped, done.handled(&ours)).await?;
         let resumed = self.count_still_resumed(run, &resumed).await?;
         let campaigns = counted(resumed, "campaign runs", "campaigns run");
         let says = format!("{proven}; {campaigns} again that run {} had left paused", held[0].by);

@@ -1,16 +1,22 @@
 //! Putting failed notifications back: batch after batch, as fast as the platform's throttle lets them through.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::clock::after;
 use allclear_core::notification::{NotificationId, RetryBlock};
-use allclear_engine::{Halt, Run};
+use allclear_core::ports::Notifications;
+use allclear_core::send_fault::SendFault;
+use allclear_core::{Platform, PortError};
+use allclear_engine::{Evidence, Halt, Note, Observation, Probe, Run};
+use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::causes::Cause;
 use super::detect::Signal;
-use super::effects::{RequeueNotifications, Requeued};
+use super::effects::{ROWS, RequeueNotifications, Requeued};
 use super::{GIVE_UP_AFTER, WA_M1, WhatsAppSendFailures};
+use crate::effects::passes;
 use crate::quiet::QuietEnd;
 use crate::words::counted;
 
@@ -56,14 +62,11 @@ impl NotPutBack {
 }
 
 impl WhatsAppSendFailures {
-    /// What failed while WhatsApp or the function failed is put back into the queue. What the platform does not put back is
-    /// counted and open.
+    /// What failed because of what is over is put back into the queue. What the platform does not put back, and what failed
+    /// otherwise, is counted and open.
     pub(super) async fn requeue_notifications(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
-        let passing = [Cause::RateLimited, Cause::Outage];
-        if !passing.iter().any(|cause| signal.has(*cause) || signal.is_over(*cause)) {
-            return Ok(());
-        }
-        let mut batch = RequeueNotifications::failed_since(&self.on, signal.first_failure_at);
+        let lifted = signal.was_restricted();
+        let mut batch = RequeueNotifications::failed_since(&self.on, signal.first_failure_at, lifted);
         let mut not = NotPutBack::default();
         // Requests are counted and not hours: a run that was away made none.
         let mut held_back = 0;
@@ -87,10 +90,38 @@ impl WhatsAppSendFailures {
                 Self::wait_for_throttle(run, &done).await?;
             }
         }
-        match not.says() {
-            Some(says) => run.owe(&WA_M1, "failed notifications", says).await,
-            None => Ok(()),
+        if let Some(says) = not.says() {
+            run.owe(&WA_M1, "failed notifications", says).await?;
         }
+        self.account_for_failed_notifications(run, signal).await
+    }
+
+    /// What stays failed, because nothing that this run can do sends it.
+    async fn account_for_failed_notifications(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
+        if run.is_plan() {
+            return Ok(());
+        }
+        let failed = run.probe(&WA_M1, FailedNotifications::since(&self.on, signal.first_failure_at)).await?;
+        let (own, other): (Vec<_>, Vec<_>) = failed
+            .into_iter()
+            .filter(|(fault, _)| !passes(*fault, signal.was_restricted()))
+            .partition(|(fault, _)| fault.is_the_recipients_own());
+        let own: u64 = own.iter().map(|(_, count)| count).sum();
+        if own > 0 {
+            let what = "notifications that failed because of their recipients".to_owned();
+            run.note(&WA_M1, Note::Count { what, count: own }).await?;
+        }
+        if other.is_empty() {
+            return Ok(());
+        }
+        let why: Vec<String> = other
+            .iter()
+            .map(|(fault, count)| format!("{count} because {}", fault.given_up_because()))
+            .collect();
+        let count: u64 = other.iter().map(|(_, count)| count).sum();
+        let failed = counted(count, "notification stays failed", "notifications stay failed");
+        let says = format!("{failed}: {}; look at them in the admin panel", why.join(", "));
+        run.owe(&WA_M1, "notifications that stay failed", says).await
     }
 
     /// Until the quiet hours end where the recipients live, and for a while longer where the platform's end later.
@@ -116,5 +147,40 @@ impl WhatsAppSendFailures {
             counted(done.left, "notification is", "notifications are")
         );
         run.wait_until(&WA_M1, until, says).await
+    }
+}
+
+/// Counts the notifications that are failed now, by why.
+struct FailedNotifications {
+    notifications: Arc<dyn Notifications>,
+    since: Timestamp,
+}
+
+impl FailedNotifications {
+    fn since(on: &Platform, since: Option<Timestamp>) -> Self {
+        let notifications = Arc::clone(&on.notifications);
+        Self { notifications, since: since.unwrap_or(Timestamp::UNIX_EPOCH) }
+    }
+}
+
+#[async_trait]
+impl Probe for FailedNotifications {
+    type Value = BTreeMap<SendFault, u64>;
+
+    fn subject(&self) -> String {
+        "notifications that are failed at the end".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
+        let mut value: Self::Value = BTreeMap::new();
+        for one in self.notifications.failed(self.since, ROWS).await? {
+            *value.entry(SendFault::from_text(&one.code)).or_default() += 1;
+        }
+        let shows: Vec<String> = value.iter().map(|(fault, count)| format!("{count} {fault:?}")).collect();
+        let failed =
+            counted(value.values().sum::<u64>(), "notification is failed", "notifications are failed");
+        let says = format!("{failed} since the first failure");
+        let shows = if shows.is_empty() { "none".to_owned() } else { shows.join(", ") };
+        Ok(Observation { value, says, evidence: vec![Evidence::new("notifications (PostgREST)", shows)] })
     }
 }

@@ -22,7 +22,7 @@ use crate::effects::{
     GivenUp, GivenUpMessages, MayBeGivenUp, Paused, PutBack, ResumeCampaign, Resumed, Whose,
 };
 use crate::probes::{StoredSendPolicy, count_still_started, look_for_taken};
-use crate::quiet::{Start, TooLong, recipients_zone, wait_out_quiet_hours};
+use crate::quiet::{Start, TooLong, recipients_zone};
 use crate::words::counted;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
@@ -61,13 +61,13 @@ impl WhatsAppSendFailures {
                 };
                 match share {
                     Share::Begins { later, .. } => {
-                        self.wait_out_quiet_hours(run, campaign, share.messages()).await?;
+                        let start = self.start_of(campaign, share.messages());
                         if let Some(found) = given_up.iter().find(|one| one.campaign == stage.campaign) {
                             let whose = Whose::Pausers(campaign.clone());
-                            self.put_back(run, found, whose, over).await?;
+                            self.put_back(run, found, whose, over, start.clone()).await?;
                         }
                         self.spread(run, campaign, later).await?;
-                        let Some(one) = self.resume_one(run, campaign).await? else { continue };
+                        let Some(one) = self.resume_one(run, campaign, start).await? else { continue };
                         started.push(one);
                         resumed.push(campaign.clone());
                     }
@@ -105,27 +105,20 @@ impl WhatsAppSendFailures {
         found: &GivenUp,
         whose: Whose,
         over: Over,
+        start: Start,
     ) -> Result<u64, Halt> {
         if found.count() == 0 {
             return Ok(0);
         }
         let at = run.now().max(over.not_before.unwrap_or(run.now()));
-        Ok(run.perform(&WA_R1, PutBack::of(&self.on, found, whose, at)).await?.rows)
+        let back = PutBack::of(&self.on, found, whose, at).outside_quiet_hours(start);
+        Ok(run.perform(&WA_R1, back).await?.rows)
     }
 
-    /// A start sends at once. When that is was planned for all campaigns together, and a run may have been away since.
-    pub(super) async fn wait_out_quiet_hours(
-        &self,
-        run: &mut Run,
-        campaign: &Paused,
-        messages: u64,
-    ) -> Result<(), Halt> {
-        if run.is_plan() {
-            return Ok(());
-        }
-        let (name, too_long) = (campaign.name.clone(), TooLong::WholeDay);
-        let start = Start { campaign: campaign.campaign, name, messages, too_long };
-        wait_out_quiet_hours(run, &WA_R1, &self.on, start).await.map(drop)
+    /// What begins to send a campaign's messages: it waits until that would not reach into quiet hours. When that is was planned
+    /// for all campaigns together, and a run may have been away since.
+    pub(super) fn start_of(&self, campaign: &Paused, messages: u64) -> Start {
+        Start::of(&self.on, (campaign.campaign, &campaign.name), messages, TooLong::WholeDay)
     }
 
     /// Somebody took a campaign since this run paused it: it is theirs.
@@ -166,9 +159,14 @@ impl WhatsAppSendFailures {
 
     /// Starts one campaign, and gives back its messages where its queue had to be stopped. `None` where somebody else has it
     /// meanwhile: a later pause by a person stands.
-    async fn resume_one(&self, run: &mut Run, campaign: &Paused) -> Result<Option<Settled<Resumed>>, Halt> {
+    async fn resume_one(
+        &self,
+        run: &mut Run,
+        campaign: &Paused,
+        start: Start,
+    ) -> Result<Option<Settled<Resumed>>, Halt> {
         let Some(resume) = ResumeCampaign::only(&self.on, campaign) else { return Ok(None) };
-        let one = run.attempt(&WA_R1, resume).await?;
+        let one = run.attempt(&WA_R1, resume.outside_quiet_hours(start.clone())).await?;
         if !one.clone().proven(&WA_R1)?.by_us {
             self.tell_left_alone(run, campaign).await?;
             if !campaign.skipped.is_empty() && !run.is_plan() {
@@ -177,7 +175,9 @@ impl WhatsAppSendFailures {
             return Ok(None);
         }
         if !campaign.skipped.is_empty() {
-            run.perform(&WA_R1, RestoreQueue::of(&self.on, campaign)).await?;
+            // Not proven, it stays open; the other campaigns come back all the same.
+            let back = RestoreQueue::of(&self.on, campaign).outside_quiet_hours(start);
+            let _ = run.attempt(&WA_R1, back).await?;
         }
         Ok(Some(one))
     }

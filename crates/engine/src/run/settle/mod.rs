@@ -15,9 +15,10 @@ mod verify;
 
 use serde_json::Value;
 
-use super::{Call, Moment, Run, failed, key_of};
+use super::{Call, Moment, Run, failed, key_of, of};
 use crate::claim::Account;
 use crate::effect::{Effect, Intent, Prediction, Verdict};
+use crate::journal::Waiting;
 use crate::outcome::{Halt, Refusal};
 use crate::receipt::{read_back, survives};
 use crate::retry::{Failure, Persistence, Tries};
@@ -272,6 +273,7 @@ impl Run {
         self.claim(&named.subject).await?;
         let mut tries = Tries::new(persistence);
         for attempt in 1.. {
+            self.wait_until_it_may(named, attempt).await?;
             let failure = match self.intend(named, attempt).await? {
                 Intended::AlreadySo(value) => {
                     self.strain.works(tries.service);
@@ -302,6 +304,16 @@ impl Run {
             self.wait_to_retry(call, &mut tries, attempt, failure).await?;
         }
         unreachable!("tries are bounded by the retry policy")
+    }
+
+    /// Waits for what the effect says that it must wait for, as that is now.
+    async fn wait_until_it_may<E: Effect>(&mut self, named: &Named<'_, E>, attempt: u32) -> Result<(), Halt> {
+        let Some(not_before) = named.effect.not_before() else { return Ok(()) };
+        let Named { step, subject, base, .. } = named;
+        let look = format!("{base}/may begin {attempt}");
+        let Some(until) = self.observe(step, &not_before, subject, &look).await? else { return Ok(()) };
+        let key = format!("{base}/not before {attempt}");
+        self.sleep(&key, of(step, subject), until, Waiting::ForTheWorld, not_before.says).await
     }
 
     /// What a procedure goes on with after an effect.

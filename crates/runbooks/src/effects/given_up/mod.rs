@@ -73,12 +73,8 @@ impl GivenUp {
         Ok(found)
     }
 
-    /// Whether sending works again for what failed so, once sending is proven to work.
     fn passes(&self, fault: SendFault) -> bool {
-        match fault {
-            SendFault::PolicyBlock => self.lifted,
-            fault => fault.may_be_retried() || fault == SendFault::Credential,
-        }
+        passes(fault, self.lifted)
     }
 
     /// How many are put back.
@@ -133,6 +129,15 @@ impl GivenUp {
             self.not_logged,
             self.failed.values().sum::<u64>() + self.not_logged + self.elsewhere + self.opted_out
         )
+    }
+}
+
+/// Whether what failed so can be sent once sending is proven to work. `lifted`: whether a restriction of the account is known to
+/// be lifted, which a canary to our own number does not show.
+pub(crate) fn passes(fault: SendFault, lifted: bool) -> bool {
+    match fault {
+        SendFault::PolicyBlock => lifted,
+        fault => fault.may_be_retried() || fault == SendFault::Credential,
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use allclear_core::ports::{Campaigns, SendQueue};
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{
-    Applied, Effect, Escalation, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, Prediction, Reconciled,
-    Repeat, Run, Step,
+    Applied, Effect, Escalation, Evidence, Foreseen, Halt, Intent, Judgement, NoUndo, NotBefore, Prediction,
+    Reconciled, Repeat, Run, Step,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::GivenUp;
 use crate::effects::{Paused, change};
+use crate::quiet::Start;
 use crate::words::counted;
 
 const FIELD: &str = "messages that were given up";
@@ -51,6 +52,7 @@ pub(crate) struct PutBack {
     at: Timestamp,
     /// Whether a plan names it for rows that nobody knows yet.
     foreseen: bool,
+    not_before: Option<NotBefore>,
 }
 
 impl PutBack {
@@ -64,7 +66,13 @@ impl PutBack {
             lifted: found.lifted,
             at,
             foreseen: false,
+            not_before: None,
         }
+    }
+
+    /// Not so that they would be sent in quiet hours.
+    pub(crate) fn outside_quiet_hours(self, start: Start) -> Self {
+        Self { not_before: Some(start.not_before()), ..self }
     }
 
     fn id(&self) -> CampaignId {
@@ -123,6 +131,10 @@ impl Effect for PutBack {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        self.not_before.clone()
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
@@ -319,6 +331,7 @@ impl Escalation for MayBeGivenUp {
                 lifted: false,
                 at: run.now(),
                 foreseen: true,
+                not_before: None,
             };
             run.perform(&self.step, back).await?;
         }

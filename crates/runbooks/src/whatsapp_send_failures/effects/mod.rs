@@ -7,7 +7,7 @@ mod queue;
 mod stood;
 
 pub(super) use canary::{BETWEEN_CANARIES, Canary, SendCanary};
-pub(super) use notifications::{RequeueNotifications, Requeued};
+pub(super) use notifications::{ROWS, RequeueNotifications, Requeued};
 pub(super) use policy::RepairPolicy;
 pub(super) use queue::{PostponeSends, RestoreQueue, SkipQueue, Skipped, SpreadSends};
 pub(super) use stood::{StandsAsLeft, Stood, WaitingMessages};

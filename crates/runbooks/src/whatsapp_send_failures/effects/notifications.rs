@@ -10,13 +10,14 @@ use allclear_core::ports::Notifications;
 use allclear_core::send_fault::SendFault;
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, NotBefore, Prediction, Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::effects::change;
+use crate::effects::{change, passes};
+use crate::quiet::Start;
 use crate::words::counted;
 
 /// The admin API takes no more ids in one request.
@@ -27,7 +28,7 @@ const FIRST_IDS: usize = 10;
 /// where a call took 60 ms; clients and gateways give up long before that.
 const TIME_FOR_A_BATCH: Duration = Duration::from_secs(5);
 /// Rows looked at in one go.
-const ROWS: u32 = 10_000;
+pub(in super::super) const ROWS: u32 = 10_000;
 
 /// How many notifications one request is about, from how long the last one took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +54,13 @@ impl BatchSize {
 pub(in super::super) struct RequeueNotifications {
     notifications: Arc<dyn Notifications>,
     since: Timestamp,
+    /// Whether a restriction of the account is known to be lifted.
+    lifted: bool,
     number: u32,
     size: BatchSize,
     /// Those that the platform does not put back, by earlier batches' answers.
     without: BTreeSet<NotificationId>,
+    not_before: NotBefore,
 }
 
 /// What one batch came to.
@@ -122,14 +126,16 @@ impl Requeued {
 }
 
 impl RequeueNotifications {
-    /// The first batch of those that failed since then.
-    pub(in super::super) fn failed_since(on: &Platform, since: Option<Timestamp>) -> Self {
+    /// The first batch of those that failed since then, once sending is proven to work.
+    pub(in super::super) fn failed_since(on: &Platform, since: Option<Timestamp>, lifted: bool) -> Self {
         Self {
             notifications: Arc::clone(&on.notifications),
             since: since.unwrap_or(Timestamp::UNIX_EPOCH),
+            lifted,
             number: 1,
             size: BatchSize::FIRST,
             without: BTreeSet::new(),
+            not_before: Start::of_notifications(on, "notifications").not_before(),
         }
     }
 
@@ -144,7 +150,7 @@ impl RequeueNotifications {
     async fn to_retry(&self) -> Result<Vec<NotificationId>, PortError> {
         let failed = self.notifications.failed(self.since, ROWS).await?;
         let may_be_retried = |one: &&FailedNotification| {
-            SendFault::from_text(&one.code).may_be_retried() && !self.without.contains(&one.id)
+            passes(SendFault::from_text(&one.code), self.lifted) && !self.without.contains(&one.id)
         };
         Ok(failed.iter().filter(may_be_retried).map(|one| one.id).collect())
     }
@@ -177,6 +183,10 @@ impl Effect for RequeueNotifications {
 
     fn cannot_undo(&self) -> Option<&'static str> {
         Some("notifications that are in the queue again go out by themselves")
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        Some(self.not_before.clone())
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use allclear_core::ports::{Campaigns, Limits, SendLog, SendQueue};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled,
-    Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, NotBefore, Patience, Prediction,
+    Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stood::Stood;
 use crate::effects::{AtOnce, Paused, change};
+use crate::quiet::Start;
 use crate::words::counted;
 
 const FIELD: &str = "unsent messages";
@@ -207,7 +208,12 @@ impl Effect for SkipQueue {
 
     fn undo(&self, receipt: &Skipped) -> Option<RestoreQueue> {
         let (queue, at_once) = (Arc::clone(&self.queue), Some(self.at_once.clone()));
-        receipt.left_alone.is_none().then(|| RestoreQueue { queue, paused: self.paused.clone(), at_once })
+        receipt.left_alone.is_none().then(|| RestoreQueue {
+            queue,
+            paused: self.paused.clone(),
+            at_once,
+            not_before: None,
+        })
     }
 }
 
@@ -219,11 +225,18 @@ pub(in super::super) struct RestoreQueue {
     paused: Paused,
     /// Only for an undo, which waits for no hour.
     at_once: Option<AtOnce>,
+    not_before: Option<NotBefore>,
 }
 
 impl RestoreQueue {
     pub(in super::super) fn of(on: &Platform, paused: &Paused) -> Self {
-        Self { queue: Arc::clone(&on.send_queue), paused: paused.clone(), at_once: None }
+        let queue = Arc::clone(&on.send_queue);
+        Self { queue, paused: paused.clone(), at_once: None, not_before: None }
+    }
+
+    /// Not so that they would be sent in quiet hours.
+    pub(in super::super) fn outside_quiet_hours(self, start: Start) -> Self {
+        Self { not_before: Some(start.not_before()), ..self }
     }
 }
 
@@ -250,6 +263,10 @@ impl Effect for RestoreQueue {
 
     fn cannot_undo(&self) -> Option<&'static str> {
         Some("messages that go out meanwhile stay sent")
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        self.not_before.clone()
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
@@ -297,19 +314,25 @@ impl Effect for RestoreQueue {
     async fn verify(
         &self,
         _intent: &Intent,
-        _receipt: &Rows,
+        receipt: &Rows,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
         let skipped = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
         let evidence = vec![Evidence::new("send_queue (PostgREST)", format!("{skipped} skipped"))];
+        let name = &self.paused.name;
         Ok(if skipped == 0 {
-            Judgement::verified(
-                format!("the messages of {} that were skipped are in the queue again", self.paused.name),
-                evidence,
-            )
+            let says = format!("the messages of {name} that were skipped are in the queue again");
+            Judgement::verified(says, evidence)
+        } else if skipped < receipt.rows {
+            // A write that is lost is lost as a whole.
+            let again = counted(skipped, "of them was", "of them were");
+            let says = format!(
+                "the messages of {name} that were skipped were given back, and {again} skipped again by somebody"
+            );
+            Judgement::verified(says, evidence)
         } else {
             Judgement::refuted(
-                format!("{} of {} still skipped", counted(skipped, "message", "messages"), self.paused.name),
+                format!("{} of {name} still skipped", counted(skipped, "message", "messages")),
                 evidence,
             )
         })

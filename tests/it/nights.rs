@@ -1,0 +1,123 @@
+//! Nothing is sent to a customer in quiet hours because of a run, whenever it begins, is killed, or is answered; judged by the
+//! platform's rows and ledger.
+
+use std::time::Duration;
+
+use allclear::core::policy::QuietHours;
+use allclear::engine::{Event, Outcome};
+use allclear::sandbox::{Profile, Scenario, Trouble, WorldSpec, trouble};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::scene::{Scene, approved, small};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn spec(scenario: &str, start: &str, targets: u32) -> WorldSpec {
+    let scenario = Scenario::named(scenario).unwrap();
+    WorldSpec { profile: Profile::AsIs, start: at(start), targets_per_campaign: targets, ..small(scenario) }
+}
+
+/// What the run itself set going in quiet hours, and how many messages the platform's dispatcher tried in them after a start.
+fn at_night(scene: &Scene) -> (Vec<String>, usize) {
+    let (hours, zone) =
+        (QuietHours::parse("22:00", "06:00").unwrap(), TimeZone::get("Africa/Kigali").unwrap());
+    let is_quiet = |at: Timestamp| hours.contains(at.to_zoned_datetime(zone.clone()).time());
+    let begins = ["campaign.start", "send_queue.restore", "send_queue.put_back", "notification.retry"];
+    let ledger = scene.sandbox.ledger();
+    let late = ledger.iter().filter(|entry| begins.contains(&entry.effect.as_str()) && is_quiet(entry.at));
+    let late = late.map(|entry| format!("{} of {} at {}", entry.effect, entry.subject, entry.at)).collect();
+    let started = ledger.iter().find(|entry| entry.effect == "campaign.start").map(|entry| entry.at);
+    let sends = started.map_or(0, |started| {
+        scene.sandbox.with_world(|world| {
+            let minute = Duration::from_mins(1);
+            let mut from = started;
+            let mut sends = 0;
+            while from < world.now() {
+                if is_quiet(from) && is_quiet(from + minute) {
+                    sends += world.tries_between(from, from + minute);
+                }
+                from += minute;
+            }
+            sends
+        })
+    });
+    (late, sends)
+}
+
+fn nothing_at_night(scene: &Scene, shown: &str) {
+    let (late, sends) = at_night(scene);
+    assert!(late.is_empty() && sends == 0, "{shown}: {sends} tries, {late:?}");
+}
+
+#[tokio::test]
+async fn what_begins_shortly_before_the_quiet_hours_is_over_by_then_or_waits() {
+    let cases = [
+        ("stalled", "2026-11-23T19:40:00Z", 400),
+        ("stalled", "2026-11-23T19:56:00Z", 400),
+        ("stalled", "2026-11-23T19:50:00Z", 30),
+        ("unreachable", "2026-11-23T19:45:00Z", 100),
+        ("rate-limited", "2026-11-23T19:38:00Z", 30),
+        ("rate-limited", "2026-11-23T19:49:00Z", 60),
+        ("outage", "2026-11-23T19:47:00Z", 60),
+        ("invalid-numbers", "2026-11-23T19:50:00Z", 150),
+        ("auth-expired", "2026-11-23T19:52:00Z", 100),
+    ];
+    for (scenario, start, targets) in cases {
+        let scene = Scene::of(spec(scenario, start, targets)).await;
+        let (_, finished) = scene.plan_and_run().await;
+        let shown = format!("{scenario} {start}: {}", finished.says);
+        assert_eq!(finished.outcome, Outcome::Verified, "{shown}");
+        nothing_at_night(&scene, &shown);
+    }
+}
+
+#[tokio::test]
+async fn what_was_set_out_to_before_the_night_is_done_after_it() {
+    for (scenario, start) in [("stalled", "2026-11-23T19:30:00Z"), ("rate-limited", "2026-11-23T19:30:00Z")] {
+        let calm = Scene::of(spec(scenario, start, 100)).await;
+        calm.plan_and_run().await;
+        let begins = ["campaign.start", "send_queue.restore", "notification.retry", "send_queue.put_back"];
+        let entries = calm.entries();
+        let intended = entries.iter().filter(|entry| {
+            matches!(&entry.event, Event::Intended { effect, .. } if begins.contains(&effect.as_str()))
+        });
+        let intended: Vec<u64> = intended.map(|entry| entry.seq).collect();
+        assert!(intended.len() >= 4, "{scenario}: {intended:?}");
+        for seq in intended {
+            let scene = Scene::of(spec(scenario, start, 100)).await;
+            let plan = scene.plan().await;
+            scene.run_until_killed(approved(&plan, "drill-run"), seq).await;
+            // Eleven at night in Kigali.
+            scene.clock.advance_to(at("2026-11-23T21:00:00Z"));
+            let already = scene.sandbox.ledger().len();
+            let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+            let shown = format!("{scenario}, killed at {seq}: {}", finished.says);
+            assert_eq!(finished.outcome, Outcome::Verified, "{shown}");
+            let (late, _) = at_night(&scene);
+            assert!(late.is_empty(), "{shown}: {late:?} after {already}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_whose_calls_are_lost_until_the_night_waits_for_the_morning() {
+    for scenario in ["stalled", "rate-limited"] {
+        let scene = Scene::of(spec(scenario, "2026-11-23T19:35:00Z", 100)).await;
+        let trouble = Trouble {
+            calls: "/start".to_owned(),
+            writes: true,
+            times: 12,
+            answer: trouble::Answer::Lost,
+            ..Trouble::default()
+        };
+        let plan = scene.plan().await;
+        scene.sandbox.with_world(|world| world.trouble(trouble));
+        let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+        let shown = format!("{scenario}: {}", finished.says);
+        let (late, _) = at_night(&scene);
+        assert!(late.is_empty(), "{shown}: {late:?}");
+    }
+}
