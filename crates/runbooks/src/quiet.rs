@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use crate::probes::StoredSendPolicy;
 use crate::words::counted;
 
-/// So much later than planned a start may begin: each campaign before it is watched first.
+/// So much of a day is left to what needs more than a day.
 const LATE: Duration = Duration::from_mins(30);
 
 /// The zone in which the recipients live.
@@ -141,11 +141,10 @@ fn must_wait_until(
     let hours = policy.quiet_hours;
     let day = Duration::from_hours(24).saturating_sub(hours.length());
     // Which run of the dispatcher takes the first is not known.
-    let drains = Pace::of(limits, policy).drains(messages) + limits.dispatcher_interval;
-    let whole_day = day.saturating_sub(LATE);
-    let drains = match too_long {
-        TooLong::GoesOn if drains > whole_day => Duration::ZERO,
-        _ => drains.min(whole_day),
+    let drains = match (Pace::of(limits, policy).drains(messages) + limits.dispatcher_interval, too_long) {
+        (drains, _) if drains <= day => drains,
+        (_, TooLong::GoesOn) => Duration::ZERO,
+        (_, TooLong::WholeDay) => day.saturating_sub(LATE),
     };
     hours.next_allowed(now, zone, drains).filter(|allowed| *allowed > now)
 }

@@ -16,6 +16,15 @@ use jiff::tz::TimeZone;
 use super::resume::{Stage, Unsent};
 use crate::quiet::Pace;
 
+/// No more of a day is kept free, however many campaigns there are.
+const MOST_LATE: Duration = Duration::from_mins(30);
+
+/// So much later than planned a share may begin: each campaign before it is started and watched first.
+fn late(stages: &[Stage], limits: &Limits) -> Duration {
+    let runs = u32::try_from(stages.len()).unwrap_or(u32::MAX).saturating_add(1).saturating_mul(3);
+    limits.dispatcher_interval.saturating_mul(runs).min(MOST_LATE)
+}
+
 /// What is resumed together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
@@ -84,9 +93,11 @@ impl Parts {
         let hours = policy.quiet_hours;
         let day = Duration::from_hours(24).checked_sub(hours.length()).filter(|day| !day.is_zero())?;
         let stages = unsent.smallest_first();
+        let late = late(&stages, limits);
+        let day = day.saturating_sub(late);
         let all: u64 = stages.iter().map(|stage| stage.unsent).sum();
         if pace.drains(all) <= day {
-            let begins = hours.next_allowed(now, zone, pace.drains(all))?;
+            let begins = hours.next_allowed(now, zone, pace.drains(all) + late)?;
             let stages = stages.into_iter().map(Share::whole).collect();
             return Some(Self {
                 parts: vec![Part { begins, stages }],
@@ -96,7 +107,7 @@ impl Parts {
         let mut all = Self { parts: Vec::new(), drained: now };
         for stage in stages {
             let share = stage.unsent.min(pace.messages_in(day));
-            let begins = hours.next_allowed(all.drained, zone, pace.drains(share).min(day))?;
+            let begins = hours.next_allowed(all.drained, zone, pace.drains(share).min(day) + late)?;
             let waits = begins > all.drained;
             let (campaign, mut left, mut at) = (stage.campaign, stage.unsent - share, begins);
             let mut later = Vec::new();
@@ -105,7 +116,7 @@ impl Parts {
             while left > 0 {
                 let share = left.min(pace.messages_in(day));
                 // The day's share is used up: the next begins when the quiet hours of that day have passed.
-                at = hours.next_allowed(after(at, day), zone, pace.drains(share).min(day))?;
+                at = hours.next_allowed(after(at, day + late), zone, pace.drains(share).min(day) + late)?;
                 later.push(Later { place: stage.unsent - left, at });
                 goes_on.push((at, Stage { campaign, unsent: share }));
                 all.drained = after(at, pace.drains(share));
@@ -189,14 +200,14 @@ mod tests {
 
     #[test]
     fn b4_a_campaign_that_is_longer_than_a_day_is_spread_over_days() {
-        // 16 hours at 10 a minute are 9,600.
+        // 16 hours less six minutes at 10 a minute are 9,540.
         let spread = parts(&[25_000], 10).unwrap();
         let begins: Vec<Timestamp> = spread.parts.iter().map(|part| part.begins).collect();
         assert_eq!(begins, ["2026-11-24T04:00:00Z", "2026-11-25T04:00:00Z", "2026-11-26T04:00:00Z"].map(at));
         let Share::Begins { later, .. } = &spread.parts[0].stages[0] else { panic!("it begins") };
         let later: Vec<(u64, Timestamp)> = later.iter().map(|one| (one.place, one.at)).collect();
-        assert_eq!(later, [(9_600, begins[1]), (19_200, begins[2])]);
-        assert_eq!(spread.drained, at("2026-11-26T13:40:00Z"));
+        assert_eq!(later, [(9_540, begins[1]), (19_080, begins[2])]);
+        assert_eq!(spread.drained, at("2026-11-26T13:52:00Z"));
     }
 
     #[test]
