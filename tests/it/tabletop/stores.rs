@@ -388,6 +388,7 @@ impl StagingDatabase for Stores {
                 tables: tables.len() as u64,
                 rows: tables.iter().map(|table| table.rows).sum(),
                 put_aside: Some("public_before".to_owned()),
+                notes: Vec::new(),
                 took: took("load"),
             };
             kept.restored.get_or_insert(fresh).clone()
@@ -412,7 +413,7 @@ impl StagingDatabase for Stores {
                 TableParity { table, snapshot: Some(snapshot), staging: holds.then_some(staging) }
             };
             let tables = tables.into_iter().enumerate().map(compare).collect();
-            Parity { tables, took: Duration::from_secs(2) }
+            Parity { tables, took: Duration::from_secs(2), ..Parity::default() }
         })
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::error::{DatabaseError, Party};
 use super::redactor::Redactor;
-use super::session::{APPLICATION, LOCK_TIMEOUT};
+use super::session::{APPLICATION, LOCK_TIMEOUT, TEXT_OPTIONS};
 use super::tether::tethered;
 use super::tls::roots_file;
 use super::url::{DatabaseUrl, Tls};
@@ -111,16 +111,23 @@ fn connection(
         ("PGAPPNAME", APPLICATION.into()),
         ("PGTZ", "UTC".into()),
         ("PGCONNECT_TIMEOUT", "10".into()),
-        ("PGOPTIONS", format!("-c default_transaction_read_only=on -c lock_timeout={LOCK_TIMEOUT}").into()),
+        (
+            "PGOPTIONS",
+            format!("-c default_transaction_read_only=on -c lock_timeout={LOCK_TIMEOUT} {TEXT_OPTIONS}")
+                .into(),
+        ),
     ];
-    match url.tls() {
-        Tls::Off => environment.push(("PGSSLMODE", "disable".into())),
-        Tls::Verified { roots } => {
-            let roots = roots_file(roots.as_ref())
-                .map_err(|detail| DatabaseError::Tls { party: Party::Source, detail })?;
-            environment.push(("PGSSLMODE", "verify-full".into()));
-            environment.push(("PGSSLROOTCERT", roots.into()));
-        }
+    let (mode, roots) = match url.tls() {
+        Tls::Off => ("disable", None),
+        Tls::Encrypted => ("require", None),
+        Tls::Signed { roots } => ("verify-ca", Some(roots)),
+        Tls::Verified { roots } => ("verify-full", Some(roots)),
+    };
+    environment.push(("PGSSLMODE", mode.into()));
+    if let Some(roots) = roots {
+        let roots =
+            roots_file(roots).map_err(|detail| DatabaseError::Tls { party: Party::Source, detail })?;
+        environment.push(("PGSSLROOTCERT", roots.into()));
     }
     Ok(environment)
 }

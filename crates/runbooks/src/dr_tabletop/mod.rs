@@ -159,7 +159,7 @@ pub const SCENARIOS: &[Scenario] = &[
 pub struct Input {
     /// The day of the exercise, e.g. `2025-01-07`; the day on which the run began (UTC) when not given.
     pub date: Option<Date>,
-    /// The backup's id; `dr-` and the day when not given. Name another for a second exercise on the same day.
+    /// The backup's id. When not given: `dr-` and the day, and for a second exercise on that day `dr-`, the day and `-2`.
     pub backup: Option<BackupId>,
 }
 
@@ -229,7 +229,7 @@ impl DrTabletop {
             Some(id) => id.clone(),
             None => format!("dr-{day}").parse().map_err(|error| refused(&format!("{error}")))?,
         };
-        Ok(Record::of(run.id(), began, day, id))
+        Ok(Record::of(run.id(), began, day, (id, self.input.backup.is_some())))
     }
 }
 

@@ -45,7 +45,10 @@ pub(super) enum Tried {
 pub(super) struct Record {
     pub(super) run: String,
     pub(super) day: Date,
+    /// The backup's id: a person's choice, or the day's first that is free.
     pub(super) id: BackupId,
+    /// Whether a person named it.
+    pub(super) named: bool,
     pub(super) began: Timestamp,
     pub(super) people: Vec<Participant>,
     pub(super) cadence: Option<InCadence>,
@@ -86,11 +89,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn of(run: &str, began: Timestamp, day: Date, id: BackupId) -> Self {
+    pub(super) fn of(run: &str, began: Timestamp, day: Date, (id, named): (BackupId, bool)) -> Self {
         Self {
             run: run.to_owned(),
             day,
             id,
+            named,
             began,
             people: Vec::new(),
             cadence: None,
@@ -205,10 +209,15 @@ impl Record {
     fn proven(&self) -> String {
         let passed = self.tested(|tried| matches!(tried, Tried::Result(SmokeResult::Passed { .. })));
         let tables = self.parity.as_ref().map_or(0, |parity| parity.tables.len() as u64);
+        let definitions = match self.parity.as_ref().map_or(0, |parity| parity.definitions) {
+            0 => String::new(),
+            n => format!(" and {}", count(n, "definition", "definitions")),
+        };
         format!(
-            "backup {} was restored from the bucket and staging is equal to its snapshot in {}; {} of {} smoke tests passed, {}",
+            "backup {} was restored from the bucket and staging is equal to its snapshot in {}{}; {} of {} smoke tests passed, {}",
             self.id,
             count(tables, "table", "tables"),
+            definitions,
             passed.len(),
             SmokeTest::ALL.len(),
             count(self.findings.len() as u64, "finding", "findings")
