@@ -289,10 +289,11 @@ impl DatabaseBackups for Stores {
         let fresh = self.backup(id);
         self.call(StoreCall::TakeBackup, |kept| {
             // Convergent: what is there whole is not made again.
-            if kept.backup.is_none() {
+            if kept.backup.as_ref().is_none_or(|one| one.id != *id) {
                 kept.note("backup.take", id.as_str());
+                kept.backup = Some(fresh.clone());
             }
-            kept.backup.get_or_insert(fresh).clone()
+            kept.backup.clone().unwrap_or(fresh)
         })
     }
 
@@ -320,10 +321,11 @@ impl ObjectCopies for Stores {
     async fn copy(&self, id: &BackupId) -> Result<ObjectCopy, PortError> {
         let fresh = self.copy_of(id);
         self.call(StoreCall::CopyObjects, |kept| {
-            if kept.copy.is_none() {
+            if kept.copy.as_ref().is_none_or(|one| one.id != *id) {
                 kept.note("objects.copy", id.as_str());
+                kept.copy = Some(fresh.clone());
             }
-            kept.copy.get_or_insert(fresh).clone()
+            kept.copy.clone().unwrap_or(fresh)
         })
     }
 

@@ -7,6 +7,7 @@ use allclear_core::recovery::{DefinitionDifference, Parity, TableContent};
 use super::catalog;
 use super::definitions::{Definition, by_name, definitions};
 use super::error::DatabaseError;
+use super::identity::major;
 use super::manifest::Manifest;
 use super::parity::{Reading, contents};
 use super::progress::Part;
@@ -30,6 +31,8 @@ enum May {
     HaveMore,
     /// An object of another schema: it goes on pointing at what was put aside, or is not there.
     BeMissing,
+    /// A query of another version of the server, which writes the same otherwise.
+    BeWrittenOtherwise,
     /// Anything of a role that ours may not give it to.
     BelongToUs,
 }
@@ -89,11 +92,44 @@ impl May {
             Self::BeEmpty => without(staging, &["not populated"]) == without(source, &["not populated"]),
             Self::HaveMore => true,
             Self::BeMissing => false,
+            Self::BeWrittenOtherwise => without_query(source) == without_query(staging),
             Self::BelongToUs => {
                 without(source, &["owner ", "grants "]) == without(staging, &["owner ", "grants "])
             }
         }
     }
+}
+
+/// What of a definition is no query.
+fn without_query(text: &str) -> &str {
+    text.find("\nquery ").map_or(text, |at| &text[..at])
+}
+
+/// Kinds whose definition holds a query.
+const QUERIES: [&str; 2] = ["view", "materialised view"];
+
+/// Since version 17 there is a right more, which `GRANT ALL` gives there and not before.
+fn as_before_17(definitions: &mut [Definition]) {
+    let without = |grants: &str| {
+        grants.split(", ").filter(|it| !it.ends_with(" MAINTAIN")).collect::<Vec<_>>().join(", ")
+    };
+    for one in definitions {
+        one.text = if one.kind == "default grants" {
+            without(&one.text)
+        } else {
+            let line = |line: &str| match line.strip_prefix("grants ") {
+                Some(grants) => format!("grants {}", without(grants)),
+                None => line.to_owned(),
+            };
+            one.text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+        };
+    }
+}
+
+/// The major versions of the source and of a target.
+async fn versions(session: &Session, manifest: &Manifest) -> Result<(u32, u32), DatabaseError> {
+    let target: String = session.row("ask for the version", "SHOW server_version", &[]).await?.get(0);
+    Ok((major(&manifest.source.server_version), major(&target)))
 }
 
 /// The values that sequences are set to by a dump.
@@ -145,7 +181,11 @@ pub(crate) async fn write_down(
     changes: &[Change],
 ) -> Result<(), DatabaseError> {
     let doing = "write down what was changed";
-    let now = definitions(session, &manifest.schemas).await?;
+    let mut now = definitions(session, &manifest.schemas).await?;
+    let (from, to) = versions(session, manifest).await?;
+    if matches!((from, to), (..17, 17..)) {
+        as_before_17(&mut now);
+    }
     let (source, staging) = (by_name(&manifest.definitions), by_name(&now));
     let strangers = "SELECT rolname::text FROM pg_roles WHERE NOT pg_has_role(oid, 'MEMBER')";
     let strangers: BTreeSet<String> =
@@ -163,6 +203,9 @@ pub(crate) async fn write_down(
             let says =
                 format!("the role that restores may give nothing to {owner}, who owns it in production");
             all.push(change(May::BelongToUs, says));
+        } else if from != to && QUERIES.contains(&kind) {
+            let says = format!("version {to} writes the query otherwise than version {from}");
+            all.push(change(May::BeWrittenOtherwise, says));
         }
     }
     for Change { kind, name, may, says } in &all {
@@ -200,7 +243,10 @@ pub(crate) async fn compared(
     number: Option<i64>,
     part: &Part,
 ) -> Result<Parity, DatabaseError> {
-    let now = everything(session, &manifest.schemas).await?;
+    let mut now = everything(session, &manifest.schemas).await?;
+    if matches!(versions(session, manifest).await?, (..17, 17..)) {
+        as_before_17(&mut now);
+    }
     let (source, staging) = (by_name(&manifest.definitions), by_name(&now));
     let changed = changed(session, number).await?;
     let mut parity = Parity::default();

@@ -134,10 +134,8 @@ pub(crate) async fn rebuilt(
     for key in order {
         let object = wanted[&key];
         let title = format!("{} {}", object.kind, object.name);
-        let place = match is_in(staging, key) {
-            true => "goes on pointing at what was put aside",
-            false => "is not on staging",
-        };
+        let place =
+            if is_in(staging, key) { "goes on pointing at what was put aside" } else { "is not on staging" };
         let why = match &object.sql {
             None => Some("it belongs to no restored schema and cannot be made from here".to_owned()),
             Some(sql) => tried(session, &format!("make {title} anew"), sql).await?.err().map(|it| it.said()),

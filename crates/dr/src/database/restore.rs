@@ -151,11 +151,11 @@ impl PostgresStaging {
         swapping.batch("look at what was defined", "SAVEPOINT look").await?;
         let listener = Listener::ask(&swapping, &plan.manifest.schemas).await?;
         callers::refuse_computed(&swapping, &listener, &plan.manifest.schemas).await?;
-        let plain = plain_tables(&swapping, &plan.manifest.schemas).await?;
+        let apart = plain_tables(&swapping, &plan.manifest.schemas).await?;
         swapping
             .batch("look at what was defined", "ROLLBACK TO SAVEPOINT look; RELEASE SAVEPOINT look")
             .await?;
-        let beside = |table: &Table| plain.contains(&(table.schema.clone(), table.name.clone()));
+        let beside = |table: &Table| apart.contains(&(table.schema.clone(), table.name.clone()));
         let (loaded, to_index) = mpsc::unbounded_channel();
         let load = self.loaded(target, plan, (dump.folder, &beside), loaded, log);
         let index = self.indexed(&swapping, plan, (dump, &beside), to_index, log);

@@ -22,9 +22,6 @@ const COMMANDS: [&str; 8] = ["execute", "notify", "copy", "create", "alter", "dr
 const PLPGSQL: [&str; 9] =
     ["elsif", "elseif", "perform", "raise", "while", "foreach", "assert", "loop", "slice"];
 
-/// Commands that change rows.
-const WRITES: [&str; 4] = ["insert", "update", "delete", "merge"];
-
 /// Extensions whose functions compute, and nothing else.
 const COMPUTING: [&str; 32] = [
     "plpgsql",
@@ -96,8 +93,8 @@ pub(crate) struct Why {
 }
 
 impl Why {
-    fn because(says: String) -> Option<Self> {
-        Some(Self { says, only_unknown: false })
+    fn because(says: String) -> Self {
+        Self { says, only_unknown: false }
     }
 }
 
@@ -189,11 +186,7 @@ impl Listener {
     /// Why a function is not proven silent.
     pub(crate) fn function_reaches(&self, schema: &str, name: &str) -> Option<Why> {
         if schema == "pg_catalog" {
-            return self
-                .outward
-                .contains(name)
-                .then(|| format!("{name} reaches outside"))
-                .and_then(Why::because);
+            return self.outward.contains(name).then(|| format!("{name} reaches outside")).map(Why::because);
         }
         self.hidden.clone().or_else(|| self.reaches_by(&name.to_lowercase()))
     }
@@ -223,41 +216,74 @@ impl Listener {
             (None, "sql" | "plpgsql") => self
                 .judge(&function.body, true, seen)
                 .map(|why| Why { says: format!("{named}: {}", why.says), ..why }),
-            (None, language) => Why::because(format!("{named} is written in {language}")),
+            (None, language) => Some(Why::because(format!("{named} is written in {language}"))),
         }
     }
 
     fn judge(&self, code: &str, commands: bool, seen: &mut BTreeSet<usize>) -> Option<Why> {
         let words = words(code);
-        let writes = words.iter().any(|word| WRITES.contains(&word.as_str()));
-        let at = |place: Option<usize>| place.and_then(|place| words.get(place)).map_or("", String::as_str);
-        words.iter().enumerate().find_map(|(place, word)| {
-            let (before, after) = (at(place.checked_sub(1)), at(Some(place + 1)));
-            let qualified =
-                if before == "." { format!("{}.{word}", at(place.checked_sub(2))) } else { word.clone() };
-            if commands && COMMANDS.contains(&word.as_str()) && before != "." {
-                Why::because(format!("it has the command {}", word.to_uppercase()))
-            } else if ["do", "load"].contains(&word.as_str()) && after == TEXT {
-                Why::because("it runs what stands in a text".to_owned())
-            } else if self.outward.contains(word) && after == "(" {
-                Why::because(format!("it calls {word}"))
-            } else if self.foreign.contains(word) {
-                Why::because(format!("it names the foreign table {word}"))
-            } else if commands && writes && self.elsewhere.contains(&qualified) {
-                Why::because(format!("it may write to {qualified}, which is not restored"))
-            } else if !word.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+        (0..words.len()).find_map(|place| {
+            let at = Place { words: &words, place };
+            let (word, after) = (at.word(0), at.word(1));
+            let is_name = word.starts_with(|c: char| c.is_alphabetic() || c == '_');
+            let says = if !is_name {
                 None
+            } else if commands && COMMANDS.contains(&word) && at.word(-1) != "." {
+                Some(format!("it has the command {}", word.to_uppercase()))
+            } else if ["do", "load"].contains(&word) && after == TEXT {
+                Some("it runs what stands in a text".to_owned())
+            } else if self.outward.contains(word) && after == "(" {
+                Some(format!("it calls {word}"))
+            } else if self.foreign.contains(word) {
+                Some(format!("it names the foreign table {word}"))
+            } else if at.is_written() && self.elsewhere.contains(&at.qualified()) {
+                Some(format!("it writes to {}, which is not restored", at.qualified()))
             } else if after == "(" && !self.by_name.contains_key(word) && !self.built_in.contains(word) {
-                Why::because(format!("it calls {qualified}, which is not there"))
-            } else if after == "(" {
-                self.reaches_from(word, seen)
-            } else if before == "." {
-                let of_row = self.by_name.get(word)?.iter().filter(|it| self.functions[**it].of_row);
-                of_row.copied().find_map(|it| self.one(it, seen))
+                Some(format!("it calls {}, which is not there", at.qualified()))
             } else {
                 None
-            }
+            };
+            says.map(Why::because).or_else(|| self.called(&at, seen))
         })
+    }
+
+    /// Whether what is called at a place reaches out.
+    fn called(&self, at: &Place<'_>, seen: &mut BTreeSet<usize>) -> Option<Why> {
+        if at.word(1) == "(" {
+            return self.reaches_from(at.word(0), seen);
+        }
+        if at.word(-1) != "." {
+            return None;
+        }
+        let of_row = self.by_name.get(at.word(0))?.iter().filter(|it| self.functions[**it].of_row);
+        of_row.copied().find_map(|it| self.one(it, seen))
+    }
+}
+
+/// One word among its neighbours.
+struct Place<'a> {
+    words: &'a [String],
+    place: usize,
+}
+
+impl Place<'_> {
+    /// The word so far away; nothing where there is none.
+    fn word(&self, away: isize) -> &str {
+        let place = self.place.checked_add_signed(away);
+        place.and_then(|place| self.words.get(place)).map_or("", String::as_str)
+    }
+
+    /// With its schema, where it is named with one.
+    fn qualified(&self) -> String {
+        let word = self.word(0);
+        if self.word(-1) == "." { format!("{}.{word}", self.word(-2)) } else { word.to_owned() }
+    }
+
+    /// Whether it stands where a command names what it changes.
+    fn is_written(&self) -> bool {
+        let before = if self.word(-1) == "." { -3 } else { -1 };
+        let (command, more) = (self.word(before), self.word(before - 1));
+        ["into", "update", "only"].contains(&command) || (command, more) == ("from", "delete")
     }
 }
 

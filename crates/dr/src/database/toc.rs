@@ -226,7 +226,7 @@ impl Reader<'_> {
     fn entry(&mut self, version: (u8, u8), rows_came: &mut bool) -> Option<Entry> {
         let (_id, _has_rows) = (self.number()?, self.number()?);
         let (_catalogue, _oid) = (self.text()?, self.text()?);
-        let (name, kind) = (self.text()?.unwrap_or_default(), self.text()?.unwrap_or_default());
+        let (name, kind) = (self.text()?, self.text()?);
         let section = match self.number()? {
             2 => Section::Before,
             3 => Section::Data,
@@ -234,19 +234,19 @@ impl Reader<'_> {
             _ => Section::None,
         };
         *rows_came |= matches!(section, Section::Data | Section::After);
-        let (sql, drop) = (self.text()?.unwrap_or_default(), self.text()?.unwrap_or_default());
+        let (sql, drop) = (self.text()?, self.text()?);
         let _copy = self.text()?;
-        let schema = self.text()?.unwrap_or_default();
+        let schema = self.text()?;
         let _tablespace = self.text()?;
-        let access_method = self.text()?.unwrap_or_default();
+        let access_method = self.text()?;
         if version >= (1, 16) {
             self.number()?;
         }
-        let owner = self.text()?.unwrap_or_default();
+        let owner = self.text()?;
         let _with_oids = self.text()?;
         // What it depends on, up to the end of that list.
-        while self.text()?.is_some() {}
-        let file = self.text()?.filter(|file| !file.is_empty());
+        while !self.text()?.is_empty() {}
+        let file = Some(self.text()?).filter(|file| !file.is_empty());
         let phase = phase(&kind, &name, section, *rows_came);
         Some(Entry { kind, schema, name, owner, sql, drop, access_method, file, phase })
     }
@@ -264,13 +264,85 @@ impl Reader<'_> {
         Some(if sign == 0 { value } else { -value })
     }
 
-    /// A text, or nothing where it is `NULL`; `None` outside where the file ends.
-    fn text(&mut self) -> Option<Option<String>> {
+    /// A text; an empty one for `NULL`.
+    fn text(&mut self) -> Option<String> {
         let length = self.number()?;
-        if length < 0 {
-            return Some(None);
+        let text = self.bytes(usize::try_from(length.max(0)).ok()?)?.to_vec();
+        String::from_utf8(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive of version 15's form with these entries: type, section, name, SQL.
+    fn archive(entries: &[(&str, u8, &str, &str)]) -> Vec<u8> {
+        let mut file = b"PGDMP\x01\x0e\x00\x04\x08\x03".to_vec();
+        let number = |file: &mut Vec<u8>, n: i32| {
+            file.push(u8::from(n < 0));
+            file.extend(n.unsigned_abs().to_le_bytes());
+        };
+        let text = |file: &mut Vec<u8>, text: &str| {
+            number(file, i32::try_from(text.len()).unwrap());
+            file.extend(text.as_bytes());
+        };
+        for n in [0; 8] {
+            number(&mut file, n);
         }
-        let text = self.bytes(usize::try_from(length).ok()?)?.to_vec();
-        String::from_utf8(text).ok().map(Some)
+        for word in ["db", "15.1", "15.1"] {
+            text(&mut file, word);
+        }
+        number(&mut file, i32::try_from(entries.len()).unwrap());
+        for (kind, section, name, sql) in entries {
+            for n in [1, 0] {
+                number(&mut file, n);
+            }
+            for word in ["1259", "7", *name, *kind] {
+                text(&mut file, word);
+            }
+            number(&mut file, i32::from(*section));
+            for word in [*sql, "DROP FUNCTION public.f(a b);\n", ""] {
+                text(&mut file, word);
+            }
+            for word in ["public", "", "", "kim", "false", "12"] {
+                text(&mut file, word);
+            }
+            number(&mut file, -1);
+            text(&mut file, if *kind == "TABLE DATA" { "9.dat" } else { "" });
+        }
+        file
+    }
+
+    #[test]
+    fn entries_keep_their_order_and_every_byte_and_have_their_phase() {
+        let file = archive(&[
+            ("SCHEMA", 2, "public", "x"),
+            ("FUNCTION", 2, "f(a b)", "a\r\n\\restrict\n"),
+            ("COMMENT", 1, "FUNCTION f(a b)", "c"),
+            ("ACL", 1, "SCHEMA public", "g"),
+            ("ACL", 1, "FUNCTION f(a b)", "g"),
+            ("TABLE DATA", 3, "t", ""),
+            ("CONSTRAINT", 4, "t pk", "k"),
+            ("COMMENT", 1, "CONSTRAINT pk ON t", "c"),
+            ("MATERIALIZED VIEW DATA", 4, "m", "r"),
+        ]);
+        let contents = Contents::parse(&file).unwrap();
+        let of = |phase| contents.of(phase).map(|entry| entry.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(of(Phase::Before), ["f(a b)", "FUNCTION f(a b)"]);
+        assert_eq!(of(Phase::After), ["t pk", "CONSTRAINT pk ON t"]);
+        assert_eq!((of(Phase::Grants), of(Phase::Last)), (vec!["FUNCTION f(a b)"], vec!["m"]));
+        assert_eq!((contents.tables(), contents.file_of("public", "t").as_deref()), (1, Some("9.dat")));
+        let function = contents.of(Phase::Before).next().unwrap();
+        assert_eq!(function.sql, "a\r\n\\restrict\n");
+        assert_eq!(function.owned().unwrap(), "ALTER FUNCTION public.f(a b) OWNER TO \"kim\";");
+    }
+
+    #[test]
+    fn a_table_of_contents_that_is_cut_anywhere_is_refused() {
+        let file = archive(&[("TABLE", 2, "t", "CREATE"), ("TABLE DATA", 3, "t", "")]);
+        for end in 0..file.len() {
+            assert!(Contents::parse(&file[..end]).is_err(), "cut at {end}");
+        }
     }
 }

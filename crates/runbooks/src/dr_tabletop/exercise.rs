@@ -51,6 +51,8 @@ pub(super) struct Tabletop<'a> {
     pub(super) on: &'a Platform,
     pub(super) recovery: &'a Recovery,
     pub(super) record: Record,
+    /// Whether a person named the backup; else it has the day's first free id.
+    pub(super) named: bool,
 }
 
 impl Tabletop<'_> {
@@ -86,7 +88,7 @@ impl Tabletop<'_> {
         // Before anybody is called: a target that is not fit needs no exercise to find that out.
         let check = run.probe(&DR_B1, Comparison::of(self.recovery, "target")).await?;
         must_be_fit(&check)?;
-        if !self.record.named {
+        if !self.named {
             self.record.id = run.probe(&DR_B1, FreeId::of(self.recovery, &self.record.id)).await?;
         }
         let open = last.findings.iter().filter(|one| one.open);

@@ -299,8 +299,6 @@ impl Effect for KeepBeside {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn content(rows: u64, digest: &str) -> TableContent {
@@ -327,12 +325,8 @@ mod tests {
 
     #[test]
     fn what_a_service_said_stays_on_its_line() {
-        let mut record = Record::of(
-            "run-1",
-            Timestamp::UNIX_EPOCH,
-            jiff::civil::date(2026, 11, 25),
-            ("b".parse().unwrap(), true),
-        );
+        let mut record =
+            Record::of("run-1", Timestamp::UNIX_EPOCH, jiff::civil::date(2026, 11, 25), "b".parse().unwrap());
         record.log(Timestamp::UNIX_EPOCH, "one\n[1970-01-01T00:00:00Z] all is well");
         assert_eq!(backup_log(&record).lines().count(), 1);
     }

@@ -204,7 +204,8 @@ impl Runbook for DrTabletop {
         // The exercise's own service pages, as for everything here.
         let on = Platform { paging: Arc::clone(&recovery.paging), ..self.on.clone() };
         let stuck = Stuck::watch(run, &on, &DR_N1, self.id()).await?;
-        let mut tabletop = Tabletop { on: &self.on, recovery, record };
+        let named = self.input.backup.is_some();
+        let mut tabletop = Tabletop { on: &self.on, recovery, record, named };
         let held = tabletop.hold(run).await;
         stuck.over(run, held.as_ref().err()).await?;
         match held {
@@ -229,7 +230,7 @@ impl DrTabletop {
             Some(id) => id.clone(),
             None => format!("dr-{day}").parse().map_err(|error| refused(&format!("{error}")))?,
         };
-        Ok(Record::of(run.id(), began, day, (id, self.input.backup.is_some())))
+        Ok(Record::of(run.id(), began, day, id))
     }
 }
 

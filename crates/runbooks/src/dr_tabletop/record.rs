@@ -47,8 +47,6 @@ pub(super) struct Record {
     pub(super) day: Date,
     /// The backup's id: a person's choice, or the day's first that is free.
     pub(super) id: BackupId,
-    /// Whether a person named it.
-    pub(super) named: bool,
     pub(super) began: Timestamp,
     pub(super) people: Vec<Participant>,
     pub(super) cadence: Option<InCadence>,
@@ -89,12 +87,11 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn of(run: &str, began: Timestamp, day: Date, (id, named): (BackupId, bool)) -> Self {
+    pub(super) fn of(run: &str, began: Timestamp, day: Date, id: BackupId) -> Self {
         Self {
             run: run.to_owned(),
             day,
             id,
-            named,
             began,
             people: Vec::new(),
             cadence: None,
