@@ -107,8 +107,20 @@ impl StagingTarget {
 }
 
 impl Databases {
-    /// Asks both servers who they are, and says what speaks against writing to the target. Reads only.
+    /// Asks both servers who they are, and says what speaks against writing to the target, and what either side lacks. Reads
+    /// only.
     pub async fn compare(&self) -> Result<TargetCheck, DatabaseError> {
+        let (check, source, target) = self.identified().await?;
+        if !check.objections.is_empty() {
+            // What source and target lack of each other only says something where they are the right ones.
+            return Ok(check);
+        }
+        let objections = preflight::objections(&source, &target, &self.schemas).await?;
+        Ok(TargetCheck { objections, ..check })
+    }
+
+    /// Which they are, and whether the target may be written to at all.
+    async fn identified(&self) -> Result<(TargetCheck, Session, Session), DatabaseError> {
         let (from, to) = tokio::try_join!(
             Session::reading(&self.source, Party::Source),
             Session::reading(&self.target, Party::Target)
@@ -117,21 +129,19 @@ impl Databases {
             tokio::try_join!(Facts::ask(&from, &self.source), Facts::ask(&to, &self.target))?;
         let mut objections = self.objections(&source, &target);
         objections.extend(self.obstacles(&to, &target).await?);
-        // What source and target lack of each other only says something where they are the right ones.
-        if objections.is_empty() {
-            objections.extend(preflight::objections(&from, &to, &self.schemas).await?);
-        }
         let confirmation = target
             .identity
             .project
             .clone()
             .unwrap_or_else(|| format!("{}@{}", target.identity.database, target.identity.host));
-        Ok(TargetCheck { source: source.identity, target: target.identity, confirmation, objections })
+        let check =
+            TargetCheck { source: source.identity, target: target.identity, confirmation, objections };
+        Ok((check, from, to))
     }
 
     /// Compares, and opens the target for a restore when nothing speaks against it.
     pub async fn admit(&self) -> Result<StagingTarget, DatabaseError> {
-        let check = self.compare().await?;
+        let (check, ..) = self.identified().await?;
         if !check.objections.is_empty() {
             return Err(DatabaseError::NotStaging { objections: check.objections });
         }
@@ -151,9 +161,9 @@ impl Databases {
     /// Marks the target as staging, once, by a person who knows that it is. Refused for everything that
     /// [`compare`](Self::compare) objects to, apart from the missing marker.
     pub async fn enrol(&self) -> Result<TargetCheck, DatabaseError> {
-        let check = self.compare().await?;
-        let mended = |it: &&String| is_about_the_marker(it) || preflight::is_about_content(it);
-        let objections: Vec<String> = check.objections.iter().filter(|it| !mended(it)).cloned().collect();
+        let (check, ..) = self.identified().await?;
+        let objections: Vec<String> =
+            check.objections.iter().filter(|it| !is_about_the_marker(it)).cloned().collect();
         if !objections.is_empty() {
             return Err(DatabaseError::NotStaging { objections });
         }

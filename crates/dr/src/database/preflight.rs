@@ -9,15 +9,10 @@ use super::identity::major;
 use super::programs::Program;
 use super::session::{Session, quoted};
 
-/// How objections about what the two hold begin; an enrolment does not mind them.
+/// Where something is to be put right.
 const ON_STAGING: &str = "on staging: ";
 const ON_PRODUCTION: &str = "on production: ";
 const ON_THIS_MACHINE: &str = "on this machine: ";
-
-/// Whether an objection is about what the databases hold, and not about which they are.
-pub(crate) fn is_about_content(objection: &str) -> bool {
-    [ON_STAGING, ON_PRODUCTION, ON_THIS_MACHINE].iter().any(|side| objection.starts_with(side))
-}
 
 /// Everything that stands in the way of restoring these schemas of one into the other.
 pub(crate) async fn objections(
@@ -25,14 +20,23 @@ pub(crate) async fn objections(
     target: &Session,
     schemas: &[String],
 ) -> Result<Vec<String>, DatabaseError> {
+    // Asked at once over both connections: this stands before every look at the target.
+    let (own, roles, extensions, objects, servers) = tokio::try_join!(
+        own(source, target, schemas),
+        missing_roles(source, target, schemas),
+        missing_extensions(source, target, schemas),
+        missing_objects(source, target, schemas),
+        servers(source, target, schemas),
+    )?;
+    Ok([own, roles, extensions, objects, servers].concat())
+}
+
+/// What each side must have of its own.
+async fn own(source: &Session, target: &Session, schemas: &[String]) -> Result<Vec<String>, DatabaseError> {
     let mut all = programs(source).await?;
     all.extend(readable(source, schemas).await?);
     all.extend(encodings(source, target).await?);
-    all.extend(missing_roles(source, target, schemas).await?);
     all.extend(languages(source, target).await?);
-    all.extend(missing_extensions(source, target, schemas).await?);
-    all.extend(missing_objects(source, target, schemas).await?);
-    all.extend(servers(source, target, schemas).await?);
     all.extend(connections(target).await?);
     Ok(all)
 }

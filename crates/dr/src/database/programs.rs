@@ -40,6 +40,10 @@ impl Program {
             if major >= server_major && best.as_ref().is_none_or(|(other, _)| major < *other) {
                 best = Some((major, Self { path, name, version }));
             }
+            // Nothing is better than the server's own version, and what is in the PATH may be a slow wrapper.
+            if major == server_major {
+                break;
+            }
         }
         best.map(|(_, program)| program).ok_or_else(|| DatabaseError::Program {
             program: name,
