@@ -245,6 +245,10 @@ pub struct Restored {
     pub rows: u64,
     /// Where what staging held before was put, so that it can be brought back.
     pub put_aside: Option<String>,
+    /// What people should know of it, a sentence each: every trigger, job and subscription that was disabled, what was moved, and
+    /// what could not be made anew.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// How long the parts took.
     pub took: Vec<Took>,
 }
@@ -268,19 +272,40 @@ impl TableParity {
     }
 }
 
-/// The comparison of a backup's snapshot with what was restored from it.
+/// One object beside the tables' rows that is defined otherwise in staging than in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionDifference {
+    /// What it is and what it is called, e.g. `function public.total(integer)`.
+    pub object: String,
+    /// What differs, in words.
+    pub says: String,
+}
+
+/// The comparison of a backup's snapshot with what was restored from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parity {
     /// Every table that either side has, by name.
     pub tables: Vec<TableParity>,
+    /// How many definitions were compared beside: functions, views, triggers, policies, grants and the like.
+    #[serde(default)]
+    pub definitions: u64,
+    /// Those that differ.
+    #[serde(default)]
+    pub different: Vec<DefinitionDifference>,
+    /// Those that the restore changed on purpose, each with the reason.
+    #[serde(default)]
+    pub changed: Vec<String>,
+    /// What was not compared, and what differs without being part of the backup.
+    #[serde(default)]
+    pub not_compared: Vec<String>,
     /// How long it took.
     pub took: Duration,
 }
 
 impl Parity {
-    /// Whether every table is equal, and there is at least one.
+    /// Whether every table and every definition is equal, and there is at least one table.
     pub fn holds(&self) -> bool {
-        !self.tables.is_empty() && self.tables.iter().all(TableParity::is_equal)
+        !self.tables.is_empty() && self.tables.iter().all(TableParity::is_equal) && self.different.is_empty()
     }
 }
 
@@ -476,7 +501,7 @@ mod tests {
 
     #[test]
     fn parity_of_nothing_does_not_hold() {
-        assert!(!Parity { tables: Vec::new(), took: Duration::ZERO }.holds());
+        assert!(!Parity::default().holds());
     }
 
     #[test]

@@ -289,10 +289,11 @@ impl DatabaseBackups for Stores {
         let fresh = self.backup(id);
         self.call(StoreCall::TakeBackup, |kept| {
             // Convergent: what is there whole is not made again.
-            if kept.backup.is_none() {
+            if kept.backup.as_ref().is_none_or(|one| one.id != *id) {
                 kept.note("backup.take", id.as_str());
+                kept.backup = Some(fresh.clone());
             }
-            kept.backup.get_or_insert(fresh).clone()
+            kept.backup.clone().unwrap_or(fresh)
         })
     }
 
@@ -320,10 +321,11 @@ impl ObjectCopies for Stores {
     async fn copy(&self, id: &BackupId) -> Result<ObjectCopy, PortError> {
         let fresh = self.copy_of(id);
         self.call(StoreCall::CopyObjects, |kept| {
-            if kept.copy.is_none() {
+            if kept.copy.as_ref().is_none_or(|one| one.id != *id) {
                 kept.note("objects.copy", id.as_str());
+                kept.copy = Some(fresh.clone());
             }
-            kept.copy.get_or_insert(fresh).clone()
+            kept.copy.clone().unwrap_or(fresh)
         })
     }
 
@@ -388,6 +390,7 @@ impl StagingDatabase for Stores {
                 tables: tables.len() as u64,
                 rows: tables.iter().map(|table| table.rows).sum(),
                 put_aside: Some("public_before".to_owned()),
+                notes: Vec::new(),
                 took: took("load"),
             };
             kept.restored.get_or_insert(fresh).clone()
@@ -412,7 +415,7 @@ impl StagingDatabase for Stores {
                 TableParity { table, snapshot: Some(snapshot), staging: holds.then_some(staging) }
             };
             let tables = tables.into_iter().enumerate().map(compare).collect();
-            Parity { tables, took: Duration::from_secs(2) }
+            Parity { tables, took: Duration::from_secs(2), ..Parity::default() }
         })
     }
 }

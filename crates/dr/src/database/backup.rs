@@ -11,21 +11,28 @@ use std::time::Duration;
 
 use allclear_core::PortError;
 use allclear_core::ports::{Artifact, DatabaseBackups};
-use allclear_core::recovery::{Backup, BackupId, Took, Watcher};
+use allclear_core::recovery::{Backup, BackupId, TableContent, Took, Watcher};
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 
 use super::bucket::{BackupBucket, at_once};
 use super::catalog::{self, Table};
+use super::compare;
+use super::definitions::definitions;
 use super::digest::Rows;
+use super::dump::read_contents;
 use super::error::{DatabaseError, Party};
 use super::identity::{Facts, major};
 use super::manifest::{DumpFile, DumpedTable, FORMAT, Manifest, hex, sha256};
+use super::outside;
+use super::parity::{Reading, contents};
 use super::programs::{PasswordFile, Program};
 use super::progress::Part;
 use super::redactor::Redactor;
 use super::session::{APPLICATION, Session};
+use super::surroundings::Surroundings;
+use super::swap;
 use super::toc::Contents;
 use super::url::DatabaseUrl;
 use super::work::{WorkFolder, size_of};
@@ -124,17 +131,19 @@ impl PostgresBackups {
         let outside_keys = catalog::outside_keys(&holder, &self.schemas).await?;
         let server = major(&facts.identity.server_version);
         let program = Program::find("pg_dump", server)?;
-        let counts = Box::pin(self.dumped_and_counted(&program, &snapshot, &tables, folder, &log)).await?;
-        let list = Program::find("pg_restore", server)?
-            .run(
-                folder.path(),
-                None,
-                &["--list".into(), folder.path().join("files").into()],
-                &Redactor::default(),
-            )
-            .await?;
-        let toc = Contents::parse(&String::from_utf8_lossy(&list));
-        let (files, tables) = self.hashed(folder, &toc, (tables, counts), &log).await?;
+        let surroundings = Surroundings::ask(&holder, &self.schemas).await?;
+        let outside = outside::objects(&holder, &self.schemas).await?;
+        let schema_scripts = swap::schema_scripts(&holder, &self.schemas).await?;
+        let casts = catalog::casts(&holder, &self.schemas).await?;
+        let mut definitions = definitions(&holder, &self.schemas).await?;
+        let path = &surroundings.search_path;
+        let counts =
+            Box::pin(self.dumped_and_counted(&program, (&snapshot, path), &tables, folder, &log)).await?;
+        let computed = self.computed(&holder, path, &tables, &log).await?;
+        let toc = read_contents(&folder.path().join("files"))?;
+        definitions.extend(compare::sequence_values(&toc));
+        let (files, mut tables) = self.hashed(folder, &toc, (tables, counts), &log).await?;
+        let materialised = tables_with(&mut tables, computed);
         let attempt = sha256(format!("{snapshot} {at} {}", facts.identity.system_identifier).as_bytes());
         Ok(Manifest {
             format: FORMAT,
@@ -149,16 +158,41 @@ impl PostgresBackups {
             tables,
             indexes,
             outside_keys,
+            definitions,
+            outside,
+            schema_scripts,
+            casts,
+            materialised,
+            surroundings,
             files,
             took: log.into_inner().unwrap_or_else(PoisonError::into_inner),
         })
+    }
+
+    /// What the server computed in the snapshot and no file of the dump holds: generated columns and materialised views. Such
+    /// tables are read a second time.
+    async fn computed(
+        &self,
+        holder: &Session,
+        search_path: &str,
+        tables: &[Table],
+        log: &Mutex<Vec<Took>>,
+    ) -> Result<BTreeMap<String, TableContent>, DatabaseError> {
+        let mut all = catalog::materialised(holder, &self.schemas).await?;
+        all.extend(tables.iter().filter(|table| !table.generated.is_empty()).cloned());
+        let bytes = all.iter().map(|table| table.bytes).sum();
+        let part = Part::begin(&self.watcher, "read what is computed", Some(all.len() as u64), Some(bytes));
+        let readings = all.into_iter().map(|table| Reading { copy: table.copy_out(), table }).collect();
+        let read = contents(std::slice::from_ref(holder), search_path, readings, &part).await?;
+        part.end(log);
+        Ok(read)
     }
 
     /// `pg_dump` and the counts, at the same time and of the same snapshot.
     async fn dumped_and_counted(
         &self,
         program: &Program,
-        snapshot: &str,
+        (snapshot, search_path): (&str, &str),
         tables: &[Table],
         folder: &WorkFolder,
         log: &Mutex<Vec<Took>>,
@@ -175,7 +209,7 @@ impl PostgresBackups {
             part.end(log);
             Ok(())
         };
-        let count = self.counted_in_snapshot(snapshot, tables, log);
+        let count = self.counted_in_snapshot((snapshot, search_path), tables, log);
         let guard = self.nobody_waits(|| part.set_bytes(size_of(&files)));
         tokio::select! {
             // The guard never ends well, so what ends first is either everything or a reason to stop.
@@ -212,7 +246,7 @@ impl PostgresBackups {
 
     async fn counted_in_snapshot(
         &self,
-        snapshot: &str,
+        (snapshot, search_path): (&str, &str),
         tables: &[Table],
         log: &Mutex<Vec<Took>>,
     ) -> Result<Vec<u64>, DatabaseError> {
@@ -221,6 +255,8 @@ impl PostgresBackups {
         let share =
             format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'");
         session.batch("share the snapshot", &share).await?;
+        // To count is planned, and for that the server looks into the functions of indexes.
+        session.look_in(search_path).await?;
         let counts = catalog::count(&session, tables).await?;
         part.add(tables.len() as u64, 0);
         part.end(log);
@@ -273,7 +309,7 @@ impl PostgresBackups {
         for (table, rows) in tables.into_iter().zip(counts) {
             let title = table.title();
             let file = toc
-                .file_of(&table.schema, &table.name, &table.owner)
+                .file_of(&table.schema, &table.name)
                 .ok_or_else(|| incomplete(format!("{title} has no entry for its rows")))?;
             columns.insert(file.clone(), table.columns.clone());
             counted.push((table, rows, file));
@@ -353,6 +389,19 @@ impl PostgresBackups {
         self.bucket.check_sizes(&manifest).await?;
         Ok(Some(manifest.told(self.bucket.destination(id), digest)))
     }
+}
+
+/// Gives tables with generated columns the digest of all of their columns, and returns what was read beside.
+fn tables_with(
+    tables: &mut [DumpedTable],
+    mut computed: BTreeMap<String, TableContent>,
+) -> Vec<TableContent> {
+    for dumped in tables {
+        if let Some(content) = computed.remove(&dumped.table.title()) {
+            dumped.digest = content.digest;
+        }
+    }
+    computed.into_values().collect()
 }
 
 fn names_in(folder: &std::path::Path) -> Result<Vec<String>, DatabaseError> {
@@ -449,8 +498,8 @@ mod tests {
         let mut rows = Rows::with_columns(&columns);
         rows.feed(content);
         let word = str::to_owned;
-        let table =
-            Table { schema: word("public"), name: word("a"), owner: word("postgres"), columns, bytes: 1 };
+        let (schema, name, owner) = (word("public"), word("a"), word("postgres"));
+        let table = Table { schema, name, owner, columns, generated: Vec::new(), bytes: 1 };
         let dumped = compared(table, count, word("3021.dat"), Some(rows));
         dumped.map(|dumped| dumped.rows).map_err(|error| error.to_string())
     }

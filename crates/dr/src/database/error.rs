@@ -54,7 +54,7 @@ pub enum DatabaseError {
     },
     /// The connection cannot be encrypted, or not to whom we meant.
     #[error(
-        "no trusted TLS connection to {party} ({detail}); give `sslrootcert` with the host's CA, or `sslmode=disable` only on a network you trust"
+        "no trusted TLS connection to {party} ({detail}); give `sslrootcert` with the host's own CA (Supabase offers it on the project's page of database settings), or `sslmode=require` to encrypt without asking whom"
     )]
     Tls {
         /// Which one.
@@ -215,6 +215,17 @@ pub enum DatabaseError {
         /// What to do.
         fix: String,
     },
+    /// Something that is computed while it is restored may reach outside.
+    #[error(
+        "nothing was swapped in, because {what} would be computed on staging and may reach outside: {why}. Make it silent in \
+         production, or take it out of the schemas that are backed up"
+    )]
+    MayReachOut {
+        /// What would be computed.
+        what: String,
+        /// What it calls.
+        why: String,
+    },
     /// The object store failed.
     #[error("the bucket cannot be used for `{doing}`: {detail}")]
     Bucket {
@@ -271,6 +282,19 @@ impl DatabaseError {
             return Self::Full { path };
         }
         Self::File { path, detail: error.to_string() }
+    }
+
+    /// What the server itself said, where it did.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Refused { detail, .. } | Self::Permission { detail, .. } => detail.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether the server refused a statement for this reason.
+    pub(crate) fn is_code(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { code, .. } if code.starts_with(wanted))
     }
 
     /// What a failure of a statement or a connection means.
@@ -380,7 +404,7 @@ impl From<DatabaseError> for PortError {
                 ("back up".to_owned(), None)
             }
             E::Program { program, .. } | E::ProgramFailed { program, .. } => ((*program).to_owned(), None),
-            E::Busy | E::TargetLacks { .. } => ("restore".to_owned(), None),
+            E::Busy | E::TargetLacks { .. } | E::MayReachOut { .. } => ("restore".to_owned(), None),
             E::Corrupt { file, .. } => (format!("read {file}"), None),
             E::NoBackup { id } => {
                 return Self::NotFound { service, what: format!("whole backup `{id}`") };

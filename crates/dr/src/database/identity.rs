@@ -8,6 +8,7 @@ use std::time::Duration;
 use allclear_core::recovery::{DatabaseIdentity, TargetCheck};
 
 use super::error::{DatabaseError, Party};
+use super::preflight;
 use super::session::Session;
 use super::url::DatabaseUrl;
 
@@ -31,6 +32,9 @@ CREATE TABLE IF NOT EXISTS allclear.restored (
 CREATE TABLE IF NOT EXISTS allclear.neutralised (
   restored bigint NOT NULL, schema_name text NOT NULL, table_name text NOT NULL, column_name text NOT NULL,
   id text NOT NULL, was text NOT NULL, now text NOT NULL);
+CREATE TABLE IF NOT EXISTS allclear.changed (
+  restored bigint NOT NULL, kind text NOT NULL, name text NOT NULL, now text, says text NOT NULL);
+ALTER TABLE allclear.restored ADD COLUMN IF NOT EXISTS notes text NOT NULL DEFAULT '[]';
 REVOKE ALL ON SCHEMA allclear FROM PUBLIC;";
 
 /// The two databases of an exercise, and what the configuration says of them.
@@ -103,27 +107,41 @@ impl StagingTarget {
 }
 
 impl Databases {
-    /// Asks both servers who they are, and says what speaks against writing to the target. Reads only.
+    /// Asks both servers who they are, and says what speaks against writing to the target, and what either side lacks. Reads
+    /// only.
     pub async fn compare(&self) -> Result<TargetCheck, DatabaseError> {
-        let (source, target) = tokio::try_join!(
+        let (check, source, target) = self.identified().await?;
+        if !check.objections.is_empty() {
+            // What source and target lack of each other only says something where they are the right ones.
+            return Ok(check);
+        }
+        let objections = preflight::objections(&source, &target, &self.schemas).await?;
+        Ok(TargetCheck { objections, ..check })
+    }
+
+    /// Which they are, and whether the target may be written to at all.
+    async fn identified(&self) -> Result<(TargetCheck, Session, Session), DatabaseError> {
+        let (from, to) = tokio::try_join!(
             Session::reading(&self.source, Party::Source),
             Session::reading(&self.target, Party::Target)
         )?;
         let (source, target) =
-            tokio::try_join!(Facts::ask(&source, &self.source), Facts::ask(&target, &self.target))?;
+            tokio::try_join!(Facts::ask(&from, &self.source), Facts::ask(&to, &self.target))?;
         let mut objections = self.objections(&source, &target);
-        objections.extend(self.obstacles(&target).await?);
+        objections.extend(self.obstacles(&to, &target).await?);
         let confirmation = target
             .identity
             .project
             .clone()
             .unwrap_or_else(|| format!("{}@{}", target.identity.database, target.identity.host));
-        Ok(TargetCheck { source: source.identity, target: target.identity, confirmation, objections })
+        let check =
+            TargetCheck { source: source.identity, target: target.identity, confirmation, objections };
+        Ok((check, from, to))
     }
 
     /// Compares, and opens the target for a restore when nothing speaks against it.
     pub async fn admit(&self) -> Result<StagingTarget, DatabaseError> {
-        let check = self.compare().await?;
+        let (check, ..) = self.identified().await?;
         if !check.objections.is_empty() {
             return Err(DatabaseError::NotStaging { objections: check.objections });
         }
@@ -135,13 +153,15 @@ impl Databases {
             return Err(DatabaseError::NotStaging { objections });
         }
         lock(&session).await?;
+        // One that an earlier version enrolled lacks what this one writes down.
+        session.batch("see to the target's own tables", ENROLMENT).await?;
         Ok(StagingTarget { url: self.target.clone(), session, identity: facts.identity })
     }
 
     /// Marks the target as staging, once, by a person who knows that it is. Refused for everything that
     /// [`compare`](Self::compare) objects to, apart from the missing marker.
     pub async fn enrol(&self) -> Result<TargetCheck, DatabaseError> {
-        let check = self.compare().await?;
+        let (check, ..) = self.identified().await?;
         let objections: Vec<String> =
             check.objections.iter().filter(|it| !is_about_the_marker(it)).cloned().collect();
         if !objections.is_empty() {
@@ -208,8 +228,7 @@ impl Databases {
     }
 
     /// What the role on the target may not do, and what would be torn apart.
-    async fn obstacles(&self, target: &Facts) -> Result<Vec<String>, DatabaseError> {
-        let session = Session::reading(&self.target, Party::Target).await?;
+    async fn obstacles(&self, session: &Session, target: &Facts) -> Result<Vec<String>, DatabaseError> {
         let mut objections = Vec::new();
         if !target.may_create {
             objections.push(format!(
@@ -224,15 +243,6 @@ impl Databases {
                 "the role `{}` does not own the target's schema `{}`",
                 self.target.user(),
                 row.get::<_, String>(0)
-            ));
-        }
-        let extensions = "SELECT e.extname::text, n.nspname::text FROM pg_catalog.pg_extension e \
-                          JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE n.nspname = ANY($1)";
-        for row in session.rows("read the target's extensions", extensions, &[&self.schemas]).await? {
-            let (extension, schema): (String, String) = (row.get(0), row.get(1));
-            objections.push(format!(
-                "the extension `{extension}` stands in the target's schema `{schema}`, which is replaced as a whole; move it: \
-                 ALTER EXTENSION {extension} SET SCHEMA extensions"
             ));
         }
         Ok(objections)

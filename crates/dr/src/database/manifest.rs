@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::catalog::{Index, OutsideKey, Table};
+use super::definitions::Definition;
+use super::outside::Outside;
+use super::surroundings::Surroundings;
 
 /// The form of the manifest that this version writes and reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// One file of the dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +48,17 @@ pub(crate) struct Manifest {
     pub(crate) tables: Vec<DumpedTable>,
     pub(crate) indexes: Vec<Index>,
     pub(crate) outside_keys: Vec<OutsideKey>,
+    /// What the schemas hold beside rows, in the snapshot.
+    pub(crate) definitions: Vec<Definition>,
+    /// What other schemas hold that points into these.
+    pub(crate) outside: Vec<Outside>,
+    /// What gives the schemas their owners, grants and comments.
+    pub(crate) schema_scripts: Vec<String>,
+    /// What makes the casts of these schemas' types: a cast belongs to no schema, and so to no dump of one.
+    pub(crate) casts: Vec<String>,
+    /// The materialised views, with what they held.
+    pub(crate) materialised: Vec<TableContent>,
+    pub(crate) surroundings: Surroundings,
     pub(crate) files: Vec<DumpFile>,
     pub(crate) took: Vec<Took>,
 }

@@ -19,9 +19,10 @@ pub(crate) struct Reading {
     pub(crate) copy: String,
 }
 
-/// Reads every table once, each connection taking the largest that is left.
+/// Reads every table once, each connection taking the largest that is left. `search_path` is the source's.
 pub(crate) async fn contents(
     sessions: &[Session],
+    search_path: &str,
     tables: Vec<Reading>,
     part: &Part,
 ) -> Result<BTreeMap<String, TableContent>, DatabaseError> {
@@ -30,7 +31,7 @@ pub(crate) async fn contents(
     let readers = sessions.iter().map(|session| async move {
         let mut read = Vec::new();
         while let Some(reading) = next() {
-            read.push(content(session, &reading, part).await?);
+            read.push(content(session, search_path, &reading, part).await?);
         }
         Ok(read)
     });
@@ -38,14 +39,23 @@ pub(crate) async fn contents(
     Ok(read.into_iter().flatten().map(|content| (content.table.clone(), content)).collect())
 }
 
-async fn content(session: &Session, reading: &Reading, part: &Part) -> Result<TableContent, DatabaseError> {
+async fn content(
+    session: &Session,
+    search_path: &str,
+    reading: &Reading,
+    part: &Part,
+) -> Result<TableContent, DatabaseError> {
     let title = reading.table.title();
     let doing = format!("read {title}");
+    // What selects is planned, and for that the server looks into the functions of indexes. A plain copy is not, and without a
+    // path it writes the names in a column of `regclass` as `pg_dump` does.
+    let planned = reading.copy.starts_with("COPY (");
+    session.look_in(if planned { search_path } else { "" }).await?;
     let lines = session.copy_out(&doing, &reading.copy).await?;
     // Many small messages are taken at once where they are there already.
     let lines = lines.ready_chunks(256);
     pin_mut!(lines);
-    let mut rows = Rows::with_columns(&reading.table.columns);
+    let mut rows = Rows::with_columns(&reading.table.compared());
     while let Some(pieces) = lines.next().await {
         let mut bytes = 0;
         for piece in pieces {
@@ -56,6 +66,7 @@ async fn content(session: &Session, reading: &Reading, part: &Part) -> Result<Ta
         part.add(0, bytes);
     }
     part.add(1, 0);
+    session.look_in("").await?;
     let (rows, digest) = rows.finish();
     Ok(TableContent { table: title, rows, digest })
 }
@@ -74,7 +85,7 @@ where
 /// use allclear_core::recovery::{Parity, TableContent, TableParity};
 /// let content = TableContent { table: "public.a".into(), rows: 2, digest: "0f".into() };
 /// let tables = vec![TableParity { table: "public.a".into(), snapshot: Some(content), staging: None }];
-/// let parity = Parity { tables, took: std::time::Duration::ZERO };
+/// let parity = Parity { tables, ..Parity::default() };
 /// assert_eq!(
 ///     allclear_dr::database::rowcount_csv(&parity),
 ///     "table,snapshot_rows,staging_rows,snapshot_digest,staging_digest,equal\npublic.a,2,,0f,,no\n"

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::error::{DatabaseError, Party};
 use super::redactor::Redactor;
-use super::session::{APPLICATION, LOCK_TIMEOUT};
+use super::session::{APPLICATION, LOCK_TIMEOUT, TEXT_OPTIONS};
 use super::tether::tethered;
 use super::tls::roots_file;
 use super::url::{DatabaseUrl, Tls};
@@ -39,6 +39,10 @@ impl Program {
             let Some((major, version)) = version_of(&path) else { continue };
             if major >= server_major && best.as_ref().is_none_or(|(other, _)| major < *other) {
                 best = Some((major, Self { path, name, version }));
+            }
+            // Nothing is better than the server's own version, and what is in the PATH may be a slow wrapper.
+            if major == server_major {
+                break;
             }
         }
         best.map(|(_, program)| program).ok_or_else(|| DatabaseError::Program {
@@ -111,16 +115,23 @@ fn connection(
         ("PGAPPNAME", APPLICATION.into()),
         ("PGTZ", "UTC".into()),
         ("PGCONNECT_TIMEOUT", "10".into()),
-        ("PGOPTIONS", format!("-c default_transaction_read_only=on -c lock_timeout={LOCK_TIMEOUT}").into()),
+        (
+            "PGOPTIONS",
+            format!("-c default_transaction_read_only=on -c lock_timeout={LOCK_TIMEOUT} {TEXT_OPTIONS}")
+                .into(),
+        ),
     ];
-    match url.tls() {
-        Tls::Off => environment.push(("PGSSLMODE", "disable".into())),
-        Tls::Verified { roots } => {
-            let roots = roots_file(roots.as_ref())
-                .map_err(|detail| DatabaseError::Tls { party: Party::Source, detail })?;
-            environment.push(("PGSSLMODE", "verify-full".into()));
-            environment.push(("PGSSLROOTCERT", roots.into()));
-        }
+    let (mode, roots) = match url.tls() {
+        Tls::Off => ("disable", None),
+        Tls::Encrypted => ("require", None),
+        Tls::Signed { roots } => ("verify-ca", Some(roots)),
+        Tls::Verified { roots } => ("verify-full", Some(roots)),
+    };
+    environment.push(("PGSSLMODE", mode.into()));
+    if let Some(roots) = roots {
+        let roots =
+            roots_file(roots).map_err(|detail| DatabaseError::Tls { party: Party::Source, detail })?;
+        environment.push(("PGSSLROOTCERT", roots.into()));
     }
     Ok(environment)
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use allclear_core::PortError;
@@ -12,24 +11,28 @@ use allclear_core::recovery::{
     BackupId, Parity, Restored, TableContent, TableParity, TargetCheck, Took, Watcher,
 };
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{FutureExt as _, SinkExt as _};
-use tokio::io::AsyncReadExt as _;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
 use super::bucket::{BackupBucket, at_once};
+use super::callers;
 use super::catalog::{self, Table};
+use super::compare;
+use super::dump::Dump;
 use super::error::{DatabaseError, Party};
-use super::identity::{Databases, StagingTarget, major};
+use super::extensions::{self, Move};
+use super::finish::Finish;
+use super::identity::{Databases, StagingTarget};
+use super::load;
 use super::manifest::{DumpFile, DumpedTable, Manifest};
-use super::neutralise::{silence_queues, stop_callers, taken_back};
+use super::neutralise::taken_back;
+use super::outside;
 use super::parity::{Reading, contents, sessions};
-use super::programs::Program;
+use super::plain::plain_tables;
 use super::progress::Part;
-use super::redactor::Redactor;
 use super::session::{Session, qualified};
-use super::swap::{self, Mark, Replaced};
-use super::toc::{Contents, Phase};
+use super::silent::Listener;
+use super::swap::{self, Replaced};
 use super::work::WorkFolder;
 
 /// Tables loaded at once, and read at once for a parity.
@@ -37,9 +40,6 @@ const CONNECTIONS: usize = 2;
 
 /// Files downloaded at once.
 const DOWNLOADS: usize = 4;
-
-/// How much of a file is sent to the server at once.
-const PIECE: usize = 256 * 1024;
 
 /// For the sessions that load and index. A crash before the swap loses nothing that anybody saw, and the swap's own commit
 /// waits for the disk, with everything that was written before it.
@@ -79,13 +79,18 @@ impl PostgresStaging {
         let log = Mutex::new(Vec::new());
         let folder = WorkFolder::open(&self.work, id, "restore")?;
         self.downloaded(&manifest, folder.path(), &log).await?;
-        let dump = Dump::open(folder.path(), &manifest).await?;
-        let definitions = dump.sql(Phase::Before, |_| true).await?;
-        let plan =
-            Plan { schemas: swap::replaced(&target, &manifest.schemas).await?, manifest: &manifest, digest };
+        let dump = Dump::open(folder.path(), &manifest)?;
+        let there = extensions::extensions(target.session()).await?;
+        let plan = Plan {
+            schemas: swap::replaced(&target, &manifest.schemas).await?,
+            moves: extensions::moves(&manifest.surroundings.extensions, &there, &manifest.schemas),
+            manifest: &manifest,
+            digest,
+        };
         swap::remove_leftovers(&target).await?;
         let part = Part::begin(&self.watcher, "define", None, None);
-        swap::define(&target, &plan.schemas, &definitions).await?;
+        let path = &manifest.surroundings.search_path;
+        swap::define(&target, &plan.schemas, &plan.moves, &dump.before(), path).await?;
         part.end(&log);
         let built = self.built(&target, &plan, &dump, &log).await;
         if built.is_err() {
@@ -127,8 +132,8 @@ impl PostgresStaging {
         Ok(())
     }
 
-    /// Loads, indexes each table as soon as it is loaded, and swaps. Everything but the rows themselves happens in the
-    /// transaction that ends with the swap.
+    /// Loads, indexes each table as soon as it is loaded, and swaps. Everything but the rows of plain tables happens in the
+    /// transaction that ends with the swap, where names are final.
     async fn built(
         &self,
         target: &StagingTarget,
@@ -138,13 +143,27 @@ impl PostgresStaging {
     ) -> Result<Restored, DatabaseError> {
         let swapping = target.another().await?;
         swapping.batch("prepare the connection", LOADING).await?;
-        swap::begin(&swapping, &plan.schemas).await?;
+        swapping.batch("begin the swap", "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        // While names are still the old ones, so that their definitions say them.
+        let pointing_in = outside::objects(&swapping, &plan.manifest.schemas).await?;
+        swap::begin(&swapping, &plan.schemas, &plan.moves).await?;
+        // To read a definition locks what is in it, and loading needs those locks: given back with the savepoint.
+        swapping.batch("look at what was defined", "SAVEPOINT look").await?;
+        let listener = Listener::ask(&swapping, &plan.manifest.schemas).await?;
+        callers::refuse_computed(&swapping, &listener, &plan.manifest.schemas).await?;
+        let apart = plain_tables(&swapping, &plan.manifest.schemas).await?;
+        swapping
+            .batch("look at what was defined", "ROLLBACK TO SAVEPOINT look; RELEASE SAVEPOINT look")
+            .await?;
+        let beside = |table: &Table| apart.contains(&(table.schema.clone(), table.name.clone()));
         let (loaded, to_index) = mpsc::unbounded_channel();
-        let load = self.loaded(target, plan, dump.folder, loaded, log);
-        let index = self.indexed(&swapping, plan, dump, to_index, log);
+        let load = self.loaded(target, plan, (dump.folder, &beside), loaded, log);
+        let index = self.indexed(&swapping, plan, (dump, &beside), to_index, log);
         tokio::try_join!(load, index)?;
         let part = Part::begin(&self.watcher, "finish", None, None);
-        let restored = finish(&swapping, plan, dump, &part, log).await?;
+        in_place(&swapping, plan, (dump.folder, &beside), &part).await?;
+        let restored = Finish { session: &swapping, plan, dump, listener: &listener };
+        let restored = restored.all(&beside, &pointing_in, &part, log).await?;
         part.end(log);
         let part = Part::begin(&self.watcher, "swap", None, None);
         swap::commit(&swapping).await?;
@@ -153,27 +172,32 @@ impl PostgresStaging {
         Ok(Restored { took, ..restored })
     }
 
+    /// Loads the plain tables under the names that they have until the swap, over several connections.
     async fn loaded(
         &self,
         target: &StagingTarget,
         plan: &Plan<'_>,
-        folder: &Path,
+        (folder, beside): (&Path, &impl Fn(&Table) -> bool),
         loaded: mpsc::UnboundedSender<usize>,
         log: &Mutex<Vec<Took>>,
     ) -> Result<(), DatabaseError> {
         let tables = &plan.manifest.tables;
-        let bytes = |table: &DumpedTable| plan.manifest.files.iter().find(|it| it.name == table.file);
-        let mut order: Vec<usize> = (0..tables.len()).collect();
-        order.sort_by_key(|n| std::cmp::Reverse(bytes(&tables[*n]).map_or(0, |file| file.bytes)));
-        let total = tables.iter().filter_map(bytes).map(|file| file.bytes).sum();
-        let part = Part::begin(&self.watcher, "load", Some(tables.len() as u64), Some(total));
+        let mut order: Vec<usize> = (0..tables.len()).filter(|n| beside(&tables[*n].table)).collect();
+        order.sort_by_key(|n| std::cmp::Reverse(plan.bytes(&tables[*n])));
+        let total = order.iter().map(|n| plan.bytes(&tables[*n])).sum();
+        let part = Part::begin(&self.watcher, "load", Some(order.len() as u64), Some(total));
         let left = Mutex::new(order.into_iter());
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
         let loaders = (0..CONNECTIONS).map(|_| async {
             let session = target.another().await?;
             session.batch("prepare the connection", LOADING).await?;
             while let Some(n) = next() {
-                load(&session, plan, &tables[n], folder, &part).await?;
+                let dumped = &tables[n];
+                let doing = format!("load {}", dumped.table.title());
+                session.batch(&doing, "BEGIN").await?;
+                let name = plan.built_as(&dumped.table);
+                load::load(&session, dumped, plan.bytes(dumped), &name, folder, &part).await?;
+                session.batch(&doing, "COMMIT").await?;
                 part.add(1, 0);
                 // The one that indexes may have failed; then its error is the one that counts.
                 let _ = loaded.send(n);
@@ -190,15 +214,16 @@ impl PostgresStaging {
         &self,
         swapping: &Session,
         plan: &Plan<'_>,
-        dump: &Dump<'_>,
+        (dump, beside): (&Dump<'_>, &impl Fn(&Table) -> bool),
         mut loaded: mpsc::UnboundedReceiver<usize>,
         log: &Mutex<Vec<Took>>,
     ) -> Result<(), DatabaseError> {
-        let part = Part::begin(&self.watcher, "index", Some(plan.manifest.tables.len() as u64), None);
+        let tables = plan.manifest.tables.iter().filter(|dumped| beside(&dumped.table)).count();
+        let part = Part::begin(&self.watcher, "index", Some(tables as u64), None);
         while let Some(n) = loaded.recv().await {
             let table = &plan.manifest.tables[n].table;
-            let sql = dump.sql(Phase::Indexes, |what| plan.is_index_of(table, what)).await?;
-            swapping.batch(&format!("index {}", table.title()), &sql).await?;
+            let doing = format!("index {}", table.title());
+            swapping.batch(&doing, &dump.early_indexes(table)).await?;
             part.add(1, 0);
         }
         part.end(log);
@@ -212,14 +237,16 @@ impl PostgresStaging {
         let readers = sessions(CONNECTIONS, || Session::reading(url, Party::Target)).await?;
         let mut readings = Vec::new();
         let restored = last_restored(&readers[0], id, &digest, &manifest.schemas).await?;
+        let number = restored.as_ref().map(|(number, _)| *number);
         for table in catalog::tables(&readers[0], &manifest.schemas).await? {
-            let copy = taken_back(&readers[0], &table, restored.as_ref().map(|(number, _)| *number)).await?;
+            let copy = taken_back(&readers[0], &table, number).await?;
             readings.push(Reading { table, copy });
         }
         let bytes = readings.iter().map(|reading| reading.table.bytes).sum();
         let part = Part::begin(&self.watcher, "compare", Some(readings.len() as u64), Some(bytes));
-        let staging = contents(&readers, readings, &part).await?;
-        Ok(Parity { tables: beside(&manifest, staging), took: began.elapsed() })
+        let staging = contents(&readers, &manifest.surroundings.search_path, readings, &part).await?;
+        let defined = compare::compared(&readers[0], &manifest, number, &part).await?;
+        Ok(Parity { tables: beside(&manifest, staging), took: began.elapsed(), ..defined })
     }
 
     /// How many rows each table of staging has now, counted over several connections. For a first look; [`parity`] compares
@@ -243,10 +270,11 @@ impl PostgresStaging {
 }
 
 /// What is restored where.
-struct Plan<'a> {
-    manifest: &'a Manifest,
-    digest: String,
-    schemas: Vec<Replaced>,
+pub(crate) struct Plan<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) digest: String,
+    pub(crate) schemas: Vec<Replaced>,
+    pub(crate) moves: Vec<Move>,
 }
 
 impl Plan<'_> {
@@ -256,187 +284,55 @@ impl Plan<'_> {
         qualified(new.map_or(&table.schema, |schema| &schema.new), &table.name)
     }
 
-    /// Whether an entry `CONSTRAINT schema table name owner` or `INDEX schema name owner` belongs to a table.
-    fn is_index_of(&self, table: &Table, what: &str) -> bool {
-        let constraint = format!("CONSTRAINT {} {} ", table.schema, table.name);
-        let of_table = |index: &&catalog::Index| index.schema == table.schema && index.table == table.name;
-        self.manifest.indexes.iter().filter(of_table).any(|index| {
-            what.starts_with(&format!("{constraint}{} ", index.name))
-                || what.starts_with(&format!("INDEX {} {} ", index.schema, index.name))
-        })
-    }
-
-    /// Whether an entry `FK CONSTRAINT schema table name owner` points into a schema that is not in the backup.
-    fn points_outside(&self, what: &str) -> bool {
-        self.manifest
-            .outside_keys
-            .iter()
-            .any(|key| what.starts_with(&format!("FK CONSTRAINT {} {} {} ", key.schema, key.table, key.name)))
+    /// How large a table's file is.
+    fn bytes(&self, dumped: &DumpedTable) -> u64 {
+        self.manifest.files.iter().find(|it| it.name == dumped.file).map_or(0, |file| file.bytes)
     }
 }
 
-/// A dump on this machine, compared with its manifest.
-struct Dump<'a> {
-    folder: &'a Path,
-    program: Program,
-    contents: Contents,
-}
-
-impl<'a> Dump<'a> {
-    async fn open(folder: &'a Path, manifest: &Manifest) -> Result<Self, DatabaseError> {
-        let program = Program::find("pg_restore", major(&manifest.source.server_version))?;
-        let list = program.run(folder, None, &["--list".into(), folder.into()], &Redactor::default()).await?;
-        let contents = Contents::parse(&String::from_utf8_lossy(&list));
-        for dumped in &manifest.tables {
-            let Table { schema, name, owner, .. } = &dumped.table;
-            if contents.file_of(schema, name, owner).as_ref() != Some(&dumped.file) {
-                let detail = format!("it has no rows for {}", dumped.table.title());
-                return Err(DatabaseError::DumpIncomplete { detail });
-            }
-        }
-        Ok(Self { folder, program, contents })
-    }
-
-    /// The SQL of the chosen entries, as `pg_restore` writes it.
-    async fn sql(&self, phase: Phase, chosen: impl Fn(&str) -> bool) -> Result<String, DatabaseError> {
-        let Some(list) = self.contents.list(phase, chosen) else { return Ok(String::new()) };
-        let path = self.folder.join("chosen.list");
-        let written = std::fs::write(&path, list);
-        written.map_err(|error| DatabaseError::file(&path, &error))?;
-        let arguments = [
-            "--no-owner".into(),
-            "--no-publications".into(),
-            "--no-subscriptions".into(),
-            "--file=-".into(),
-            "--use-list".into(),
-            path.into(),
-            self.folder.into(),
-        ];
-        let sql = self.program.run(self.folder, None, &arguments, &Redactor::default()).await?;
-        let sql = String::from_utf8(sql).map_err(|_| DatabaseError::DumpIncomplete {
-            detail: "its definitions are not UTF-8".to_owned(),
-        })?;
-        Ok(without_psql_commands(&sql))
-    }
-}
-
-/// Since the fix of CVE-2025-8714 a script begins and ends with commands for psql, which a server does not know. And it would
-/// wait for locks without end.
-fn without_psql_commands(sql: &str) -> String {
-    let unwanted = ["\\restrict ", "\\unrestrict ", "SET lock_timeout = 0;"];
-    let kept: Vec<&str> =
-        sql.lines().filter(|line| !unwanted.iter().any(|it| line.starts_with(it))).collect();
-    kept.join("\n")
-}
-
-/// Loads one table from its file.
-async fn load(
+/// Loads the tables that are not plain, where names are final and all plain ones are there.
+///
+/// A check may read a table that is not loaded yet: whatever is refused is tried again after the others, and those that
+/// compute columns come last.
+async fn in_place(
     session: &Session,
     plan: &Plan<'_>,
-    dumped: &DumpedTable,
-    folder: &Path,
+    (folder, beside): (&Path, &impl Fn(&Table) -> bool),
     part: &Part,
 ) -> Result<(), DatabaseError> {
-    let doing = format!("load {}", dumped.table.title());
-    let name = plan.built_as(&dumped.table);
-    // A table emptied in the same transaction may be filled with frozen rows, and without a log where the server keeps none.
-    session.batch(&doing, &format!("BEGIN; TRUNCATE ONLY {name}")).await?;
-    let copy = format!("COPY {name} ({}) FROM STDIN (FREEZE)", dumped.table.column_list());
-    let sink = session.copy_in(&doing, &copy).await?;
-    let mut sink = pin!(sink);
-    let path = folder.join(&dumped.file);
-    let failed = |error: &std::io::Error| DatabaseError::file(&path, error);
-    let mut file = tokio::fs::File::open(&path).await.map_err(|error| failed(&error))?;
-    file.set_max_buf_size(PIECE);
-    let mut left = plan.manifest.files.iter().find(|it| it.name == dumped.file).map_or(0, |it| it.bytes);
-    // The mark that ends the data, `\.` and two empty lines, is the archive's and not a row.
-    left = left.saturating_sub(b"\\.\n\n\n".len() as u64);
-    while left > 0 {
-        let mut piece = bytes::BytesMut::with_capacity(PIECE);
-        let n = (&mut file).take(left).read_buf(&mut piece).await.map_err(|error| failed(&error))?;
-        if n == 0 {
-            let detail = format!("{} is cut off", dumped.file);
-            return Err(DatabaseError::DumpIncomplete { detail });
-        }
-        left -= n as u64;
-        let sent: Result<(), tokio_postgres::Error> = sink.send(Bytes::from(piece)).await;
-        if let Err(error) = sent {
-            // The reason is what the server says when it is asked for the end.
-            let told = sink.as_mut().finish().await.err();
-            return Err(session
-                .failed(&doing, told.as_ref().filter(|it| it.as_db_error().is_some()).unwrap_or(&error)));
-        }
-        part.add(0, n as u64);
-    }
-    let rows = sink.as_mut().finish().await.map_err(|error| session.failed(&doing, &error))?;
-    if rows != dumped.rows {
-        let detail = format!("{} took {rows} rows of {}", dumped.table.title(), dumped.rows);
-        return Err(DatabaseError::DumpIncomplete { detail });
-    }
-    session.batch(&doing, "COMMIT").await
-}
-
-/// What is left when all rows are there and indexed: keys, triggers, policies, grants, and that nothing is sent.
-async fn finish(
-    swapping: &Session,
-    plan: &Plan<'_>,
-    dump: &Dump<'_>,
-    part: &Part,
-    log: &Mutex<Vec<Took>>,
-) -> Result<Restored, DatabaseError> {
-    let manifest = plan.manifest;
-    let number = swap::number(swapping).await?;
-    let tables: Vec<Table> = manifest.tables.iter().map(|dumped| dumped.table.clone()).collect();
-    silence_queues(swapping, &tables, number).await?;
-    let leftover =
-        dump.sql(Phase::Indexes, |what| !tables.iter().any(|it| plan.is_index_of(it, what))).await?;
-    swapping.batch("create the other indexes", &leftover).await?;
-    part.add(1, 0);
-    let after = dump.sql(Phase::After, |what| !plan.points_outside(what)).await?;
-    swapping.batch("create keys, triggers, policies and grants", &after).await?;
-    let outside = dump.sql(Phase::After, |what| plan.points_outside(what)).await?;
-    swapping.batch("create keys to other schemas", &not_valid(&outside)).await?;
-    part.add(1, 0);
-    for schema in &plan.schemas {
-        swap::keep_grants(swapping, schema).await?;
-    }
-    stop_callers(swapping, &manifest.schemas).await?;
-    let put_aside: Vec<&str> = plan.schemas.iter().filter_map(|schema| schema.put_aside.as_deref()).collect();
-    let restored = Restored {
-        id: manifest.id.clone(),
-        tables: tables.len() as u64,
-        rows: manifest.rows(),
-        put_aside: (!put_aside.is_empty()).then(|| put_aside.join(", ")),
-        took: log.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-    };
-    let mark = Mark {
-        number,
-        backup: manifest.id.as_str(),
-        manifest_sha256: &plan.digest,
-        schemas: &manifest.schemas,
-        tables: restored.tables,
-        rows: restored.rows,
-        put_aside: restored.put_aside.clone(),
-        took: serde_json::to_string(&restored.took).unwrap_or_else(|_| "[]".to_owned()),
-    };
-    swap::mark(swapping, &mark).await?;
-    Ok(restored)
-}
-
-/// Staging has its own users, so a key to `auth.users` holds for new rows only.
-fn not_valid(sql: &str) -> String {
-    let mut text = String::with_capacity(sql.len());
-    for line in sql.lines() {
-        match line.strip_suffix(';').filter(|line| line.starts_with("    ADD CONSTRAINT ")) {
-            Some(key) if !key.ends_with(" NOT VALID") => {
-                text.push_str(key);
-                text.push_str(" NOT VALID;");
+    let mut left: Vec<&DumpedTable> =
+        plan.manifest.tables.iter().filter(|dumped| !beside(&dumped.table)).collect();
+    left.sort_by_key(|dumped| (!dumped.table.generated.is_empty(), dumped.table.title()));
+    let doing = "load in place";
+    session.look_in(&plan.manifest.surroundings.search_path).await?;
+    loop {
+        let (mut refused, before) = (Vec::new(), left.len());
+        for dumped in left {
+            let name = qualified(&dumped.table.schema, &dumped.table.name);
+            session.batch(doing, "SAVEPOINT in_place").await?;
+            match load::load(session, dumped, plan.bytes(dumped), &name, folder, part).await {
+                Ok(()) => session.batch(doing, "RELEASE SAVEPOINT in_place").await?,
+                Err(error @ DatabaseError::Refused { .. }) => {
+                    session
+                        .batch(doing, "ROLLBACK TO SAVEPOINT in_place; RELEASE SAVEPOINT in_place")
+                        .await?;
+                    refused.push((dumped, error));
+                }
+                Err(error) => return Err(error),
             }
-            _ => text.push_str(line),
         }
-        text.push('\n');
+        if refused.len() == before {
+            if let Some((_, error)) = refused.into_iter().next() {
+                return Err(error);
+            }
+            break;
+        }
+        left = refused.into_iter().map(|(dumped, _)| dumped).collect();
+        if left.is_empty() {
+            break;
+        }
     }
-    text
+    session.look_in("").await
 }
 
 /// What the target holds, if it is this backup: by the latest mark, and only while the schemas are still those of the swap.
@@ -452,8 +348,8 @@ async fn last_restored(
         return Ok(None);
     }
     let sql = format!(
-        "SELECT number, backup, manifest_sha256, tables, rows, put_aside, took, schemas = {} \
-         FROM allclear.restored ORDER BY number DESC LIMIT 1",
+        "SELECT number, backup, manifest_sha256, tables, rows, put_aside, took, schemas = {}, \
+         coalesce(to_jsonb(r) ->> 'notes', '[]') FROM allclear.restored r ORDER BY number DESC LIMIT 1",
         swap::identities(schemas)
     );
     let found = session.rows(doing, &sql, &[]).await?;
@@ -462,12 +358,13 @@ async fn last_restored(
     if backup != id.as_str() || digest != manifest_sha256 || !row.get::<_, bool>(7) {
         return Ok(None);
     }
-    let took: String = row.get(6);
+    let (took, notes): (String, String) = (row.get(6), row.get(8));
     let restored = Restored {
         id: id.clone(),
         tables: row.get::<_, i64>(3).unsigned_abs(),
         rows: row.get::<_, i64>(4).unsigned_abs(),
         put_aside: row.get(5),
+        notes: serde_json::from_str(&notes).unwrap_or_default(),
         took: serde_json::from_str(&took).unwrap_or_default(),
     };
     Ok(Some((row.get(0), restored)))

@@ -20,8 +20,13 @@ pub(crate) const APPLICATION: &str = "allclear-recovery";
 
 /// As text, rows must look like those of `pg_dump`, which sets the same.
 const TEXT_SETTINGS: &str = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET TimeZone = 'UTC'; \
-SET extra_float_digits = 3; SET bytea_output = hex; SET row_security = off; SET statement_timeout = 0; \
+SET extra_float_digits = 3; SET bytea_output = hex; SET xmlbinary = base64; SET lc_monetary = 'C'; SET array_nulls = on; \
+SET quote_all_identifiers = off; SET row_security = off; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'; \
 SET idle_in_transaction_session_timeout = 0; SET search_path = '';";
+
+/// The same for a program, which sets some of them itself and inherits the others from the database or the role.
+pub(crate) const TEXT_OPTIONS: &str =
+    "-c bytea_output=hex -c xmlbinary=base64 -c lc_monetary=C -c quote_all_identifiers=off";
 
 /// A connection to one of the two databases.
 pub(crate) struct Session {
@@ -69,9 +74,13 @@ impl Session {
                 tokio::spawn(connection);
                 client
             }
-            Tls::Verified { roots } => {
+            encrypted => {
                 config.ssl_mode(tokio_postgres::config::SslMode::Require);
-                let tls = roots_file(roots.as_ref()).and_then(|roots| Rustls::trusting(&roots));
+                let tls = match encrypted {
+                    Tls::Verified { roots } => roots_file(roots).and_then(|roots| Rustls::trusting(&roots)),
+                    Tls::Signed { roots } => roots_file(roots).and_then(|roots| Rustls::signed_by(&roots)),
+                    Tls::Off | Tls::Encrypted => Rustls::encrypting(),
+                };
                 let tls = tls.map_err(|detail| DatabaseError::Tls { party, detail })?;
                 let (client, connection) =
                     config.connect(tls).await.map_err(|error| connecting(party, &error))?;
@@ -98,6 +107,12 @@ impl Session {
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, DatabaseError> {
         self.client.execute(sql, values).await.map_err(|error| self.failed(doing, &error))
+    }
+
+    /// Sets where unqualified names are looked for; nowhere where it is empty, as at the beginning.
+    pub(crate) async fn look_in(&self, search_path: &str) -> Result<(), DatabaseError> {
+        let set = "SELECT pg_catalog.set_config('search_path', $1, false)";
+        self.rows("set the search path", set, &[&search_path]).await.map(drop)
     }
 
     /// Asks.

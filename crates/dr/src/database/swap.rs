@@ -8,7 +8,9 @@
 use tokio_postgres::types::ToSql;
 
 use super::error::{DatabaseError, Party};
+use super::extensions::{self, Move};
 use super::identity::StagingTarget;
+use super::script::{self, Piece, tried};
 use super::session::{Session, literal, quoted};
 
 /// How schemas that are being built are called; whatever has such a name was left by a restore that died.
@@ -71,7 +73,9 @@ pub(crate) async fn remove_leftovers(target: &StagingTarget) -> Result<(), Datab
 pub(crate) async fn define(
     target: &StagingTarget,
     schemas: &[Replaced],
-    definitions: &str,
+    moves: &[Move],
+    definitions: &[Piece],
+    search_path: &str,
 ) -> Result<(), DatabaseError> {
     let session = target.session();
     let doing = "define the restored schema";
@@ -81,7 +85,15 @@ pub(crate) async fn define(
             step_aside(session, schema, &schema.aside).await?;
             session.batch(doing, &format!("CREATE SCHEMA {}", quoted(&schema.name))).await?;
         }
-        session.batch(doing, definitions).await?;
+        for one in moves {
+            extensions::set_schema(session, &one.name, &one.to).await?;
+        }
+        script::run(session, doing, definitions, search_path).await?;
+        // Until the swap, an extension stands where staging's own objects look for it.
+        for one in moves {
+            let replaced = schemas.iter().find(|schema| schema.name == one.from);
+            extensions::set_schema(session, &one.name, replaced.map_or(&one.from, |it| &it.aside)).await?;
+        }
         for schema in schemas {
             rename(session, &schema.name, &schema.new).await?;
             if schema.put_aside.is_some() {
@@ -98,14 +110,21 @@ pub(crate) async fn define(
     made
 }
 
-/// Begins the transaction that ends with the swap: in it, and only in it, the new schemas have their final names.
-pub(crate) async fn begin(session: &Session, schemas: &[Replaced]) -> Result<(), DatabaseError> {
-    session.batch("begin the swap", "BEGIN").await?;
+/// Begins the transaction that ends with the swap: in it, and only in it, the new schemas have their final names. What is
+/// loaded beside it is seen in it as soon as it is committed.
+pub(crate) async fn begin(
+    session: &Session,
+    schemas: &[Replaced],
+    moves: &[Move],
+) -> Result<(), DatabaseError> {
     for schema in schemas {
         if let Some(put_aside) = &schema.put_aside {
             step_aside(session, schema, put_aside).await?;
         }
         rename(session, &schema.new, &schema.name).await?;
+    }
+    for one in moves {
+        extensions::set_schema(session, &one.name, &one.to).await?;
     }
     Ok(())
 }
@@ -124,7 +143,7 @@ async fn rename(session: &Session, from: &str, to: &str) -> Result<(), DatabaseE
 
 /// Commits. When the answer is lost, it may have happened.
 pub(crate) async fn commit(session: &Session) -> Result<(), DatabaseError> {
-    match session.batch("commit the swap", "COMMIT").await {
+    match session.batch("commit the swap", "SET LOCAL synchronous_commit = on; COMMIT").await {
         Err(DatabaseError::ConnectionLost { detail, .. }) => Err(DatabaseError::SwapUnknown { detail }),
         other => other,
     }
@@ -134,8 +153,52 @@ pub(crate) async fn commit(session: &Session) -> Result<(), DatabaseError> {
 const API_ROLES: &str = "SELECT quote_ident(rolname) FROM pg_catalog.pg_roles \
                          WHERE rolname IN ('anon', 'authenticated', 'service_role')";
 
-/// Gives the new schema what the old one had: its owner, its grants, and what its future tables grant.
-pub(crate) async fn keep_grants(session: &Session, schema: &Replaced) -> Result<(), DatabaseError> {
+/// What gives a schema its owner, its grants and its comment, as SQL; asked of the source.
+pub(crate) async fn schema_scripts(
+    session: &Session,
+    schemas: &[String],
+) -> Result<Vec<String>, DatabaseError> {
+    let sql = "SELECT format('ALTER SCHEMA %I OWNER TO %I', n.nspname, pg_get_userbyid(n.nspowner)) FROM pg_namespace n WHERE n.nspname = ANY($1) \
+      UNION ALL SELECT format('GRANT %s ON SCHEMA %I TO %s%s', a.privilege_type, n.nspname, \
+        CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) \
+        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = ANY($1) AND a.grantee <> n.nspowner \
+      UNION ALL SELECT format('COMMENT ON SCHEMA %I IS %L', n.nspname, obj_description(n.oid, 'pg_namespace')) FROM pg_namespace n \
+        WHERE n.nspname = ANY($1) AND obj_description(n.oid, 'pg_namespace') IS NOT NULL";
+    let rows = session.rows("read the schemas' grants", sql, &[&schemas]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Gives the new schemas what the source's have, and keeps what staging's had beside: what people granted there by hand they
+/// still need.
+pub(crate) async fn grant(
+    session: &Session,
+    schemas: &[Replaced],
+    scripts: &[String],
+) -> Result<(), DatabaseError> {
+    let doing = "give the new schema its grants";
+    for schema in schemas {
+        let Some(old) = &schema.put_aside else { continue };
+        // Staging's own owner first: where the source's cannot be, it stays.
+        let owner = "SELECT quote_ident(pg_get_userbyid(nspowner)) FROM pg_catalog.pg_namespace \
+                     WHERE nspname = $1 AND pg_catalog.pg_has_role(nspowner, 'MEMBER')";
+        for row in session.rows(doing, owner, &[old]).await? {
+            let sql = format!("ALTER SCHEMA {} OWNER TO {}", quoted(&schema.name), row.get::<_, String>(0));
+            session.batch(doing, &sql).await?;
+        }
+    }
+    for script in scripts {
+        match tried(session, doing, script).await? {
+            Ok(()) | Err(DatabaseError::Permission { .. }) => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+    for schema in schemas {
+        keep_grants(session, schema).await?;
+    }
+    Ok(())
+}
+
+async fn keep_grants(session: &Session, schema: &Replaced) -> Result<(), DatabaseError> {
     let doing = "give the new schema the old one's grants";
     let new = quoted(&schema.name);
     for row in session.rows(doing, API_ROLES, &[]).await? {
@@ -152,21 +215,17 @@ pub(crate) async fn keep_grants(session: &Session, schema: &Replaced) -> Result<
     // Only for roles that we may speak for; Supabase's own keep theirs in the database-wide defaults.
     let defaults = "SELECT quote_ident(pg_get_userbyid(d.defaclrole)), a.privilege_type, \
       CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' ELSE 'TYPES' END, \
-      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END \
+      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, \
+      CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END \
       FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace, \
       pg_catalog.aclexplode(d.defaclacl) a WHERE n.nspname = $1 AND pg_catalog.pg_has_role(d.defaclrole, 'USAGE')";
     for row in session.rows(doing, defaults, &[old]).await? {
-        let (of, privilege, kind, to): (String, String, String, String) =
-            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let (of, privilege, kind, to, option): (String, String, String, String, String) =
+            (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4));
         let sql = format!(
-            "ALTER DEFAULT PRIVILEGES FOR ROLE {of} IN SCHEMA {new} GRANT {privilege} ON {kind} TO {to}"
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {of} IN SCHEMA {new} GRANT {privilege} ON {kind} TO {to}{option}"
         );
         session.batch(doing, &sql).await?;
-    }
-    let owner = "SELECT quote_ident(pg_get_userbyid(nspowner)) FROM pg_catalog.pg_namespace \
-                 WHERE nspname = $1 AND pg_catalog.pg_has_role(nspowner, 'MEMBER')";
-    for row in session.rows(doing, owner, &[old]).await? {
-        session.batch(doing, &format!("ALTER SCHEMA {new} OWNER TO {}", row.get::<_, String>(0))).await?;
     }
     Ok(())
 }
@@ -189,6 +248,7 @@ pub(crate) struct Mark<'a> {
     pub(crate) tables: u64,
     pub(crate) rows: u64,
     pub(crate) put_aside: Option<String>,
+    pub(crate) notes: String,
     pub(crate) took: String,
 }
 
@@ -201,13 +261,21 @@ pub(crate) async fn number(session: &Session) -> Result<i64, DatabaseError> {
 /// Writes the mark, in the swap's transaction.
 pub(crate) async fn mark(session: &Session, mark: &Mark<'_>) -> Result<(), DatabaseError> {
     let sql = format!(
-        "INSERT INTO allclear.restored (number, backup, manifest_sha256, schemas, tables, rows, put_aside, took) \
-         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, {}, $4, $5, $6, $7)",
+        "INSERT INTO allclear.restored (number, backup, manifest_sha256, schemas, tables, rows, put_aside, took, notes) \
+         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, {}, $4, $5, $6, $7, $8)",
         identities(mark.schemas)
     );
     let (tables, rows) = (mark.tables.cast_signed(), mark.rows.cast_signed());
-    let values: [&(dyn ToSql + Sync); 7] =
-        [&mark.number, &mark.backup, &mark.manifest_sha256, &tables, &rows, &mark.put_aside, &mark.took];
+    let values: [&(dyn ToSql + Sync); 8] = [
+        &mark.number,
+        &mark.backup,
+        &mark.manifest_sha256,
+        &tables,
+        &rows,
+        &mark.put_aside,
+        &mark.took,
+        &mark.notes,
+    ];
     match session.execute("mark the restored backup", &sql, &values).await? {
         1 => Ok(()),
         other => Err(DatabaseError::Refused {

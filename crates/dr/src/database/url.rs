@@ -6,19 +6,33 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::DatabaseError;
 
-/// How the connection is encrypted.
-///
-/// There is no "encrypt, but do not ask whom I talk to": what `sslmode=require` means to libpq is read as `verify-full`.
+/// How the connection is encrypted, as libpq's `sslmode` means it. What may fall back to an open connection (`allow`, `prefer`)
+/// is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tls {
     /// Not at all. The default for this machine's own addresses only.
     Off,
-    /// Encrypted, and the certificate is that of the host.
-    Verified {
-        /// A file of root certificates (PEM); the system's own where there is none. Supabase's is offered on the project's
-        /// page of database settings.
-        roots: Option<PathBuf>,
+    /// `require` without a root certificate: encrypted, whoever is at the other end.
+    Encrypted,
+    /// `verify-ca`, and `require` with a root certificate: the other end's certificate was signed by one of the roots.
+    Signed {
+        /// Where the roots are.
+        roots: Roots,
     },
+    /// `verify-full`, and the default for other machines: and it is that of the host.
+    Verified {
+        /// Where the roots are.
+        roots: Roots,
+    },
+}
+
+/// Whose signature is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's own.
+    System,
+    /// Those of a file (PEM). Supabase's is offered on the project's page of database settings.
+    File(PathBuf),
 }
 
 /// A `postgres://` URL in its parts. Its `Debug` does not show the password.
@@ -159,7 +173,8 @@ fn tls_of(query: &str, host: &str) -> Result<Tls, DatabaseError> {
     for (name, value) in query.split('&').filter(|it| !it.is_empty()).filter_map(|it| it.split_once('=')) {
         match name {
             "sslmode" => mode = Some(value),
-            "sslrootcert" => roots = Some(PathBuf::from(decoded("sslrootcert", value)?)),
+            "sslrootcert" if value == "system" => roots = Some(Roots::System),
+            "sslrootcert" => roots = Some(Roots::File(PathBuf::from(decoded("sslrootcert", value)?))),
             // Written by Prisma and Supabase's dashboard; nothing here depends on them.
             "pgbouncer" | "connection_limit" | "connect_timeout" | "application_name" | "schema" => {}
             _ => {
@@ -171,11 +186,21 @@ fn tls_of(query: &str, host: &str) -> Result<Tls, DatabaseError> {
             }
         }
     }
-    match mode {
-        Some("disable") => Ok(Tls::Off),
-        None if is_loopback(host) => Ok(Tls::Off),
-        Some("require" | "verify-ca" | "verify-full") | None => Ok(Tls::Verified { roots }),
-        Some(_) => {
+    match (mode, roots) {
+        (Some("require" | "verify-ca"), Some(Roots::System)) => Err(bad(
+            "sslrootcert",
+            "with the system's roots anybody's certificate passes that does not name the host",
+            "use `verify-full` with it",
+        )),
+        (Some("disable"), _) => Ok(Tls::Off),
+        (None, None) if is_loopback(host) => Ok(Tls::Off),
+        (Some("require"), None) => Ok(Tls::Encrypted),
+        (Some("require" | "verify-ca"), Some(roots)) => Ok(Tls::Signed { roots }),
+        (Some("verify-ca"), None) => {
+            Err(bad("sslmode", "`verify-ca` needs to be told whose signature", "give `sslrootcert`"))
+        }
+        (Some("verify-full") | None, roots) => Ok(Tls::Verified { roots: roots.unwrap_or(Roots::System) }),
+        (Some(_), _) => {
             Err(bad("sslmode", "it may fall back to an open connection", "use `verify-full` or `disable`"))
         }
     }
@@ -244,7 +269,7 @@ mod tests {
         .unwrap();
         assert_eq!(direct.project(), Some("abcdefghijklmnopqrst"));
         assert_eq!(pooler.project(), direct.project());
-        assert_eq!(*direct.tls(), Tls::Verified { roots: None });
+        assert_eq!(*direct.tls(), Tls::Verified { roots: Roots::System });
     }
 
     #[test]
@@ -254,6 +279,26 @@ mod tests {
         assert_eq!(url.password().expose_secret(), "p@ss@w:rd");
         assert_eq!(*url.tls(), Tls::Off);
         assert_eq!(parse("postgres://me:x@localhost").unwrap().database(), "me");
+    }
+
+    #[test]
+    fn tls_is_what_libpq_means_by_it() {
+        let of = |query: &str| {
+            parse(&format!("postgres://me:x@db.example/p?{query}")).map(|url| url.tls().clone())
+        };
+        let file = || Roots::File("/ca.pem".into());
+        assert_eq!(of("sslmode=require"), Ok(Tls::Encrypted));
+        assert_eq!(of("sslmode=require&sslrootcert=/ca.pem"), Ok(Tls::Signed { roots: file() }));
+        assert_eq!(of("sslmode=verify-ca&sslrootcert=/ca.pem"), Ok(Tls::Signed { roots: file() }));
+        assert_eq!(of("sslmode=verify-full&sslrootcert=/ca.pem"), Ok(Tls::Verified { roots: file() }));
+        assert_eq!(of("sslrootcert=/ca.pem"), Ok(Tls::Verified { roots: file() }));
+        assert_eq!(of("sslrootcert=system"), Ok(Tls::Verified { roots: Roots::System }));
+        assert_eq!(of("sslmode=disable"), Ok(Tls::Off));
+        for refused in
+            ["sslmode=prefer", "sslmode=allow", "sslmode=verify-ca", "sslmode=require&sslrootcert=system"]
+        {
+            assert!(of(refused).is_err(), "{refused}");
+        }
     }
 
     #[test]

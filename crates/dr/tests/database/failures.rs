@@ -44,8 +44,15 @@ async fn no_server_and_no_tls_are_told_apart() {
     assert!(error.to_string().contains("no trusted TLS connection"), "{error}");
 }
 
+/// A root that signed nothing here.
+fn another_root() -> String {
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+}
+
 #[tokio::test]
-async fn a_backup_over_tls_trusts_the_given_root_only() {
+async fn a_backup_over_tls_asks_for_as_much_as_libpq_does() {
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     // With one name for both, OpenSSL takes the server's certificate for its own issuer.
@@ -67,16 +74,34 @@ async fn a_backup_over_tls_trusts_the_given_root_only() {
     std::fs::write(&roots, ca_pem).unwrap();
     let (port, password) = (cluster.port(), cluster.password());
     let of = |host: &str, query: &str| {
-        url(&format!("postgres://postgres:{password}@{host}:{port}/tls?sslmode=require{query}"))
+        url(&format!("postgres://postgres:{password}@{host}:{port}/tls?sslmode={query}"))
     };
     let trusted = format!("&sslrootcert={}", roots.display());
-
-    let unknown = exercise.backups_of(of("localhost", "")).take(&Exercise::id()).await.unwrap_err();
-    assert!(unknown.to_string().contains("no trusted TLS connection"), "{unknown}");
-    let other_name = exercise.backups_of(of("127.0.0.1", &trusted)).take(&Exercise::id()).await.unwrap_err();
-    assert!(other_name.to_string().contains("no trusted TLS connection"), "{other_name}");
-    let backup = exercise.backups_of(of("localhost", &trusted)).take(&Exercise::id()).await.unwrap();
-    assert!(backup.files > 0);
+    let another = exercise.store().join("../another.pem");
+    std::fs::write(&another, another_root()).unwrap();
+    let not_trusted = format!("&sslrootcert={}", another.display());
+    let refused = [
+        ("localhost", "verify-full".to_owned()),
+        ("127.0.0.1", format!("verify-full{trusted}")),
+        ("localhost", format!("verify-full{not_trusted}")),
+        ("127.0.0.1", format!("verify-ca{not_trusted}")),
+        ("127.0.0.1", format!("require{not_trusted}")),
+    ];
+    for (host, query) in refused {
+        let error = exercise.backups_of(of(host, &query)).take(&Exercise::id()).await.unwrap_err();
+        assert!(error.to_string().contains("no trusted TLS connection"), "{host} {query}: {error}");
+    }
+    let taken = [
+        ("localhost", format!("verify-full{trusted}")),
+        ("127.0.0.1", format!("verify-ca{trusted}")),
+        ("127.0.0.1", format!("require{trusted}")),
+        ("127.0.0.1", "require".to_owned()),
+    ];
+    for (number, (host, query)) in taken.into_iter().enumerate() {
+        let id = format!("tls-{number}").parse().unwrap();
+        let backup = exercise.backups_of(of(host, &query)).take(&id).await;
+        assert!(backup.is_ok_and(|backup| backup.files > 0), "{host} {query}");
+    }
 }
 
 #[tokio::test]

@@ -105,10 +105,23 @@ async fn a_backup_that_is_killed_goes_on_and_mixes_no_snapshots() {
     assert_no_ddl_on_production();
 }
 
+/// What is loaded and computed only where names are final, and what another schema holds.
+const HARD: &str = "
+CREATE TABLE public.place (code text PRIMARY KEY); INSERT INTO public.place VALUES ('KGL');
+CREATE FUNCTION public.is_place(c text) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM public.place WHERE code = c)';
+CREATE DOMAIN public.place_code AS text CHECK (public.is_place(VALUE));
+CREATE TABLE public.pump (id int PRIMARY KEY, at public.place_code, up text GENERATED ALWAYS AS (lower(at::text)) STORED);
+INSERT INTO public.pump SELECT i, 'KGL' FROM generate_series(1, 2000) i;
+CREATE MATERIALIZED VIEW public.pumps AS SELECT id, at, count(*) FROM public.pump GROUP BY id;
+CREATE FUNCTION public.new_user() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$;
+CREATE TRIGGER on_created AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION public.new_user();
+ALTER TABLE public.notifications ADD CONSTRAINT vocabulary CHECK (status <> 'failed' OR error_message IS NOT NULL)";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_is_killed_leaves_staging_as_it_was_or_whole() {
     let exercise = Exercise::with_rows("killed_restore", 20_000).await;
     let id = Exercise::id();
+    exercise.production_says(HARD).await;
     exercise.take().await;
     let mut killed = 0;
     for (phase, after, slow_ms) in [

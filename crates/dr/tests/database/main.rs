@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod catalogue;
 mod damage;
 mod failures;
 mod guards;
 mod kills;
+mod property;
 mod round_trip;
 mod world;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use allclear_core::ports::{DatabaseBackups as _, StagingDatabase as _};
-use allclear_core::recovery::{Backup, BackupId, Restored, Unwatched};
+use allclear_core::recovery::{Backup, BackupId, Parity, Restored, Unwatched};
 use allclear_dr::cluster::{Cluster, ClusterOptions};
 use allclear_dr::database::{BackupBucket, DatabaseUrl, Databases, PostgresBackups, PostgresStaging};
 use allclear_dr::seed;
@@ -129,6 +129,31 @@ impl Exercise {
     /// Asks production for one value, or changes it, as the platform would.
     pub(crate) async fn production_says(&self, sql: &str) -> String {
         one(clusters().production.run(&self.name, sql).await.unwrap())
+    }
+
+    /// Takes the backup, restores it and compares; what failed, in words.
+    pub(crate) async fn backups_and_restores(&self) -> Result<(Restored, Parity), String> {
+        let id = Self::id();
+        self.backups().take(&id).await.map_err(|error| format!("backup: {error}"))?;
+        let restored = self.staging().restore(&id).await.map_err(|error| format!("restore: {error}"))?;
+        let parity = self.staging().parity(&id).await.map_err(|error| format!("comparison: {error}"))?;
+        Ok((restored, parity))
+    }
+
+    pub(crate) async fn on_staging(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        clusters().staging.run(&self.name, sql).await.map_err(|error| error.to_string())
+    }
+
+    pub(crate) async fn on_production(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        clusters().production.run(&self.name, sql).await.map_err(|error| error.to_string())
+    }
+
+    /// Removes the databases, so that many exercises do not fill a disk.
+    pub(crate) async fn gone(&self) {
+        let drop = format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name);
+        for cluster in [&clusters().production, &clusters().staging] {
+            let _ = cluster.run("postgres", &drop).await;
+        }
     }
 
     /// Staging is as it was before any restore, and no schema of ours is left or visible.

@@ -17,7 +17,7 @@ use super::documents::WriteDocument;
 use super::files::{KeepBeside, LOG, REPORT, ROWCOUNT, WriteFile, backup_log, parity_says, rowcount_csv};
 use super::findings::Topic;
 use super::notify::{ACKNOWLEDGE_WITHIN, CallIn, OwnIncident, Roll, RollCall, everybody};
-use super::prepare::{LastTime, LookedAgain, Roles};
+use super::prepare::{FreeId, LastTime, LookedAgain, Roles};
 use super::record::{Part, Record, Tried};
 use super::rehearse::{Checklist, Confirmed, CutoverItems, TryOut, result_says};
 use super::report::report;
@@ -51,6 +51,8 @@ pub(super) struct Tabletop<'a> {
     pub(super) on: &'a Platform,
     pub(super) recovery: &'a Recovery,
     pub(super) record: Record,
+    /// Whether a person named the backup; else it has the day's first free id.
+    pub(super) named: bool,
 }
 
 impl Tabletop<'_> {
@@ -86,6 +88,9 @@ impl Tabletop<'_> {
         // Before anybody is called: a target that is not fit needs no exercise to find that out.
         let check = run.probe(&DR_B1, Comparison::of(self.recovery, "target")).await?;
         must_be_fit(&check)?;
+        if !self.named {
+            self.record.id = run.probe(&DR_B1, FreeId::of(self.recovery, &self.record.id)).await?;
+        }
         let open = last.findings.iter().filter(|one| one.open);
         let gate = Gate::new(
             format!(
@@ -318,6 +323,9 @@ impl Tabletop<'_> {
             let says = restored_says(&restored);
             self.record
                 .log(run.now(), runtime_line("Restore", &says, runtime, &parts(&restored.took), was_there));
+            for note in &restored.notes {
+                self.record.log(run.now(), format!("Restore: {note}"));
+            }
             self.record.restored = Some(Part { what: restored, runtime, was_there });
         } else {
             not_there(run, &DR_R1, "staging does not hold the backup")?;
@@ -338,6 +346,12 @@ impl Tabletop<'_> {
             let word = if parity.holds() { "proven" } else { "NOT proven" };
             let line = format!("Parity: {}, runtime {}", parity_says(&parity), span(parity.took));
             self.record.log(run.now(), line);
+            for says in &parity.changed {
+                self.record.log(run.now(), format!("Parity: changed on purpose: {says}"));
+            }
+            for says in &parity.not_compared {
+                self.record.log(run.now(), format!("Parity: not compared: {says}"));
+            }
             self.record.log(run.now(), format!("Backup, restore and parity: {word}"));
             if !parity.holds() {
                 self.record.find(Topic::Parity, parity_says(&parity));

@@ -56,24 +56,33 @@ pub(super) fn table_says(table: &TableParity) -> String {
     )
 }
 
-/// All tables in one sentence.
+/// What the comparison came to in one sentence.
 pub(super) fn parity_says(parity: &Parity) -> String {
-    let different: Vec<String> = parity.tables.iter().filter(|one| !one.is_equal()).map(table_says).collect();
-    let all = parity.tables.len() as u64;
+    let mut different: Vec<String> =
+        parity.tables.iter().filter(|one| !one.is_equal()).map(table_says).collect();
+    let (tables, all) = (different.len(), parity.tables.len() as u64);
     if all == 0 {
         return "no table was compared, which proves nothing".to_owned();
     }
+    different.extend(parity.different.iter().map(|one| format!("{} {}", one.object, one.says)));
     if different.is_empty() {
         let rows = parity.tables.iter().filter_map(|one| one.snapshot.as_ref()).map(|one| one.rows).sum();
+        let definitions = match parity.definitions {
+            0 => String::new(),
+            n => format!("; {} beside", count(n, "definition", "definitions")),
+        };
         return format!(
-            "staging is equal to the snapshot: {}, {}, by rows and content",
+            "staging is equal to the snapshot: {}, {}, by rows and content{definitions}",
             count(all, "table", "tables"),
             count(rows, "row", "rows")
         );
     }
+    let definitions = match parity.different.len() {
+        0 => String::new(),
+        n => format!(" and in {n} of {} definitions", parity.definitions),
+    };
     format!(
-        "staging is not equal to the snapshot in {} of {all} tables: {}",
-        different.len(),
+        "staging is not equal to the snapshot in {tables} of {all} tables{definitions}: {}",
         different.join("; ")
     )
 }
@@ -290,8 +299,6 @@ impl Effect for KeepBeside {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn content(rows: u64, digest: &str) -> TableContent {
@@ -309,7 +316,7 @@ mod tests {
                 table("public.missing", Some(content(2, "aa")), None),
                 table("=cmd|' /C calc'!A0", None, Some(content(2, "aa"))),
             ],
-            took: Duration::ZERO,
+            ..Parity::default()
         };
         insta::assert_snapshot!(rowcount_csv(&parity).unwrap().replace("\r\n", "\n"));
         assert!(rowcount_csv(&parity).unwrap().lines().count() == 6);

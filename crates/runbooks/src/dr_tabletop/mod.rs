@@ -159,7 +159,7 @@ pub const SCENARIOS: &[Scenario] = &[
 pub struct Input {
     /// The day of the exercise, e.g. `2025-01-07`; the day on which the run began (UTC) when not given.
     pub date: Option<Date>,
-    /// The backup's id; `dr-` and the day when not given. Name another for a second exercise on the same day.
+    /// The backup's id. When not given: `dr-` and the day, and for a second exercise on that day `dr-`, the day and `-2`.
     pub backup: Option<BackupId>,
 }
 
@@ -204,7 +204,8 @@ impl Runbook for DrTabletop {
         // The exercise's own service pages, as for everything here.
         let on = Platform { paging: Arc::clone(&recovery.paging), ..self.on.clone() };
         let stuck = Stuck::watch(run, &on, &DR_N1, self.id()).await?;
-        let mut tabletop = Tabletop { on: &self.on, recovery, record };
+        let named = self.input.backup.is_some();
+        let mut tabletop = Tabletop { on: &self.on, recovery, record, named };
         let held = tabletop.hold(run).await;
         stuck.over(run, held.as_ref().err()).await?;
         match held {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use allclear_core::PortError;
 use allclear_core::platform::Recovery;
-use allclear_core::ports::Documents;
-use allclear_core::recovery::{Participant, Role};
+use allclear_core::ports::{DatabaseBackups, Documents, ObjectCopies};
+use allclear_core::recovery::{BackupId, Participant, Role};
 use allclear_engine::{Evidence, Observation, Probe};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -81,6 +81,46 @@ impl Probe for LastTime {
         let evidence =
             last.findings.iter().map(|finding| Evidence::new(source, finding.says.clone())).collect();
         Ok(Observation { value: last, says, evidence })
+    }
+}
+
+/// The first id of the day under which neither a backup nor a copy stands whole: a second exercise takes one of its own.
+pub(super) struct FreeId {
+    backups: Arc<dyn DatabaseBackups>,
+    copies: Arc<dyn ObjectCopies>,
+    first: BackupId,
+}
+
+/// So many exercises a day have an id of their own.
+const MOST_A_DAY: u32 = 50;
+
+impl FreeId {
+    pub(super) fn of(recovery: &Recovery, first: &BackupId) -> Self {
+        let (backups, copies) = (Arc::clone(&recovery.backups), Arc::clone(&recovery.copies));
+        Self { backups, copies, first: first.clone() }
+    }
+}
+
+#[async_trait]
+impl Probe for FreeId {
+    type Value = BackupId;
+
+    fn subject(&self) -> String {
+        "backup id".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<BackupId>, PortError> {
+        let mut id = self.first.clone();
+        for number in 2..=MOST_A_DAY {
+            if self.backups.find(&id).await?.is_none() && self.copies.find(&id).await?.is_none() {
+                break;
+            }
+            // Digits and a dash more: still an id.
+            id = format!("{}-{number}", self.first).parse().unwrap_or(id);
+        }
+        let says = format!("the backup of this exercise is {id}");
+        let evidence = vec![Evidence::new("the bucket", says.clone())];
+        Ok(Observation { value: id, says, evidence })
     }
 }
 

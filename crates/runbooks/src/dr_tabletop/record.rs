@@ -45,6 +45,7 @@ pub(super) enum Tried {
 pub(super) struct Record {
     pub(super) run: String,
     pub(super) day: Date,
+    /// The backup's id: a person's choice, or the day's first that is free.
     pub(super) id: BackupId,
     pub(super) began: Timestamp,
     pub(super) people: Vec<Participant>,
@@ -205,10 +206,15 @@ impl Record {
     fn proven(&self) -> String {
         let passed = self.tested(|tried| matches!(tried, Tried::Result(SmokeResult::Passed { .. })));
         let tables = self.parity.as_ref().map_or(0, |parity| parity.tables.len() as u64);
+        let definitions = match self.parity.as_ref().map_or(0, |parity| parity.definitions) {
+            0 => String::new(),
+            n => format!(" and {}", count(n, "definition", "definitions")),
+        };
         format!(
-            "backup {} was restored from the bucket and staging is equal to its snapshot in {}; {} of {} smoke tests passed, {}",
+            "backup {} was restored from the bucket and staging is equal to its snapshot in {}{}; {} of {} smoke tests passed, {}",
             self.id,
             count(tables, "table", "tables"),
+            definitions,
             passed.len(),
             SmokeTest::ALL.len(),
             count(self.findings.len() as u64, "finding", "findings")

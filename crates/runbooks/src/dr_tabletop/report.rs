@@ -127,6 +127,9 @@ impl Page {
             Some(part) => {
                 self.item("The target was confirmed at the gate DR-R1 restore, which takes it typed.");
                 self.item(format!("Restored from the bucket: {}.", restored_says(&part.what)));
+                for note in &part.what.notes {
+                    self.item(format!("{}.", super::texts::capital(note)));
+                }
                 self.item(runtime("restore", part, &part.what.took));
             }
             None => self.item("Nothing was restored."),
@@ -136,6 +139,15 @@ impl Page {
                 self.item(format!("Parity: {}.", parity_says(parity)));
                 for table in parity.tables.iter().filter(|table| !table.is_equal()) {
                     self.item(format!("{}.", table_says(table)));
+                }
+                for one in &parity.different {
+                    self.item(format!("{}: {}.", super::texts::capital(&one.object), one.says));
+                }
+                for changed in &parity.changed {
+                    self.item(format!("Changed on purpose: {changed}."));
+                }
+                for left_out in &parity.not_compared {
+                    self.item(format!("Not compared: {left_out}."));
                 }
                 self.item(format!("The comparison took {}.", span(parity.took)));
             }

@@ -290,11 +290,14 @@ impl Probe for ParityCheck {
         let says = super::files::parity_says(&parity);
         let source = "staging and the backup's manifest, rows and digests";
         let different: Vec<&TableParity> = parity.tables.iter().filter(|one| !one.is_equal()).collect();
-        let evidence = if different.is_empty() {
-            vec![Evidence::new(source, says.clone())]
-        } else {
-            different.iter().map(|one| Evidence::new(source, super::files::table_says(one))).collect()
-        };
+        let mut evidence: Vec<Evidence> =
+            different.iter().map(|one| Evidence::new(source, super::files::table_says(one))).collect();
+        evidence.extend(
+            parity.different.iter().map(|one| Evidence::new(source, format!("{} {}", one.object, one.says))),
+        );
+        if evidence.is_empty() {
+            evidence.push(Evidence::new(source, says.clone()));
+        }
         Ok(Observation { value: parity, says, evidence })
     }
 }

@@ -136,8 +136,21 @@ async fn the_exercises_files_are_kept_as_evidence_once_though_an_answer_was_lost
 }
 
 #[tokio::test]
-async fn a_backup_of_an_earlier_exercise_is_no_backup_of_this_one() {
+async fn e33_a_second_exercise_on_one_day_takes_a_backup_of_its_own() {
     let world = world();
+    world.run().await;
+    world.clock.sleep_until(after(7_200)).await;
+    let finished = world.run_again().await;
+    assert_eq!((finished.outcome, world.times("take backup")), (Outcome::Verified, 2), "{}", finished.says);
+    assert!(finished.says.contains("backup dr-2026-10-06-2 was restored"), "{}", finished.says);
+    assert_eq!((world.times("copy objects"), world.times("restore")), (2, 2));
+    assert!(!world.document("docs/incidents/dr-tabletop.md").contains("fresh-backup"));
+}
+
+#[tokio::test]
+async fn a_backup_of_an_earlier_exercise_is_no_backup_of_this_one() {
+    let mut world = world();
+    world.input.backup = Some("dr-2026-10-06".parse().unwrap());
     world.run().await;
     world.clock.sleep_until(after(7_200)).await;
     world.outside.lock().unwrap().restored = None;

@@ -337,6 +337,7 @@ impl World {
                 tables: 3,
                 rows: 23_216,
                 put_aside: Some("public_before_20261006".to_owned()),
+                notes: Vec::new(),
                 took: took("load", Duration::from_secs(61)),
             };
             let outside = &mut outside.lock().unwrap();
@@ -356,7 +357,11 @@ impl World {
                 }
                 TableParity { table: one.table.clone(), snapshot: Some(one), staging: Some(staging) }
             };
-            Ok(Parity { tables: tables().into_iter().map(compare).collect(), took: Duration::from_secs(2) })
+            Ok(Parity {
+                tables: tables().into_iter().map(compare).collect(),
+                took: Duration::from_secs(2),
+                ..Parity::default()
+            })
         });
         mock
     }

@@ -1,0 +1,5 @@
+-- Values of every kind of type.
+--: production
+CREATE TABLE v (a smallint, b bigint, c real, d float8, e numeric, f money, g text, h char(5), i bytea, j date, k time, l timetz, m timestamptz, n interval, o boolean, p uuid, q json, r jsonb, s xml, t inet, u macaddr, w bit(3), x varbit, y point, z polygon, aa int4range, ab tstzmultirange, ac tsvector, ad tsquery, ae text[], af int[][], ag pg_lsn, ah "char", ai name, aj oid, ak regclass); INSERT INTO v VALUES (1, 9223372036854775807, 0.1, 1e308, 'NaN', '12.34', E'tab\t nl\n bs\\ \\.', 'ab', '\x00ff', 'infinity', '24:00', '12:00+02', '294276-12-31 23:59:59+00', '1 mon -2 days 03:04:05.678', true, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"b": 1, "a":  2}', '{"b": 1, "a": 2}', '<a b="c"/>', '10.0.0.0/8', '08:00:2b:01:02:03', '101', '1', '(1.1,2)', '((0,0),(1,1),(1,0))', '[1,5)', '{[2026-01-01,2026-02-01)}', 'a:1 b:2', 'a & !b', ARRAY['x', NULL, 'NULL', 'a,b', ''], '{{1,2},{3,4}}', '0/16B374D', 'c', 'n', 1259, 'v'); INSERT INTO v (a) VALUES (NULL);
+--: alike
+SELECT * FROM v

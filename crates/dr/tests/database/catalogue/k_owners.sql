@@ -1,0 +1,7 @@
+-- Objects of several owners stay theirs.
+--: production
+DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'clerk') THEN CREATE ROLE clerk; END IF; END $$; CREATE TABLE t (id serial); INSERT INTO t DEFAULT VALUES; CREATE VIEW v AS SELECT 1 AS a; CREATE FUNCTION f(int, text) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE e AS ENUM ('a'); CREATE DOMAIN d AS int; CREATE AGGREGATE ag(int) (sfunc = int4mul, stype = int); CREATE MATERIALIZED VIEW m AS SELECT 1 AS a; CREATE SEQUENCE s; CREATE PROCEDURE p() LANGUAGE sql AS ''; CREATE STATISTICS st ON id, (id + 1) FROM t; CREATE OPERATOR === (leftarg = point, rightarg = point, procedure = point_above); CREATE COLLATION co FROM "C"; GRANT CREATE ON SCHEMA public TO clerk; ALTER TABLE t OWNER TO clerk; ALTER VIEW v OWNER TO clerk; ALTER FUNCTION f OWNER TO clerk; ALTER TYPE e OWNER TO clerk; ALTER DOMAIN d OWNER TO clerk; ALTER AGGREGATE ag(int) OWNER TO clerk; ALTER MATERIALIZED VIEW m OWNER TO clerk; ALTER SEQUENCE s OWNER TO clerk; ALTER PROCEDURE p() OWNER TO clerk; ALTER STATISTICS st OWNER TO clerk; ALTER OPERATOR === (point, point) OWNER TO clerk; ALTER COLLATION co OWNER TO clerk;
+--: staging
+DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'clerk') THEN CREATE ROLE clerk; END IF; END $$;
+--: alike
+SELECT relname, relowner::regrole FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner = 'clerk'::regrole ORDER BY 1
