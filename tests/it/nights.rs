@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use allclear::core::policy::QuietHours;
+use allclear::core::policy::{QuietHours, SendPolicy};
 use allclear::engine::{Event, Outcome};
 use allclear::sandbox::{Profile, Scenario, Trouble, WorldSpec, trouble};
 use jiff::Timestamp;
@@ -81,11 +81,15 @@ async fn what_was_set_out_to_before_the_night_is_done_after_it() {
         calm.plan_and_run().await;
         let begins = ["campaign.start", "send_queue.restore", "notification.retry", "send_queue.put_back"];
         let entries = calm.entries();
+        // Also where it had only looked whether it may.
         let intended = entries.iter().filter(|entry| {
-            matches!(&entry.event, Event::Intended { effect, .. } if begins.contains(&effect.as_str()))
+            let looked = matches!(entry.event, Event::Observed { .. }) && entry.key.contains("/may begin ");
+            let set_out =
+                matches!(&entry.event, Event::Intended { effect, .. } if begins.contains(&effect.as_str()));
+            looked || set_out
         });
         let intended: Vec<u64> = intended.map(|entry| entry.seq).collect();
-        assert!(intended.len() >= 4, "{scenario}: {intended:?}");
+        assert!(intended.len() >= 8, "{scenario}: {intended:?}");
         for seq in intended {
             let scene = Scene::of(spec(scenario, start, 100)).await;
             let plan = scene.plan().await;
@@ -119,5 +123,32 @@ async fn a_start_whose_calls_are_lost_until_the_night_waits_for_the_morning() {
         let shown = format!("{scenario}: {}", finished.says);
         let (late, _) = at_night(&scene);
         assert!(late.is_empty(), "{shown}: {late:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_longer_than_a_day_is_sent_at_night_only_where_a_person_says_so() {
+    let scene = Scene::of(spec("stalled", "2026-11-23T08:00:00Z", 400)).await;
+    // One a minute: 1,284 messages need more than 16 hours.
+    let policy =
+        SendPolicy { throttle_per_minute: 1, quiet_hours: QuietHours::parse("22:00", "06:00").unwrap() };
+    scene.platform.policy.write(&policy).await.unwrap();
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    let asked = scene.entries().into_iter().filter(|entry| {
+        matches!(&entry.event, Event::Asked { question, .. } if question.question.contains("sent at night"))
+    });
+    assert_eq!(asked.count(), 1, "{}", finished.says);
+}
+
+#[tokio::test]
+async fn a_policy_that_would_hold_messages_back_by_day_is_no_all_clear_at_night() {
+    for profile in [Profile::AsIs, Profile::Target] {
+        let scenario = spec("quiet-hours-misconfigured", "2026-11-23T00:30:00Z", 100);
+        let scene = Scene::of(WorldSpec { profile, ..scenario }).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{profile:?}: {}", finished.says);
+        let stored = scene.platform.policy.read().await.unwrap();
+        assert!(stored.faults().is_empty(), "{profile:?}: {stored:?}; {}", finished.says);
     }
 }

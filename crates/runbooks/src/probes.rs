@@ -250,6 +250,11 @@ pub(crate) enum KnownPolicy {
 }
 
 impl KnownPolicy {
+    /// Whether it can be gone by as it is stored.
+    pub(crate) fn is_sound(&self) -> bool {
+        matches!(self, Self::Stored(stored) if stored.faults().is_empty())
+    }
+
     /// The policy to go by: what is stored where it is sound, `fallback` where it is not or cannot be read.
     pub(crate) fn repaired(&self, fallback: &SendPolicy) -> SendPolicy {
         match self {

@@ -119,6 +119,10 @@ impl Start {
         }
     }
 
+    fn fits(&self, messages: u64, policy: &SendPolicy) -> bool {
+        drains(messages, &self.limits, policy) <= day(policy)
+    }
+
     /// How many messages go out before the last of these does: whatever waits shares each of the dispatcher's goes, and it looks
     /// at no campaign's status.
     async fn with_what_waits(&self, now: Timestamp) -> Result<u64, PortError> {
@@ -131,6 +135,39 @@ impl Start {
     }
 }
 
+/// How much of a day is not quiet.
+fn day(policy: &SendPolicy) -> Duration {
+    Duration::from_hours(24).saturating_sub(policy.quiet_hours.length())
+}
+
+/// How long so many messages need. Which run of the dispatcher takes the first is not known.
+fn drains(messages: u64, limits: &Limits, policy: &SendPolicy) -> Duration {
+    Pace::of(limits, policy).drains(messages) + limits.dispatcher_interval
+}
+
+/// Whether what waits fits into one day outside quiet hours, with all that waits beside it.
+pub(crate) struct FitsIntoADay(pub(crate) Start);
+
+#[async_trait]
+impl Probe for FitsIntoADay {
+    type Value = bool;
+
+    fn subject(&self) -> String {
+        format!("the queue of {}", self.0.name)
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<bool>, PortError> {
+        let stored = StoredSendPolicy::of(&self.0.policy).observe(now).await?;
+        let policy = stored.value.repaired(&self.0.limits.default_policy);
+        let messages = self.0.with_what_waits(now).await?;
+        let value = self.0.fits(messages, &policy);
+        let fits = if value { "fit" } else { "do not fit" };
+        let waiting = counted(messages, "message", "messages");
+        let says = format!("{waiting} {fits} into a day outside quiet hours {}", policy.quiet_hours);
+        Ok(Observation { value, says, evidence: stored.evidence })
+    }
+}
+
 /// Until when so many messages have to wait that would begin now; `None` where they may.
 fn must_wait_until(
     (messages, too_long): (u64, TooLong),
@@ -139,9 +176,8 @@ fn must_wait_until(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let hours = policy.quiet_hours;
-    let day = Duration::from_hours(24).saturating_sub(hours.length());
-    // Which run of the dispatcher takes the first is not known.
-    let drains = match (Pace::of(limits, policy).drains(messages) + limits.dispatcher_interval, too_long) {
+    let day = day(policy);
+    let drains = match (drains(messages, limits, policy), too_long) {
         (drains, _) if drains <= day => drains,
         (_, TooLong::GoesOn) => Duration::ZERO,
         (_, TooLong::WholeDay) => day.saturating_sub(LATE),
@@ -179,12 +215,17 @@ impl Probe for QuietNow {
         let policy = stored.value.repaired(&limits.default_policy);
         let messages = self.0.with_what_waits(now).await?;
         let until = must_wait_until((messages, *too_long), (limits, &policy), &recipients_zone(limits), now);
-        let says = match until {
-            Some(until) => {
-                format!("{name} may not be started before {until}: quiet hours {}", policy.quiet_hours)
-            }
-            None => format!("quiet hours {} leave time for {name}", policy.quiet_hours),
+        let hours = policy.quiet_hours;
+        let mut says = match until {
+            Some(until) => format!("{name} may not be started before {until}: quiet hours {hours}"),
+            None if self.0.fits(messages, &policy) => format!("quiet hours {hours} leave time for {name}"),
+            None => format!(
+                "{name} goes on into quiet hours {hours}: what waits needs longer than a day outside them"
+            ),
         };
+        if !stored.value.is_sound() {
+            says = format!("{}; so by the default: {says}", stored.says);
+        }
         Ok(Observation { value: until, says, evidence: stored.evidence })
     }
 }

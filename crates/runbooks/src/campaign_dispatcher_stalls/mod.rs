@@ -34,7 +34,7 @@ use crate::effects::{
     Stuck, record_bad_end, record_pauses,
 };
 use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still_started, owe_policy};
-use crate::quiet::{Start, TooLong, recipients_zone, wait_out_quiet_hours};
+use crate::quiet::{FitsIntoADay, Start, TooLong, recipients_zone, wait_out_quiet_hours};
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
 use detect::{
@@ -215,6 +215,7 @@ impl CampaignDispatcherStalls {
 
         run.probe(&CD_M1, SentTwice::of(on, &stalled)).await?.must_be_none()?;
         self.ask_about_recent_starts(run, &stalled).await?;
+        self.ask_about_the_night(run, &stalled, done).await?;
         let since = Since { seen: seen_at, replay: run.now() };
         self.replay(run, &stalled, done).await?;
         self.verify_movement(run, &stalled, since, done).await?;
@@ -235,7 +236,11 @@ impl CampaignDispatcherStalls {
         }
         let moving_campaigns = count_still_started(run, &CD_R1, on, &done.replayed).await?;
         if done.replayed.is_empty() {
-            let says = "no campaign was started again, because this run had paused none; whoever paused them must start them";
+            let says = if done.paused.iter().any(|paused| paused.by_us) {
+                "no campaign was started again, because somebody else took each of them since this run paused it"
+            } else {
+                "no campaign was started again, because this run had paused none; whoever paused them must start them"
+            };
             return Err(Halt::Unverified { step: CD_M1.id.to_owned(), says: says.to_owned() });
         }
         let says = format!(
@@ -389,6 +394,28 @@ impl CampaignDispatcherStalls {
             "These campaigns were started within the last half hour and stalled again. Start them once more?";
         let gate = recent.iter().fold(Gate::new(question, Approval::Approve).about("again"), |gate, name| {
             gate.showing(format!("campaign {name}"))
+        });
+        run.approve(&CD_M1, gate).await
+    }
+
+    /// What waits may need longer than a day outside quiet hours. Whether that goes out at night is for a person to say.
+    async fn ask_about_the_night(
+        &self,
+        run: &mut Run,
+        stalled: &[CampaignLook],
+        done: &Done,
+    ) -> Result<(), Halt> {
+        let Some(first) = done.paused.iter().find(|paused| paused.by_us) else { return Ok(()) };
+        if run.probe(&CD_M1, FitsIntoADay(self.start_of(first, stalled))).await? {
+            return Ok(());
+        }
+        let question =
+            "More waits than fits into a day outside quiet hours. Started, it is sent at night, too. Start?";
+        let gate = Gate::new(question, Approval::Approve).about("night").showing(
+            "the dispatcher looks at no quiet hours; whatsapp-send-failures resumes such campaigns in parts",
+        );
+        let gate = done.paused.iter().filter(|paused| paused.by_us).fold(gate, |gate, paused| {
+            gate.showing(format!("campaign {} ({})", paused.name, paused.campaign))
         });
         run.approve(&CD_M1, gate).await
     }

@@ -251,6 +251,11 @@ impl WhatsAppSendFailures {
             if let Some(ended) = self.put_back_late(run, &signal).await? {
                 return Ok(ended);
             }
+            // A policy that holds messages back at other hours is no all-clear.
+            if self.check_policy(run).await? {
+                let says = "send failures are within the normal range; the misconfigured sending policy was repaired";
+                return Ok((says.to_owned(), run.proof(&WA_I2)?));
+            }
         }
         run.conclude_unless(signal.elevated, "all clear: send failures are within the normal range")?;
         self.note_impact(run, &signal).await?;
@@ -481,15 +486,18 @@ impl WhatsAppSendFailures {
         Ok(())
     }
 
-    async fn check_policy(&self, run: &mut Run) -> Result<(), Halt> {
+    /// Whether it had to be repaired.
+    async fn check_policy(&self, run: &mut Run) -> Result<bool, Halt> {
         let stored = match run.probe(&WA_I2, StoredSendPolicy::read(&self.on)).await? {
             KnownPolicy::Stored(stored) => stored,
             // Nothing is written over what has another shape than this program knows.
-            KnownPolicy::Unreadable { unreadable } => return owe_policy(run, &WA_I2, &unreadable).await,
+            KnownPolicy::Unreadable { unreadable } => {
+                return owe_policy(run, &WA_I2, &unreadable).await.map(|()| false);
+            }
         };
         let faults = stored.faults();
         if faults.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let repair = RepairPolicy::of(&self.on, &stored);
         let mut gate = Gate::new("The sending policy is misconfigured. Repair it?", Approval::Approve);
@@ -502,7 +510,8 @@ impl WhatsAppSendFailures {
         let watch = Watch::every(REPAIR_EVERY, GIVE_UP_AFTER);
         run.until(&WA_I2, watch, Achieving(repair)).await?;
         let says = "the misconfigured sending policy was repaired";
-        run.note(&WA_I2, Claim::seen(&run.proof(&WA_I2)?, says)).await
+        run.note(&WA_I2, Claim::seen(&run.proof(&WA_I2)?, says)).await?;
+        Ok(true)
     }
 
     /// Moves queued sends to the end of the rate limit; returns when that is. The wait itself belongs to the watch

@@ -306,14 +306,29 @@ impl Run {
         unreachable!("tries are bounded by the retry policy")
     }
 
-    /// Waits for what the effect says that it must wait for, as that is now.
+    /// Waits for what the effect says that it must wait for, as that is now: a look of an earlier process says nothing about
+    /// this hour, unless that process had set out by it.
     async fn wait_until_it_may<E: Effect>(&mut self, named: &Named<'_, E>, attempt: u32) -> Result<(), Halt> {
         let Some(not_before) = named.effect.not_before() else { return Ok(()) };
         let Named { step, subject, base, .. } = named;
-        let look = format!("{base}/may begin {attempt}");
-        let Some(until) = self.observe(step, &not_before, subject, &look).await? else { return Ok(()) };
-        let key = format!("{base}/not before {attempt}");
-        self.sleep(&key, of(step, subject), until, Waiting::ForTheWorld, not_before.says).await
+        let set_out = self.seam.recorded(&self.placed(&format!("{base}/intent {attempt}"))).is_some();
+        for go in 1.. {
+            let look = format!("{base}/may begin {attempt}.{go}");
+            let was_made = self.seam.recorded(&self.placed(&format!("{look}/observe 1"))).is_some();
+            if set_out && !was_made {
+                break;
+            }
+            match self.observe(step, &not_before, subject, &look).await? {
+                Some(until) => {
+                    let key = format!("{base}/not before {attempt}.{go}");
+                    let says = not_before.says.clone();
+                    self.sleep(&key, of(step, subject), until, Waiting::ForTheWorld, says).await?;
+                }
+                None if !was_made => break,
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// What a procedure goes on with after an effect.
