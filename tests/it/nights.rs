@@ -128,8 +128,8 @@ async fn a_start_whose_calls_are_lost_until_the_night_waits_for_the_morning() {
 
 #[tokio::test]
 async fn what_needs_longer_than_a_day_is_sent_at_night_only_where_a_person_says_so() {
-    let scene = Scene::of(spec("stalled", "2026-11-23T08:00:00Z", 400)).await;
-    // One a minute: 1,284 messages need more than 16 hours.
+    let scene = Scene::of(spec("stalled", "2026-11-23T08:00:00Z", 700)).await;
+    // One a minute: what waits needs more than 16 hours.
     let policy =
         SendPolicy { throttle_per_minute: 1, quiet_hours: QuietHours::parse("22:00", "06:00").unwrap() };
     scene.platform.policy.write(&policy).await.unwrap();

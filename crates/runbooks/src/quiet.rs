@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::policy::SendPolicy;
-use allclear_core::ports::{Limits, PolicyStore, SendQueue};
+use allclear_core::ports::{Campaigns, Limits, PolicyStore, SendQueue};
 use allclear_core::{CampaignId, Platform, PortError};
 use allclear_engine::{Halt, NotBefore, Observation, Probe, Run, Step};
 use async_trait::async_trait;
@@ -60,12 +60,15 @@ impl Pace {
 #[derive(Clone)]
 pub(crate) struct Start {
     policy: Arc<dyn PolicyStore>,
+    campaigns: Arc<dyn Campaigns>,
     queue: Arc<dyn SendQueue>,
     limits: Limits,
     /// Whose messages; `None` for notifications, which no dispatcher sends.
     campaign: Option<CampaignId>,
     name: String,
     messages: u64,
+    /// The campaigns whose messages these are, where several are started together.
+    counted: Vec<CampaignId>,
     too_long: TooLong,
 }
 
@@ -86,18 +89,27 @@ impl Start {
         messages: u64,
         too_long: TooLong,
     ) -> Self {
-        Self { campaign: Some(campaign), messages, too_long, ..Self::of_notifications(on, name) }
+        let counted = vec![campaign];
+        Self { campaign: Some(campaign), messages, counted, too_long, ..Self::of_notifications(on, name) }
+    }
+
+    /// With those of others that are started together with it.
+    pub(crate) fn together_with(self, others: &[CampaignId], messages: u64) -> Self {
+        let counted = self.counted.iter().chain(others).copied().collect();
+        Self { counted, messages: self.messages + messages, ..self }
     }
 
     /// Of single messages.
     pub(crate) fn of_notifications(on: &Platform, name: &str) -> Self {
         Self {
             policy: Arc::clone(&on.policy),
+            campaigns: Arc::clone(&on.campaigns),
             queue: Arc::clone(&on.send_queue),
             limits: on.limits.clone(),
             campaign: None,
             name: name.to_owned(),
             messages: 0,
+            counted: Vec::new(),
             too_long: TooLong::GoesOn,
         }
     }
@@ -123,13 +135,15 @@ impl Start {
         drains(messages, &self.limits, policy) <= day(policy)
     }
 
-    /// How many messages go out before the last of these does: whatever waits shares each of the dispatcher's goes, and it looks
-    /// at no campaign's status.
-    async fn with_what_waits(&self, now: Timestamp) -> Result<u64, PortError> {
-        let Some(campaign) = self.campaign else { return Ok(self.messages) };
+    /// How many messages go out before the last of these does: what runs shares each of the dispatcher's goes.
+    async fn with_what_runs(&self, now: Timestamp) -> Result<u64, PortError> {
+        if self.counted.is_empty() {
+            return Ok(self.messages);
+        }
         let mut all = self.messages;
-        for other in self.queue.waiting_campaigns().await?.into_iter().filter(|other| *other != campaign) {
-            all += self.queue.depth(other, now).await?.due;
+        let running = self.campaigns.running().await?;
+        for other in running.iter().filter(|other| !self.counted.contains(&other.id)) {
+            all += self.queue.depth(other.id, now).await?.due;
         }
         Ok(all)
     }
@@ -159,7 +173,7 @@ impl Probe for FitsIntoADay {
     async fn observe(&self, now: Timestamp) -> Result<Observation<bool>, PortError> {
         let stored = StoredSendPolicy::of(&self.0.policy).observe(now).await?;
         let policy = stored.value.repaired(&self.0.limits.default_policy);
-        let messages = self.0.with_what_waits(now).await?;
+        let messages = self.0.with_what_runs(now).await?;
         let value = self.0.fits(messages, &policy);
         let fits = if value { "fit" } else { "do not fit" };
         let waiting = counted(messages, "message", "messages");
@@ -213,7 +227,7 @@ impl Probe for QuietNow {
         let Start { limits, name, too_long, .. } = &self.0;
         let stored = StoredSendPolicy::of(&self.0.policy).observe(now).await?;
         let policy = stored.value.repaired(&limits.default_policy);
-        let messages = self.0.with_what_waits(now).await?;
+        let messages = self.0.with_what_runs(now).await?;
         let until = must_wait_until((messages, *too_long), (limits, &policy), &recipients_zone(limits), now);
         let hours = policy.quiet_hours;
         let mut says = match until {

@@ -148,7 +148,8 @@ impl Seen {
 
     /// That messages go out, each once, for a while after a run that says so.
     async fn sending(&self) -> Vec<String> {
-        if let Some(why) = self.world(|world| world.fails_for_customers()) {
+        let fails = |seen: &Self| seen.world(|world| world.fails_for_customers().filter(|_| !world.rests()));
+        if let Some(why) = fails(self) {
             return vec![format!("messages to customers fail: {why}")];
         }
         let (due, now, rests) = self.world(|world| (world.due(), world.now(), world.rests()));

@@ -439,11 +439,14 @@ impl CampaignDispatcherStalls {
         run.until(&CD_M1, watch, condition).await.map(drop)
     }
 
-    /// What begins to send what waits for a campaign.
+    /// What begins to send what waits for a campaign, together with all the others that stalled.
     fn start_of(&self, paused: &Paused, stalled: &[CampaignLook]) -> Start {
-        let look = stalled.iter().find(|look| look.id == paused.campaign);
-        let messages = look.map_or(0, |look| look.depth.pending);
-        Start::of(&self.on, (paused.campaign, &paused.name), messages, TooLong::GoesOn)
+        let pending = |looks: &[&CampaignLook]| looks.iter().map(|look| look.depth.pending).sum();
+        let (own, others): (Vec<&CampaignLook>, Vec<&CampaignLook>) =
+            stalled.iter().partition(|look| look.id == paused.campaign);
+        let ids: Vec<CampaignId> = others.iter().map(|look| look.id).collect();
+        Start::of(&self.on, (paused.campaign, &paused.name), pending(&own), TooLong::GoesOn)
+            .together_with(&ids, pending(&others))
     }
 
     /// Starts what this run paused.

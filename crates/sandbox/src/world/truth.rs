@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::World;
 use super::functions::Shown;
 use super::rows::QueueStatus;
+use super::{QUIET_HOURS, World};
 use crate::scenario::Scenario;
 
 /// What went out to customers in a while.
@@ -30,7 +30,13 @@ impl World {
 
     /// Whether this world's dispatcher rests now because it is quiet hours.
     pub fn rests(&self) -> bool {
-        self.spec.scenario == Scenario::QuietHours && self.is_quiet_at(self.now)
+        let keeps_hours = match self.spec.scenario {
+            Scenario::QuietHours => true,
+            // Once they are those of the night.
+            Scenario::QuietHoursMisconfigured => self.setting(QUIET_HOURS)["value"]["start"] == "22:00",
+            _ => false,
+        };
+        keeps_hours && self.is_quiet_at(self.now)
     }
 
     /// How many messages of running campaigns are due now.
