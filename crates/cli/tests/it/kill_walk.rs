@@ -59,6 +59,9 @@ fn baseline(desk: &Desk, path: &Path) -> (Expected, u64) {
 /// it is sent once more, which its effect declares.
 const TICKET: &str = "provider.ticket provider ticket";
 
+/// So many runs of half an hour one sandbox sees before its evening.
+pub(crate) const WALKS_OF_A_DAY: u64 = 20;
+
 /// How one walk ended.
 #[derive(Debug, Default)]
 struct Walk {
@@ -123,13 +126,21 @@ fn walk_all(path: &Path, mutant: bool, stride: u64) -> (u64, u64, Vec<String>) {
     let walked: Vec<(u64, Walk)> = std::thread::scope(|scope| {
         let lanes: Vec<_> = [(first, 0), (second, 1)]
             .into_iter()
-            .map(|(desk, lane)| {
+            .map(|(mut desk, lane)| {
                 let expected = &expected;
                 scope.spawn(move || {
                     let mine = (1..=boundaries)
                         .step_by(usize::try_from(stride).unwrap())
                         .filter(|n| (n / stride) % 2 == lane);
-                    mine.map(|n| (n, walk_to(&desk, path, expected, n, mutant))).collect::<Vec<_>>()
+                    let mut walked = Vec::new();
+                    for (nth, n) in (1..).zip(mine) {
+                        walked.push((n, walk_to(&desk, path, expected, n, mutant)));
+                        // A sandbox's clock goes on from world to world, and at night a run waits: another world.
+                        if nth % WALKS_OF_A_DAY == 0 {
+                            desk = Desk::with(&path.world);
+                        }
+                    }
+                    walked
                 })
             })
             .collect();

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::desk::{ALLCLEAR, Desk, stderr, world};
 use crate::exercise::{self, Stage};
-use crate::kill_walk::{Path as WalkPath, SIGKILL, finish, forgive_second_ticket};
+use crate::kill_walk::{Path as WalkPath, SIGKILL, WALKS_OF_A_DAY, finish, forgive_second_ticket};
 
 /// Calls that change a file or send bytes. `openat` is left out: opening alone changes nothing that counts here.
 const CALLS: &str = "write,writev,pwrite64,sendto,fsync,fdatasync,ftruncate,rename,unlink";
@@ -51,7 +51,7 @@ fn killed_at_mutating_system_calls_nothing_is_repeated_and_nothing_is_lost() {
     assert_installed();
     let world = world(&json!({ "scenario": "outage", "minutes": 4 }), "target");
     let path = WalkPath { runbook: "whatsapp-send-failures", world: world.clone(), more: &[] };
-    let desk = Desk::with(&world);
+    let mut desk = Desk::with(&world);
     desk.start_over(&world);
     let output = strace(&desk, "", &path.args()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -62,6 +62,9 @@ fn killed_at_mutating_system_calls_nothing_is_repeated_and_nothing_is_lost() {
     // Another offset on each day would walk all points in time; a fixed one makes a failure repeatable.
     let (mut walked, mut died, mut wrong) = (0, 0, Vec::new());
     for point in points.iter().step_by(stride) {
+        if walked % WALKS_OF_A_DAY == 0 {
+            desk = Desk::with(&world);
+        }
         desk.start_over(&world);
         let killed = strace(&desk, &point.inject(), &path.args()).output().unwrap();
         died += u64::from(killed.status.signal() == Some(SIGKILL));
