@@ -244,42 +244,6 @@ impl Probe for QuietNow {
     }
 }
 
-/// When quiet hours end; now, where there are none.
-pub(crate) struct QuietEnd {
-    policy: StoredSendPolicy,
-    limits: Limits,
-    what: String,
-}
-
-impl QuietEnd {
-    /// `what` tells several looks of one step apart.
-    pub(crate) fn before(on: &Platform, what: String) -> Self {
-        Self { policy: StoredSendPolicy::read(on), limits: on.limits.clone(), what }
-    }
-}
-
-#[async_trait]
-impl Probe for QuietEnd {
-    type Value = Timestamp;
-
-    fn subject(&self) -> String {
-        format!("quiet hours before {}", self.what)
-    }
-
-    async fn observe(&self, now: Timestamp) -> Result<Observation<Timestamp>, PortError> {
-        let stored = self.policy.observe(now).await?;
-        let hours = stored.value.repaired(&self.limits.default_policy).quiet_hours;
-        let zone = recipients_zone(&self.limits);
-        let ends = hours.next_allowed(now, &zone, Duration::ZERO).unwrap_or(now);
-        let says = if ends > now {
-            format!("quiet hours {hours} end at {ends}")
-        } else {
-            format!("it is not quiet hours {hours} where the recipients live")
-        };
-        Ok(Observation { value: ends, says, evidence: stored.evidence })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use allclear_core::policy::QuietHours;

@@ -46,14 +46,21 @@ const AFTERWARDS: Duration = Duration::from_mins(15);
 const LOOKED_AT: Duration = Duration::from_mins(30);
 const FEWEST_REPEATS: usize = 10;
 
+/// What people did to campaigns.
+#[derive(Debug, Clone, Default)]
+struct ByPeople {
+    /// Those that they paused, started or stopped.
+    touched: BTreeSet<Uuid>,
+    /// How many messages they skipped of which.
+    skipped: BTreeMap<Uuid, u64>,
+}
+
 /// A world as it was and as it came to be.
 struct Seen {
     before: Value,
     /// Whether its quiet hours were the usual ones throughout.
     usual_hours: bool,
-    touched: BTreeSet<Uuid>,
-    /// Of which somebody skipped messages.
-    thinned: BTreeSet<Uuid>,
+    people: ByPeople,
     finished: Finished,
     entries: Vec<Entry>,
     scene: Scene,
@@ -72,23 +79,28 @@ async fn play(runbook: &'static str, spec: WorldSpec, deeds: Vec<Deed>) -> Seen 
     let before = scene.sandbox.state();
     let listed = before["campaigns"].as_array().unwrap().iter();
     let ids: Vec<Uuid> = listed.map(|one| one["id"].as_str().unwrap().parse().unwrap()).collect();
-    let acted_on: Arc<Mutex<[BTreeSet<Uuid>; 2]>> = Arc::default();
-    let (sandbox, acting) = (Arc::clone(&scene.sandbox), Arc::clone(&acted_on));
+    let people: Arc<Mutex<ByPeople>> = Arc::default();
+    let (sandbox, acting) = (Arc::clone(&scene.sandbox), Arc::clone(&people));
     let listener = move |entry: &Entry| {
         for deed in deeds.iter().filter(|deed| deed.at == entry.seq) {
-            let [touched, thinned] = &mut *acting.lock().unwrap();
+            let skipped = || sandbox.with_world(|world| world.skipped_rows().len() as u64);
+            let before = skipped();
+            sandbox.with_world(|world| world.let_somebody(deed.act, deed.which));
+            let Some(id) = ids.get(deed.which - 1) else { continue };
+            let mut people = acting.lock().unwrap();
             match deed.act {
-                Act::Pause | Act::Start | Act::Stop => touched.extend(ids.get(deed.which - 1)),
-                Act::Skip => thinned.extend(ids.get(deed.which - 1)),
+                Act::Pause | Act::Start | Act::Stop => {
+                    people.touched.insert(*id);
+                }
+                Act::Skip => *people.skipped.entry(*id).or_default() += skipped() - before,
                 _ => {}
             }
-            sandbox.with_world(|world| world.let_somebody(deed.act, deed.which));
         }
     };
     let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
     let finished = scene.run(approved(&plan, "drill-run"), terms).await;
-    let (entries, [touched, thinned]) = (scene.entries(), acted_on.lock().unwrap().clone());
-    Seen { before, usual_hours, touched, thinned, finished, entries, scene }
+    let (entries, people) = (scene.entries(), people.lock().unwrap().clone());
+    Seen { before, usual_hours, people, finished, entries, scene }
 }
 
 impl Seen {
@@ -133,13 +145,13 @@ impl Seen {
         for (id, now) in campaigns(&after) {
             let name = now["name"].as_str().unwrap();
             let (was, is) = (&before[&id]["status"], &now["status"]);
-            let untouched = !self.touched.contains(&id) && ours.contains(&id.to_string());
+            let untouched = !self.people.touched.contains(&id) && ours.contains(&id.to_string());
             if untouched && was != is && (self.is_verified() || !listed.contains(&id.to_string())) {
                 wrong.push(format!("campaign {name} was {was} and is {is}"));
             }
             let (was, is) = (before[&id]["skipped"].as_u64(), now["skipped"].as_u64());
-            let is_theirs = self.thinned.contains(&id);
-            if is > was && !is_theirs && (self.is_verified() || !listed.contains(name)) {
+            let theirs = self.people.skipped.get(&id).copied().unwrap_or(0);
+            if is > was.map(|was| was + theirs) && (self.is_verified() || !listed.contains(name)) {
                 wrong.push(format!("campaign {name} has {is:?} skipped messages and had {was:?}"));
             }
         }
@@ -178,7 +190,7 @@ impl Seen {
             .filter(|(effect, _)| effect == "campaign.start")
             .filter_map(|(_, subject)| subject.parse().ok())
             .collect();
-        let untouched = started.difference(&self.touched);
+        let untouched = started.difference(&self.people.touched);
         untouched
             .map(|id| (id, self.world(|world| world.lost(*id))))
             .filter(|(_, lost)| *lost > 0)

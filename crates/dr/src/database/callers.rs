@@ -46,6 +46,13 @@ pub(crate) async fn stop(
     foreign_tables(session, schemas, notes).await
 }
 
+/// Puts on record what was disabled on purpose, so that it is no difference.
+fn disabled((kind, title): (&str, &str), why: &str, changes: &mut Vec<Change>, notes: &mut Vec<String>) {
+    let says = format!("disabled, because it is not proven silent: {why}");
+    notes.push(format!("the {kind} {title} was {says}"));
+    changes.push(Change::disabled(kind, title, says));
+}
+
 async fn triggers(
     session: &Session,
     listener: &Listener,
@@ -69,9 +76,7 @@ async fn triggers(
         let (table, trigger) = (qualified(&schema, &table), quoted(&trigger));
         let disable = format!("ALTER TABLE {table} DISABLE TRIGGER {trigger}");
         if tried(session, doing, &disable).await?.is_ok() {
-            let says = format!("disabled, because it is not proven silent: {}", why.says);
-            notes.push(format!("the trigger {title} was {says}"));
-            changes.push(Change::disabled("trigger", &title, says));
+            disabled(("trigger", &title), &why.says, changes, notes);
             continue;
         }
         // Another role's table, such as `auth.users`.
@@ -108,9 +113,7 @@ async fn rules(
         let Some(why) = listener.reaches(&definition) else { continue };
         let disable = format!("ALTER TABLE {} DISABLE RULE {}", qualified(&schema, &table), quoted(&rule));
         session.batch(doing, &disable).await?;
-        let says = format!("disabled, because it is not proven silent: {}", why.says);
-        notes.push(format!("the rule {title} was {says}"));
-        changes.push(Change::disabled("rule", &title, says));
+        disabled(("rule", &title), &why.says, changes, notes);
     }
     Ok(())
 }

@@ -114,8 +114,8 @@ impl<E: Effect> Condition for Achieving<E> {
 
     async fn check(&self, run: &mut Run, step: &Step, round: u32) -> Result<Check<E::Receipt>, Halt> {
         Ok(match go_once(&self.0, run, step, round).await? {
-            Went::Checked(check) => check,
-            Went::DoesNotHold { says } => Check::NotYet { says, leave_alone: None },
+            Go::Came(check) => check,
+            Go::DoesNotHold { says } => Check::NotYet { says, leave_alone: None },
         })
     }
 }
@@ -148,8 +148,8 @@ impl<E: Effect> Condition for AchievingSparingly<E> {
 
     async fn check(&self, run: &mut Run, step: &Step, round: u32) -> Result<Check<E::Receipt>, Halt> {
         match go_once(&self.effect, run, step, round).await? {
-            Went::Checked(check) => Ok(check),
-            Went::DoesNotHold { says } => {
+            Go::Came(check) => Ok(check),
+            Go::DoesNotHold { says } => {
                 // A replay goes through the same rounds, and so counts the same.
                 let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
                 if done < self.most {
@@ -164,8 +164,8 @@ impl<E: Effect> Condition for AchievingSparingly<E> {
 }
 
 /// What one go at an effect came to.
-enum Went<V> {
-    Checked(Check<V>),
+enum Go<V> {
+    Came(Check<V>),
     /// It was done, and reading it back shows that it is not so.
     DoesNotHold {
         says: String,
@@ -177,14 +177,14 @@ async fn go_once<E: Effect>(
     run: &mut Run,
     step: &Step,
     round: u32,
-) -> Result<Went<E::Receipt>, Halt> {
-    Ok(Went::Checked(match run.settle(step, effect, round, Persistence::Once).await? {
+) -> Result<Go<E::Receipt>, Halt> {
+    Ok(Go::Came(match run.settle(step, effect, round, Persistence::Once).await? {
         Tried::Settled(settled) => {
             let (receipt, account) = settled.into_parts();
             match account.verdict().clone() {
                 Verdict::Verified { .. } => Check::Met(receipt),
                 Verdict::Pending { says } | Verdict::Refuted { says } => {
-                    return Ok(Went::DoesNotHold { says });
+                    return Ok(Go::DoesNotHold { says });
                 }
                 Verdict::Unverifiable { says } => {
                     return Err(Halt::Unverified { step: step.id.to_owned(), says });

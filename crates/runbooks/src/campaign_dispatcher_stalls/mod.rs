@@ -14,13 +14,13 @@ mod detect;
 mod engineering;
 mod messages;
 mod movement;
+mod night;
 mod replay;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use allclear_core::policy::{PolicyFault, QuietHours};
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, QueueRows, Rehearsal};
 use allclear_engine::{
     Account, Approval, Claim, Escalation, Gate, Halt, Note, Observing, Phase, Proof, Refusal, Resolution,
@@ -33,13 +33,12 @@ use crate::effects::{
     AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident, ResumeCampaign,
     Stuck, record_bad_end, record_pauses,
 };
-use crate::probes::{KnownPolicy, RunningCampaigns, StoredSendPolicy, count_still_started, owe_policy};
-use crate::quiet::{FitsIntoADay, Start, TooLong, recipients_zone, wait_out_quiet_hours};
+use crate::probes::{RunningCampaigns, count_still_started};
+use crate::quiet::Start;
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
 use detect::{
-    AtNight, CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice,
-    Since,
+    CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice, Since,
 };
 use engineering::NotifyEngineering;
 use replay::{Moved, StartStopped, StopCampaign};
@@ -282,33 +281,6 @@ impl CampaignDispatcherStalls {
         Ok(stalled)
     }
 
-    /// Messages that rest in quiet hours are no stall, where this dispatcher rests in them. Hours that look wrong explain
-    /// nothing: whoever swapped start and end stopped the sending by day, and that is the stall.
-    async fn conclude_in_quiet_hours(&self, run: &mut Run, running: &[Campaign]) -> Result<(), Halt> {
-        let stored = match run.probe(&CD_D1, StoredSendPolicy::read(&self.on)).await? {
-            KnownPolicy::Stored(stored) => stored,
-            // What is unknown explains nothing, so the stall is handled.
-            KnownPolicy::Unreadable { unreadable } => return owe_policy(run, &CD_D1, &unreadable).await,
-        };
-        let wrong =
-            stored.faults().into_iter().find(|fault| matches!(fault, PolicyFault::MostlyQuiet { .. }));
-        if let Some(fault) = wrong {
-            let says = format!("{fault}; see whatsapp-send-failures, step WA-I2");
-            return run.note(&CD_D1, Note::OpenQuestion { says }).await;
-        }
-        let Ok(quiet) = QuietHours::parse(&stored.quiet_start, &stored.quiet_end) else {
-            let says = "the stored quiet hours are no times; see whatsapp-send-failures, step WA-I2";
-            return run.note(&CD_D1, Note::OpenQuestion { says: says.to_owned() }).await;
-        };
-        let Some(began) = quiet.began_at(run.now(), &recipients_zone(&self.on.limits)) else { return Ok(()) };
-        let rests =
-            run.probe(&CD_D1, AtNight::since(began, &self.on, running, self.window())).await?.is_none();
-        let says = format!(
-            "all clear: nothing moves because it is quiet hours {quiet}, and what moved before them stopped with them"
-        );
-        run.conclude_unless(!rests, says)
-    }
-
     /// The dispatcher sends and the targets do not show it: another fault, which no replay cures.
     async fn tell_silent_targets(&self, run: &mut Run, looks: &[CampaignLook]) -> Result<(), Halt> {
         let silent: Vec<&str> = looks
@@ -396,57 +368,6 @@ impl CampaignDispatcherStalls {
             gate.showing(format!("campaign {name}"))
         });
         run.approve(&CD_M1, gate).await
-    }
-
-    /// What waits may need longer than a day outside quiet hours. Whether that goes out at night is for a person to say.
-    async fn ask_about_the_night(
-        &self,
-        run: &mut Run,
-        stalled: &[CampaignLook],
-        done: &Done,
-    ) -> Result<(), Halt> {
-        let Some(first) = done.paused.iter().find(|paused| paused.by_us) else { return Ok(()) };
-        if run.probe(&CD_M1, FitsIntoADay(self.start_of(first, stalled))).await? {
-            return Ok(());
-        }
-        let question =
-            "More waits than fits into a day outside quiet hours. Started, it is sent at night, too. Start?";
-        let gate = Gate::new(question, Approval::Approve).about("night").showing(
-            "the dispatcher looks at no quiet hours; whatsapp-send-failures resumes such campaigns in parts",
-        );
-        let gate = done.paused.iter().filter(|paused| paused.by_us).fold(gate, |gate, paused| {
-            gate.showing(format!("campaign {} ({})", paused.name, paused.campaign))
-        });
-        run.approve(&CD_M1, gate).await
-    }
-
-    /// What is started sends at once, and the dispatcher looks at no quiet hours. By the morning it may be ill again.
-    async fn wait_out_quiet_hours(
-        &self,
-        run: &mut Run,
-        paused: &Paused,
-        stalled: &[CampaignLook],
-    ) -> Result<(), Halt> {
-        let campaign = paused.campaign;
-        if !wait_out_quiet_hours(run, &CD_M1, self.start_of(paused, stalled)).await? || run.is_plan() {
-            return Ok(());
-        }
-        let watch = Watch::every(HEALTH_EVERY, GIVE_UP_AFTER);
-        let condition = Observing {
-            probe: DispatcherHealth::before_the_start(&self.on, campaign),
-            satisfied: Health::must_be_healthy,
-        };
-        run.until(&CD_M1, watch, condition).await.map(drop)
-    }
-
-    /// What begins to send what waits for a campaign, together with all the others that stalled.
-    fn start_of(&self, paused: &Paused, stalled: &[CampaignLook]) -> Start {
-        let pending = |looks: &[&CampaignLook]| looks.iter().map(|look| look.depth.pending).sum();
-        let (own, others): (Vec<&CampaignLook>, Vec<&CampaignLook>) =
-            stalled.iter().partition(|look| look.id == paused.campaign);
-        let ids: Vec<CampaignId> = others.iter().map(|look| look.id).collect();
-        Start::of(&self.on, (paused.campaign, &paused.name), pending(&own), TooLong::GoesOn)
-            .together_with(&ids, pending(&others))
     }
 
     /// Starts what this run paused.

@@ -20,6 +20,7 @@ mod export;
 mod given_up;
 mod messages;
 mod parts;
+mod policy;
 mod prove;
 mod requeue;
 mod resume;
@@ -33,8 +34,7 @@ use allclear_core::clock::after;
 use allclear_core::ports::Artifact;
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows, Rehearsal};
 use allclear_engine::{
-    Achieving, Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step,
-    Verdict, Watch,
+    Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use causes::Cause;
 use contingencies::{StopTheQueue, Stopped};
 use detect::{SendHealth, Signal};
-use effects::{PostponeSends, RepairPolicy};
+use effects::PostponeSends;
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
 use resume::Over;
@@ -51,7 +51,7 @@ use resume::Over;
 use crate::effects::{
     AuditNote, Held, HeldByEnded, PauseCampaign, Paused, Stuck, record_bad_end, record_pauses,
 };
-use crate::probes::{KnownPolicy, SendingCampaigns, StoredSendPolicy, owe_policy};
+use crate::probes::SendingCampaigns;
 use crate::skipped::{Handled, LookForSkipped, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
 
@@ -109,8 +109,6 @@ const ESCALATE_AFTER: Duration = Duration::from_mins(15);
 const CANARY_EVERY: Duration = Duration::from_secs(30);
 /// After this long without a delivered canary the run ends; the campaigns stay paused.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(4);
-/// How often a sending policy is written that the platform does not keep.
-const REPAIR_EVERY: Duration = Duration::from_mins(5);
 
 /// What the procedure may be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -484,34 +482,6 @@ impl WhatsAppSendFailures {
             run.cure(&WA_I1, pause.account(), says, proof).await?;
         }
         Ok(())
-    }
-
-    /// Whether it had to be repaired.
-    async fn check_policy(&self, run: &mut Run) -> Result<bool, Halt> {
-        let stored = match run.probe(&WA_I2, StoredSendPolicy::read(&self.on)).await? {
-            KnownPolicy::Stored(stored) => stored,
-            // Nothing is written over what has another shape than this program knows.
-            KnownPolicy::Unreadable { unreadable } => {
-                return owe_policy(run, &WA_I2, &unreadable).await.map(|()| false);
-            }
-        };
-        let faults = stored.faults();
-        if faults.is_empty() {
-            return Ok(false);
-        }
-        let repair = RepairPolicy::of(&self.on, &stored);
-        let mut gate = Gate::new("The sending policy is misconfigured. Repair it?", Approval::Approve);
-        for fault in &faults {
-            gate = gate.showing(fault.to_string());
-        }
-        gate = gate.showing(format!("it would become: {}", repair.wanted_text()));
-        run.approve(&WA_I2, gate).await?;
-        // A platform that does not keep what it says it saved may do so later, or somebody mends it there.
-        let watch = Watch::every(REPAIR_EVERY, GIVE_UP_AFTER);
-        run.until(&WA_I2, watch, Achieving(repair)).await?;
-        let says = "the misconfigured sending policy was repaired";
-        run.note(&WA_I2, Claim::seen(&run.proof(&WA_I2)?, says)).await?;
-        Ok(true)
     }
 
     /// Moves queued sends to the end of the rate limit; returns when that is. The wait itself belongs to the watch

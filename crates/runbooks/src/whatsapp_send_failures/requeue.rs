@@ -17,7 +17,6 @@ use super::detect::Signal;
 use super::effects::{ROWS, RequeueNotifications, Requeued};
 use super::{GIVE_UP_AFTER, WA_M1, WhatsAppSendFailures};
 use crate::effects::passes;
-use crate::quiet::QuietEnd;
 use crate::words::counted;
 
 /// The throttle's window, where the platform does not say when it ends.
@@ -85,7 +84,7 @@ impl WhatsAppSendFailures {
             let took = Duration::try_from(run.now().duration_since(began)).unwrap_or_default();
             batch = batch.next(&done, took);
             if done.quiet > 0 {
-                self.wait_for_the_morning(run, &done, held_back).await?;
+                Self::wait_for_the_morning(run, &done).await?;
             } else if done.throttled > 0 {
                 Self::wait_for_throttle(run, &done).await?;
             }
@@ -124,15 +123,13 @@ impl WhatsAppSendFailures {
         run.owe(&WA_M1, "notifications that stay failed", says).await
     }
 
-    /// Until the quiet hours end where the recipients live, and for a while longer where the platform's end later.
-    async fn wait_for_the_morning(&self, run: &mut Run, done: &Requeued, held_back: u64) -> Result<(), Halt> {
-        let ends = run.probe(&WA_M1, QuietEnd::before(&self.on, format!("retry {held_back}"))).await?;
-        let until = ends.max(after(run.now(), QUIET));
+    /// Where the recipients live the quiet hours are over, which a retry itself waits for; the platform's end later.
+    async fn wait_for_the_morning(run: &mut Run, done: &Requeued) -> Result<(), Halt> {
         let says = format!(
             "the platform retries nothing in quiet hours; {} still to be retried",
             counted(done.left, "notification is", "notifications are")
         );
-        run.wait_until(&WA_M1, until, says).await
+        run.wait_until(&WA_M1, after(run.now(), QUIET), says).await
     }
 
     async fn wait_for_throttle(run: &mut Run, done: &Requeued) -> Result<(), Halt> {
