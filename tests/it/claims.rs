@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use allclear::core::delivery::StatusReport;
 use allclear::core::ports::{Delivery, DeliveryReports, FailedSend, SendLog, Targets};
 use allclear::core::target::{SendTally, TargetProgress, TargetRange};
 use allclear::core::{CampaignId, Msisdn, PortError, Target};
@@ -204,6 +205,14 @@ impl SendLog for Forgotten {
 
     async fn delivery_reports(&self, now: Timestamp) -> Result<DeliveryReports, PortError> {
         self.0.delivery_reports(now).await
+    }
+
+    async fn status_reports(
+        &self,
+        message_id: &str,
+        since: Timestamp,
+    ) -> Result<Vec<StatusReport>, PortError> {
+        self.0.status_reports(message_id, since).await
     }
 
     async fn failed_sends(&self, _: CampaignId) -> Result<Vec<FailedSend>, PortError> {

@@ -398,6 +398,24 @@ async fn c5_a_drills_roles_do_not_say_what_is_on_a_phone() {
 }
 
 #[tokio::test]
+async fn c5_where_whatsapps_own_reports_are_kept_nobody_is_asked_and_they_decide() {
+    for (more, canaries_sent, resumed) in [(None, 1, 4), (Some(Fault::CanaryFails), 3, 0)] {
+        let mut faults =
+            FaultSet::of(Profile::AsIs).with(Fault::DeliveryNeverLogged).with(Fault::StatusWebhooksKept);
+        if let Some(fault) = more {
+            faults = faults.with(fault);
+        }
+        let scene =
+            Scene::of(WorldSpec { faults: Some(faults), ..small(Scenario::Outage { minutes: 6 }) }).await;
+        let (plan, finished) = scene.plan_and_run().await;
+        let told = plan.seen.iter().any(|seen| seen.says.contains("reported to the platform's webhook"));
+        assert!(told, "the plan does not say who tells whether a canary arrived: {:?}", plan.seen);
+        assert_eq!((canaries(&scene).len(), running(&scene)), (canaries_sent, resumed), "{}", finished.says);
+        assert_eq!(finished.outcome == Outcome::Verified, more.is_none(), "{}", finished.says);
+    }
+}
+
+#[tokio::test]
 async fn canaries_that_do_not_arrive_are_few_and_apart_and_the_end_says_what_next() {
     for fault in [Fault::CanaryFails, Fault::AcceptedAndDropped] {
         let faults = FaultSet::of(Profile::Target).with(fault);

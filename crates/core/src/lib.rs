@@ -6,6 +6,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`campaign`], [`target`], [`voucher`], [`notification`], [`station`], [`incident`] | the domain |
+//! | [`delivery`] | how far a message has come |
 //! | [`redemption`] | which vouchers were redeemed more than once, among millions of rows |
 //! | [`policy`] | quiet hours, throttle, and when sending is safe |
 //! | [`recovery`] | backups, restores, and who takes part in the exercise |
@@ -39,6 +40,7 @@ mod open_enum;
 
 pub mod campaign;
 pub mod clock;
+pub mod delivery;
 pub mod error;
 pub mod function;
 pub mod incident;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::campaign::CampaignChange;
+use crate::delivery::StatusReport;
 use crate::incident::{Incident, Severity};
 use crate::notification::{FailedNotification, NotificationId, RetryAnswer};
 use crate::owner::{Announced, AnnouncedEffect, Announcement, EffectFound, EffectPlace, Ended};
@@ -217,12 +218,14 @@ pub struct Delivery {
     pub error_code: Option<String>,
 }
 
-/// Whether the platform writes down that messages arrived.
+/// Whether the platform writes down that messages arrived, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryReports {
-    /// It does, or nothing went out that could tell.
+    /// In the send log, or nothing went out that could tell.
     Written,
+    /// Not in the log; but WhatsApp's reports are kept as they came.
+    ByWebhook,
     /// Messages went out, and none of them was ever reported as delivered.
     NeverWritten,
 }
@@ -245,8 +248,11 @@ pub trait SendLog: Send + Sync {
     /// Sends and failures at or after `since`, counted; of one campaign, or of all.
     async fn tally(&self, campaign: Option<CampaignId>, since: Timestamp) -> Result<SendTally>;
 
-    /// Whether the log tells of the days before `now` that messages arrived.
+    /// Whether, and where, the platform writes down that messages arrived, by what it has of the days before `now`.
     async fn delivery_reports(&self, now: Timestamp) -> Result<DeliveryReports>;
+
+    /// WhatsApp's reports about one message that came at or after `since`, where the platform keeps them as they came.
+    async fn status_reports(&self, message_id: &str, since: Timestamp) -> Result<Vec<StatusReport>>;
 
     /// To whom the last send of a campaign failed, in the order of the log: for platforms that never mark a target.
     async fn failed_sends(&self, campaign: CampaignId) -> Result<Vec<FailedSend>>;

@@ -67,6 +67,8 @@ pub enum Fault {
     RetryThrottled,
     /// The send log knows SENT and FAILED only, in capitals: nobody ever writes that a message was delivered.
     DeliveryNeverLogged,
+    /// What WhatsApp reports to the platform's webhook is kept as it came, in `webhook_logs`.
+    StatusWebhooksKept,
     /// A message is reported as delivered three minutes after it went out.
     DeliverySlow,
     /// A message beside campaigns is accepted, and reported as failed a little later.
@@ -93,7 +95,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::StickyGreen,
         Self::ForceIgnored,
         Self::ThrottleZeroUnlimited,
@@ -118,6 +120,7 @@ impl Fault {
         Self::RetryNotEffective,
         Self::RetryThrottled,
         Self::DeliveryNeverLogged,
+        Self::StatusWebhooksKept,
         Self::DeliverySlow,
         Self::CanaryFails,
         Self::GenerateRejected,

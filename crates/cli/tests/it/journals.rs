@@ -210,14 +210,19 @@ fn b6_a_resume_whose_disk_fails_at_any_read_or_write_loses_and_ends_nothing() {
     let (effects, points) = (desk.effects(), points(&desk));
     assert!(points.len() > 40, "{points:?}");
     let all = std::env::var("ALLCLEAR_WALK").is_ok_and(|value| value == "all");
-    let stride = if all { 1 } else { points.len().div_ceil(40) };
-    let (mut walked, mut failed, mut wrong) = (0, 0, Vec::new());
-    for (name, nth) in points.iter().step_by(stride) {
+    // Half of the calls lock and unlock; SQLite tries those again, so they tell little of what a failing disk does.
+    let (locks, data): (Vec<_>, Vec<_>) = points.iter().partition(|(name, _)| name == "fcntl");
+    let some = |of: &[&(String, usize)], most: usize| {
+        let stride = if all { 1 } else { of.len().div_ceil(most) };
+        of.iter().step_by(stride).map(|&point| point.clone()).collect::<Vec<_>>()
+    };
+    let (locks, data) = (some(&locks, 15), some(&data, 45));
+    let (walked, mut failed, mut wrong) = (data.len(), 0, Vec::new());
+    for (name, nth) in data.iter().chain(&locks) {
         back();
         let output = traced(&desk, &format!("{name}:error=EIO:when={nth}"), &resume);
-        walked += 1;
         let said = said(&output);
-        failed += u64::from(output.status.code() != Some(11));
+        failed += usize::from(name != "fcntl" && output.status.code() != Some(11));
         if output.status.code() == Some(1)
             && !(said.contains(&run) || said.contains("runs.db") || said.contains("state"))
         {
@@ -244,12 +249,13 @@ fn b6_a_resume_whose_disk_fails_at_any_read_or_write_loses_and_ends_nothing() {
         }
     }
     println!(
-        "EIO at {walked} of {} reads and writes of a resume: {failed} failed, {} wrong",
+        "EIO at {walked} of {} reads and writes of a resume: {failed} failed; at {} of its locks; {} wrong",
         points.len(),
+        locks.len(),
         wrong.len()
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(failed * 4 >= walked, "the oracle does not bite: {failed} of {walked}");
+    assert!(failed * 2 >= walked, "the oracle does not bite: {failed} of {walked}");
 }
 
 #[test]

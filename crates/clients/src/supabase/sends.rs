@@ -4,16 +4,19 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use allclear_core::clock::before;
+use allclear_core::delivery::StatusReport;
 use allclear_core::notification::{FailedNotification, NotificationId, RetryAnswer};
 use allclear_core::ports::{Delivery, DeliveryReports, FailedSend, Notifications, SendLog};
 use allclear_core::target::SendTally;
-use allclear_core::{CampaignId, Msisdn, Recipient};
+use allclear_core::{CampaignId, Class, Msisdn, Recipient};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use super::wire::{DeliveryRow, ErrorText, NotificationRow, Numbered, SendRow, SentTo};
+use super::wire::{DeliveryRow, ErrorText, NotificationRow, Numbered, SendRow, SentTo, WebhookRow};
 use super::{Result, Supabase, read};
 use crate::http::Call;
+use crate::webhooks::whatsapp::reports_in;
 
 /// Adds one failure to a tally.
 fn count_failure(tally: &mut SendTally, at: Timestamp, text: &str) {
@@ -29,6 +32,10 @@ fn count_failure(tally: &mut SendTally, at: Timestamp, text: &str) {
 const REPORTS_OF: Duration = Duration::from_hours(7 * 24);
 /// How long a message may be on its way before it says something that nobody reports it.
 const ON_ITS_WAY: Duration = Duration::from_mins(10);
+
+/// How many of the latest rows of `webhook_logs` are looked through: the table has no index but its key, and holds the requests
+/// of all that the platform answers.
+const LATEST_REQUESTS: i64 = 5_000;
 
 /// What a row of the send log says.
 pub(super) enum Tried<'a> {
@@ -72,7 +79,7 @@ impl SendLog for Supabase {
     }
 
     /// `GET /send_logs?delivery_status=in.(…)&limit=1`, at most twice: anything delivered within a week, else anything that went
-    /// out long enough ago to be.
+    /// out long enough ago to be. Where the log does not tell, the requests that WhatsApp made do, if they are kept.
     async fn delivery_reports(&self, now: Timestamp) -> Result<DeliveryReports> {
         let since = before(now, REPORTS_OF);
         let any = |statuses: &str| {
@@ -87,7 +94,23 @@ impl SendLog for Supabase {
         }
         let long_ago = format!("lt.{}", before(now, ON_ITS_WAY));
         let sent = self.rows::<Numbered>(any("sent,SENT").query("sent_at", long_ago)).await?;
-        Ok(if sent.is_empty() { DeliveryReports::Written } else { DeliveryReports::NeverWritten })
+        if sent.is_empty() {
+            return Ok(DeliveryReports::Written);
+        }
+        let delivered = json!({ "status": "delivered" });
+        match self.kept_reports(&delivered, since, Some(1)).await {
+            Ok(kept) if kept.is_empty() => Ok(DeliveryReports::NeverWritten),
+            Ok(_) => Ok(DeliveryReports::ByWebhook),
+            // No such table here, or none that we may read: it is no witness.
+            Err(error) if error.class() == Class::Permanent => Ok(DeliveryReports::NeverWritten),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn status_reports(&self, message_id: &str, since: Timestamp) -> Result<Vec<StatusReport>> {
+        let mut reports = self.kept_reports(&json!({ "id": message_id }), since, None).await?;
+        reports.retain(|report| report.message_id == message_id);
+        Ok(reports)
     }
 
     /// `GET /send_logs?campaign_id=eq.X&id=gt.N&order=id`, page by page. The log's order is that of the tries, so that whoever
@@ -132,6 +155,35 @@ impl SendLog for Supabase {
             error_code: row.error.map(|text| ErrorText::parse(&text).code),
         };
         Ok(rows.into_iter().map(delivery).collect())
+    }
+}
+
+impl Supabase {
+    /// `GET /webhook_logs?id=gt.N&status_code=eq.200&payload=cs.{…}`: among the latest requests of WhatsApp that the platform
+    /// answered well, those with such a report. What it refused may be forged.
+    async fn kept_reports(
+        &self,
+        such: &Value,
+        since: Timestamp,
+        limit: Option<u32>,
+    ) -> Result<Vec<StatusReport>> {
+        let newest = read("webhook_logs").query("select", "id").query("order", "id.desc").query("limit", 1);
+        let Some(newest) = self.rows::<Numbered>(newest).await?.into_iter().next() else {
+            return Ok(Vec::new());
+        };
+        let such = json!({ "entry": [{ "changes": [{ "value": { "statuses": [such] } }] }] });
+        let mut kept = read("webhook_logs")
+            .query("select", "payload")
+            .query("id", format!("gt.{}", newest.id - LATEST_REQUESTS))
+            .query("received_at", format!("gte.{since}"))
+            .query("status_code", "eq.200")
+            .query("payload", format!("cs.{such}"))
+            .query("order", "id");
+        if let Some(limit) = limit {
+            kept = kept.query("limit", limit);
+        }
+        let rows: Vec<WebhookRow> = self.rows(kept).await?;
+        Ok(rows.iter().flat_map(|row| reports_in(&row.payload)).collect())
     }
 }
 

@@ -45,6 +45,13 @@ pub(super) struct Numbered {
     pub(super) id: i64,
 }
 
+/// A request that the platform keeps as it came.
+#[derive(Deserialize)]
+pub(super) struct WebhookRow {
+    #[serde(default)]
+    pub(super) payload: Value,
+}
+
 #[derive(Deserialize)]
 pub(super) struct QueuedAs {
     pub(super) id: i64,

@@ -1,3 +1,4 @@
+use allclear_core::delivery::MessageStatus;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use proptest::test_runner::{Config, TestRunner};
 use reqwest::header::{HeaderName, HeaderValue};
 use sha2::Sha256;
 
-use super::whatsapp::MessageStatus;
 use super::*;
 
 pub(super) const CURRENT: &str = "the-current-secret";

@@ -8,9 +8,10 @@
 
 use std::time::Duration;
 
+use allclear_core::delivery::{MessageStatus, StatusReport};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
@@ -21,58 +22,6 @@ const HEADER: &str = "x-hub-signature-256";
 pub const WINDOW: Duration = Duration::from_hours(8 * 24);
 /// A challenge is a number; a longer one is something else.
 const LONGEST_CHALLENGE: usize = 64;
-
-/// How far a message has come. Greater is further; `Failed` is the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageStatus {
-    /// WhatsApp took it.
-    Sent,
-    /// It is on the phone.
-    Delivered,
-    /// It was opened.
-    Read,
-    /// It will not arrive.
-    Failed,
-}
-
-impl MessageStatus {
-    /// What is known after one more report, whichever came first.
-    #[must_use]
-    pub fn after(self, report: Self) -> Self {
-        self.max(report)
-    }
-
-    /// Whether no further report can change it.
-    pub fn is_final(self) -> bool {
-        self == Self::Failed
-    }
-
-    fn read(word: &str) -> Option<Self> {
-        Some(match word {
-            "sent" => Self::Sent,
-            "delivered" => Self::Delivered,
-            "read" => Self::Read,
-            "failed" => Self::Failed,
-            _ => return None,
-        })
-    }
-}
-
-/// One report about one message. The recipient's number is left behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusReport {
-    /// WhatsApp's message id.
-    pub message_id: String,
-    /// How far it has come.
-    pub status: MessageStatus,
-    /// When, by WhatsApp's clock.
-    pub at: Timestamp,
-    /// What we gave the message when we sent it.
-    pub callback_data: Option<String>,
-    /// Why it failed.
-    pub error_codes: Vec<u32>,
-}
 
 /// A verified delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +97,7 @@ pub fn verify(
             delivery.other_fields.push(change.field);
             continue;
         }
-        for status in change.value["statuses"].as_array().into_iter().flatten() {
+        for status in statuses(&change.value) {
             match report(status).filter(|report| check_age(report.at, now, oldest).is_ok()) {
                 Some(report) => delivery.reports.push(report),
                 None => delivery.passed_over += 1,
@@ -158,11 +107,32 @@ pub fn verify(
     Ok(delivery)
 }
 
-fn report(status: &Value) -> Option<StatusReport> {
-    let wire = StatusWire::deserialize(status).ok()?;
+/// The reports in a delivery that somebody else has verified and kept. What cannot be read is no report.
+pub(crate) fn reports_in(kept: &Value) -> Vec<StatusReport> {
+    let Ok(wire) = Wire::deserialize(kept) else { return Vec::new() };
+    let changes = wire.entry.into_iter().flat_map(|entry| entry.changes);
+    changes.flat_map(|change| statuses(&change.value).iter().filter_map(report).collect::<Vec<_>>()).collect()
+}
+
+fn statuses(value: &Value) -> &[Value] {
+    value["statuses"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn status(word: &str) -> Option<MessageStatus> {
+    Some(match word {
+        "sent" => MessageStatus::Sent,
+        "delivered" => MessageStatus::Delivered,
+        "read" => MessageStatus::Read,
+        "failed" => MessageStatus::Failed,
+        _ => return None,
+    })
+}
+
+fn report(kept: &Value) -> Option<StatusReport> {
+    let wire = StatusWire::deserialize(kept).ok()?;
     Some(StatusReport {
         message_id: wire.id,
-        status: MessageStatus::read(&wire.status)?,
+        status: status(&wire.status)?,
         at: Timestamp::from_second(wire.timestamp.parse().ok()?).ok()?,
         callback_data: wire.biz_opaque_callback_data,
         error_codes: wire.errors.into_iter().map(|error| error.code).collect(),

@@ -226,6 +226,7 @@ const PLAIN: &[Method] = methods! {
     "SendQueue::postpone_from": |p, s| p.send_queue.postpone_from(s.campaign, &s.rows, 1, s.later),
     "SendLog::tally": |p, s| p.send_log.tally(Some(s.campaign), s.since),
     "SendLog::delivery_reports": |p, s| p.send_log.delivery_reports(s.later),
+    "SendLog::status_reports": |p, s| p.send_log.status_reports("wamid.1", s.since),
     "SendLog::failed_sends": |p, s| p.send_log.failed_sends(s.campaign),
     "SendLog::to_number": |p, s| async move { p.send_log.to_number(&p.sender.canary_number(), s.since).await },
     "Notifications::tally": |p, s| p.notifications.tally(s.since),

@@ -216,14 +216,14 @@ impl Alarm {
             && (run.is_plan() || run.owes(&self.page_id()))
         {
             let resolve = ResolveIncident::of_page(page);
-            if let Some(proof) = closing.resolve(run, step, resolve).await? {
+            if let Some(proof) = closing.prove(run, step, resolve).await? {
                 run.close(step, &self.page_id(), "this run's own page is resolved", &proof).await?;
             }
         }
         if run.is_plan() || run.owes(&self.line_id()) {
             let over = all_clear(message, over, run.id());
-            let told = tell(run, step, PostMessage::of(&self.on, over).in_thread_of(thread.clone())).await?;
-            if let Some(proof) = told.account().and_then(Account::proof) {
+            let answer = PostMessage::of(&self.on, over).in_thread_of(thread.clone());
+            if let Some(proof) = closing.prove(run, step, answer).await? {
                 let says = format!("{} was told that it is over", message.channel);
                 run.close(step, &self.line_id(), says, &proof).await?;
             }
@@ -241,29 +241,26 @@ impl Alarm {
 }
 
 /// How long the end of an alarm may take.
+#[derive(Debug, Clone, Copy)]
 enum Closing {
-    /// All else is done: where the paging service is away the run waits, and can be taken up again, rather than leave somebody
-    /// paged about what is over.
+    /// All else is done: where a service is away the run waits, and can be taken up again, rather than leave people alarmed
+    /// about what is over.
     Waits,
     /// Beside the procedure, whose time it must not take.
     Brief,
 }
 
 impl Closing {
-    /// Resolves the run's own page. `None` where that is not proven; then it stays listed as open.
-    async fn resolve(
-        self,
-        run: &mut Run,
-        step: &Step,
-        resolve: ResolveIncident,
-    ) -> Result<Option<Proof>, Halt> {
+    /// Resolves the run's own page, or says in the channel that it is over. `None` where that is not proven; then the alarm
+    /// stays listed as open.
+    async fn prove<E: Effect>(self, run: &mut Run, step: &Step, end: E) -> Result<Option<Proof>, Halt> {
         match self {
-            Self::Waits => match run.attempt(step, resolve).await {
+            Self::Waits => match run.attempt(step, end).await {
                 Ok(closed) => Ok(closed.account().proof()),
                 Err(Halt::Failed { error, .. }) if error.class() == Class::Permanent => Ok(None),
                 Err(halt) => Err(halt),
             },
-            Self::Brief => Ok(run.attempt_briefly(step, resolve).await?.account().proof()),
+            Self::Brief => Ok(run.attempt_briefly(step, end).await?.account().proof()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Proving that sending works: by a canary that the send log reports as delivered, or, where the platform never writes that
-//! down, by a person who looks at the phone.
+//! Proving that sending works: by a canary that WhatsApp reports as delivered, in the send log or to the platform's webhook,
+//! or, where the platform keeps neither, by a person who looks at the phone. (Graph has no question for one message's fate.)
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::effects::{BETWEEN_CANARIES, Canary, SendCanary};
+use super::effects::{BETWEEN_CANARIES, Canary, SendCanary, Witness};
 use super::{CANARY_EVERY, GIVE_UP_AFTER, WA_R1, WhatsAppSendFailures};
 
 /// How many canaries are sent: three that do not arrive say enough.
@@ -54,19 +54,27 @@ impl WhatsAppSendFailures {
     /// Sends canaries until one is proven to have arrived. Returns how that is known, in words.
     pub(super) async fn prove_sending(&self, run: &mut Run, watch: Watch<'_>) -> Result<&'static str, Halt> {
         match run.probe(&WA_R1, WhoReports::of(&self.on)).await? {
-            DeliveryReports::Written => {
-                let canary = SendCanary::through(&self.on, run.id());
-                let canary = AchievingSparingly::of(canary, MOST_CANARIES, BETWEEN_CANARIES);
-                match run.until(&WA_R1, watch, canary).await {
-                    Ok(_) => Ok("a canary was delivered"),
-                    Err(Halt::Unverified { step, says }) => Err(Halt::Unverified {
-                        step,
-                        says: format!("{says}; no more are sent, and the campaigns stay paused. {NEXT}"),
-                    }),
-                    Err(halt) => Err(halt),
-                }
-            }
+            DeliveryReports::Written => self.send_canaries(run, watch, Witness::Log).await,
+            DeliveryReports::ByWebhook => self.send_canaries(run, watch, Witness::Webhook).await,
             DeliveryReports::NeverWritten => self.ask_about_canaries(run, watch).await,
+        }
+    }
+
+    async fn send_canaries(
+        &self,
+        run: &mut Run,
+        watch: Watch<'_>,
+        witness: Witness,
+    ) -> Result<&'static str, Halt> {
+        let canary = SendCanary::of(&self.on, run.id(), witness);
+        let canary = AchievingSparingly::of(canary, MOST_CANARIES, BETWEEN_CANARIES);
+        match run.until(&WA_R1, watch, canary).await {
+            Ok(_) => Ok("a canary was delivered"),
+            Err(Halt::Unverified { step, says }) => Err(Halt::Unverified {
+                step,
+                says: format!("{says}; no more are sent, and the campaigns stay paused. {NEXT}"),
+            }),
+            Err(halt) => Err(halt),
         }
     }
 
@@ -107,7 +115,7 @@ impl WhatsAppSendFailures {
     }
 }
 
-/// Looks whether the platform ever writes down that a message arrived.
+/// Looks whether, and where, the platform ever writes down that a message arrived.
 struct WhoReports {
     log: Arc<dyn SendLog>,
 }
@@ -132,6 +140,10 @@ impl Probe for WhoReports {
             DeliveryReports::Written => (
                 "whether a canary arrives is looked up in the send log",
                 "no sign that deliveries are not written down",
+            ),
+            DeliveryReports::ByWebhook => (
+                "whether a canary arrives is looked up in what WhatsApp reported to the platform's webhook",
+                "the send log reports no delivery, and WhatsApp's own reports are kept (webhook_logs)",
             ),
             DeliveryReports::NeverWritten => (
                 "the send log never tells that a message arrived, so a person is asked to look at the phone",

@@ -178,6 +178,8 @@ enum Test {
         any_case: bool,
     },
     IsNull,
+    /// Within a JSON column.
+    Contains(Value),
 }
 
 /// One filter of a request.
@@ -204,6 +206,10 @@ impl Filter {
             "like" => Test::Like { pattern: value.to_owned(), any_case: false },
             "ilike" => Test::Like { pattern: value.to_lowercase(), any_case: true },
             "is" if value == "null" => Test::IsNull,
+            "cs" => Test::Contains(serde_json::from_str(value).map_err(|error| {
+                let message = "invalid input syntax for type json";
+                RestError::new(400, "22P02", message).because(error.to_string())
+            })?),
             "in" => {
                 let list = value.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(bad)?;
                 let items = outside_parentheses(list).into_iter();
@@ -229,6 +235,10 @@ impl Filter {
                 Some(is_like(&if *any_case { text.to_lowercase() } else { text }, pattern))
             }
             Test::IsNull => Some(cell == Cell::Null),
+            Test::Contains(part) => match &cell {
+                Cell::Json(whole) => Some(contains(whole, part)),
+                _ => None,
+            },
         };
         holds.map(|holds| holds != self.negated)
     }
@@ -238,6 +248,11 @@ impl Filter {
         let kind = R::kind_of(&self.column).ok_or_else(|| no_column::<R>(&self.column))?;
         match &self.test {
             Test::IsNull => Ok(()),
+            Test::Contains(_) if kind == Kind::Json => Ok(()),
+            Test::Contains(_) => {
+                let message = format!("operator does not exist for {}: @> unknown", self.column);
+                Err(RestError::new(404, "42883", message))
+            }
             Test::In(list) => list.iter().try_for_each(|literal| kind.check(&literal.text)),
             Test::Like { .. } if kind == Kind::Text => Ok(()),
             Test::Like { .. } => {
@@ -251,6 +266,19 @@ impl Filter {
     /// The value of an equality filter.
     pub(crate) fn equals(&self) -> Option<&str> {
         matches!(self.test, Test::Is(Ordering::Equal)).then_some(self.literal.text.as_str())
+    }
+}
+
+/// Whether a JSON value contains another, as Postgres' `@>` means it.
+fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part)))
+        }
+        (Value::Array(whole), Value::Array(part)) => {
+            part.iter().all(|part| whole.iter().any(|whole| contains(whole, part)))
+        }
+        _ => whole == part,
     }
 }
 

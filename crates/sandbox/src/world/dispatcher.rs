@@ -218,10 +218,12 @@ impl World {
     pub(super) fn deliver_until(&mut self, now: Timestamp) {
         while self.deliveries.front().is_some_and(|(at, _)| *at <= now) {
             let Some((at, place)) = self.deliveries.pop_front() else { return };
+            let fails = self.has(Fault::CanaryFails) && self.sent[place].campaign.is_none();
+            let status = if fails { "failed" } else { "delivered" };
             if !self.has(Fault::DeliveryNeverLogged) {
-                let fails = self.has(Fault::CanaryFails) && self.sent[place].campaign.is_none();
-                self.sent[place].delivery_status = if fails { "failed" } else { "delivered" };
+                self.sent[place].delivery_status = status;
             }
+            self.keep_reports(place, status, at);
             let Some(queue) = self.sent[place].queue else { continue };
             if self.has(Fault::TargetsStayQueued) {
                 continue;

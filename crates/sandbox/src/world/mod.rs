@@ -7,6 +7,7 @@
 mod dispatcher;
 pub(crate) mod functions;
 mod people;
+mod reports;
 pub(crate) mod rows;
 mod seed;
 pub(crate) mod stations;

@@ -290,6 +290,7 @@ fn sent_long_ago(world: &mut World, dice: &mut Dice, index: usize, at: Timestamp
         delivery_status: if world.has(Fault::DeliveryNeverLogged) { "SENT" } else { "delivered" },
         error: None,
     });
+    world.keep_reports(world.sent.len() - 1, "delivered", at);
 }
 
 /// Queue rows with the campaigns taking turns, at most half of each.

@@ -185,6 +185,22 @@ async fn f_the_opposite_of_what_a_null_leaves_open_is_open_too() {
 }
 
 #[tokio::test]
+async fn what_a_json_column_contains_is_found_as_postgres_finds_it() {
+    let world = InBox::healthy().await;
+    let count = async |filter: &str| world.rows(&format!("send_queue?select=id&{filter}")).await.len();
+    let rows = world.rows("send_queue?payload=not.is.null&select=payload&limit=1").await;
+    let whole = rows[0]["payload"].clone();
+    assert!(whole.is_object(), "{whole}");
+    assert!(count(&format!("payload=cs.{whole}")).await > 0);
+    assert_eq!(count("payload=cs.{}").await, count("payload=not.is.null").await);
+    assert_eq!(count("payload=cs.{\"nobody\":[{\"is\":1}]}").await, 0);
+    for (filter, refused) in [("payload=cs.{banana", (400, "22P02")), ("status=cs.{}", (404, "42883"))] {
+        let (status, code) = world.refusal(Method::GET, &format!("send_queue?{filter}"), None).await;
+        assert_eq!((status, code.as_str()), refused, "{filter}");
+    }
+}
+
+#[tokio::test]
 async fn f_csv_has_the_columns_in_the_order_they_were_selected_in() {
     let world = InBox::healthy().await;
     let path = "campaigns?select=status,started_at,name,metadata&order=status,name&limit=2";

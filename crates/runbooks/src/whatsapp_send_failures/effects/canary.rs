@@ -1,10 +1,11 @@
 //! One real message to our own number: the only proof that sending works.
 //!
-//! 202 is acceptance. What counts is that the send log has the message and WhatsApp reports it delivered.
+//! 202 is acceptance. What counts is that WhatsApp reports the message delivered, in the send log or to the platform's webhook.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::delivery::{MessageStatus, StatusReport};
 use allclear_core::ports::{Delivery, SendLog, Sender};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
@@ -26,9 +27,11 @@ pub(in super::super) const BETWEEN_CANARIES: Duration = Duration::from_mins(5);
 
 /// Who says that a canary arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Witness {
+pub(in super::super) enum Witness {
     /// The send log, which hears it from WhatsApp.
     Log,
+    /// WhatsApp's reports, as the platform keeps them.
+    Webhook,
     /// A person who looks at the phone: here it is proven that it was sent, and no more.
     Person,
 }
@@ -50,20 +53,40 @@ pub(in super::super) struct Canary {
 }
 
 impl SendCanary {
-    pub(in super::super) fn through(on: &Platform, run: &str) -> Self {
-        Self {
-            sender: Arc::clone(&on.sender),
-            log: Arc::clone(&on.send_log),
-            run: run.to_owned(),
-            number: 1,
-            witness: Witness::Log,
-        }
+    pub(in super::super) fn of(on: &Platform, run: &str, witness: Witness) -> Self {
+        let (sender, log) = (Arc::clone(&on.sender), Arc::clone(&on.send_log));
+        Self { sender, log, run: run.to_owned(), number: 1, witness }
     }
 
     /// The run's canary with this number, where only a person can say whether it arrived.
     pub(in super::super) fn seen_by_a_person(on: &Platform, run: &str, number: u32) -> Self {
-        Self { number, witness: Witness::Person, ..Self::through(on, run) }
+        Self { number, ..Self::of(on, run, Witness::Person) }
     }
+
+    /// Judges by what WhatsApp told the platform of it.
+    async fn judge_reports(&self, message_id: &str, since: Timestamp) -> Result<Judgement, PortError> {
+        let reports = self.log.status_reports(message_id, since).await?;
+        let status = reports.iter().map(|report| report.status).reduce(MessageStatus::after);
+        let evidence = vec![Evidence::new("webhook_logs (PostgREST)", shown(message_id, &reports))];
+        Ok(match status {
+            Some(MessageStatus::Delivered | MessageStatus::Read) => {
+                Judgement::verified("WhatsApp reported the canary as delivered", evidence)
+            }
+            Some(MessageStatus::Failed) => Judgement::refuted("the canary failed", evidence),
+            Some(MessageStatus::Sent) | None => Judgement::pending("the canary is on its way", evidence),
+        })
+    }
+}
+
+/// The reports in words, in the order in which they came.
+fn shown(message_id: &str, reports: &[StatusReport]) -> String {
+    let words = reports.iter().map(|report| {
+        let codes: Vec<String> = report.error_codes.iter().map(u32::to_string).collect();
+        let codes = if codes.is_empty() { String::new() } else { format!(", code {}", codes.join(", ")) };
+        format!("{:?} at {}{codes}", report.status, report.at).to_lowercase()
+    });
+    let words: Vec<String> = words.collect();
+    format!("{message_id}: {}", if words.is_empty() { "no report".to_owned() } else { words.join("; ") })
 }
 
 /// The sentence of a canary that only a person sees arrive.
@@ -99,7 +122,7 @@ impl Effect for SendCanary {
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
         let number = self.sender.canary_number();
         let (becomes, note) = match self.witness {
-            Witness::Log => (
+            Witness::Log | Witness::Webhook => (
                 "delivered",
                 "tried every 30 s until one is accepted; three at most, five minutes apart; none goes to a customer",
             ),
@@ -159,6 +182,9 @@ impl Effect for SendCanary {
                 evidence,
             ));
         };
+        if self.witness == Witness::Webhook {
+            return self.judge_reports(&message.message_id, since).await;
+        }
         let status = message.status.as_deref().unwrap_or("none yet");
         let code = message.error_code.as_deref().map_or_else(String::new, |code| format!(", code {code}"));
         let evidence = vec![Evidence::new(source, format!("{}: {status}{code}", message.message_id))];

@@ -6,7 +6,7 @@ mod policy;
 mod queue;
 mod stood;
 
-pub(super) use canary::{BETWEEN_CANARIES, Canary, SendCanary};
+pub(super) use canary::{BETWEEN_CANARIES, Canary, SendCanary, Witness};
 pub(super) use notifications::{ROWS, RequeueNotifications, Requeued};
 pub(super) use policy::RepairPolicy;
 pub(super) use queue::{PostponeSends, RestoreQueue, SkipQueue, Skipped, SpreadSends};
