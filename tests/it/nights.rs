@@ -8,6 +8,7 @@ use allclear::engine::{Event, Outcome};
 use allclear::sandbox::{Profile, Scenario, Trouble, WorldSpec, trouble};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::json;
 
 use crate::scene::{Scene, approved, small};
 
@@ -127,18 +128,33 @@ async fn a_start_whose_calls_are_lost_until_the_night_waits_for_the_morning() {
 }
 
 #[tokio::test]
-async fn what_needs_longer_than_a_day_is_sent_at_night_only_where_a_person_says_so() {
-    let scene = Scene::of(spec("stalled", "2026-11-23T08:00:00Z", 700)).await;
-    // One a minute: what waits needs more than 16 hours.
-    let policy =
-        SendPolicy { throttle_per_minute: 1, quiet_hours: QuietHours::parse("22:00", "06:00").unwrap() };
-    scene.platform.policy.write(&policy).await.unwrap();
-    let (_, finished) = scene.plan_and_run().await;
-    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
-    let asked = scene.entries().into_iter().filter(|entry| {
-        matches!(&entry.event, Event::Asked { question, .. } if question.question.contains("sent at night"))
-    });
-    assert_eq!(asked.count(), 1, "{}", finished.says);
+async fn what_needs_longer_than_a_day_is_spread_over_days_and_nothing_of_it_is_sent_at_night() {
+    for replay in ["pause-start", "stop-start"] {
+        let scene = Scene::with(
+            "campaign-dispatcher-stalls",
+            json!({ "replay": replay }),
+            spec("stalled", "2026-11-23T08:00:00Z", 700),
+        );
+        let scene = scene.await;
+        // One a minute: what waits needs more than 16 hours.
+        let policy =
+            SendPolicy { throttle_per_minute: 1, quiet_hours: QuietHours::parse("22:00", "06:00").unwrap() };
+        scene.platform.policy.write(&policy).await.unwrap();
+        let waiting = scene.sandbox.with_world(|world| world.due());
+        let (plan, finished) = scene.plan_and_run().await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+        let moved = plan.effects.iter().filter(|effect| effect.effect == "send_queue.postpone").count();
+        assert!(moved >= 4, "{moved}");
+        let asked = |event: &Event| matches!(event, Event::Asked { question, .. } if question.question.contains("night"));
+        assert!(!scene.entries().iter().any(|entry| asked(&entry.event)));
+        let sent = scene.sandbox.with_world(|world| {
+            world.advance_to(at("2026-11-26T20:00:00Z"));
+            world.went_out_since(at("2026-11-23T08:00:00Z"))
+        });
+        nothing_at_night(&scene, replay);
+        assert_eq!(scene.sandbox.with_world(|world| world.due()), 0);
+        assert!(sent.accepted == sent.distinct && sent.distinct >= waiting, "{sent:?} of {waiting}");
+    }
 }
 
 #[tokio::test]

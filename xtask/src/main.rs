@@ -2,6 +2,7 @@
 
 mod dr_bench;
 mod mutants;
+mod plain;
 mod resume_bench;
 mod scan_bench;
 mod sync_bench;
@@ -14,6 +15,7 @@ cargo xtask walk          kill -9 at every mutating system call of a run, about 
 cargo xtask walk-exercise the same of the disaster recovery exercise, about four hours
 cargo xtask soak [KILLS]  runs that are killed at random, in pairs and triples, while services fail; 50,000 kills if not said
 cargo xtask soak --case N one of its cases again, twenty times
+cargo xtask plain [WORLDS [--program PATH]]  how many plain incidents end verified, and how often people are asked; 1,400 worlds if not said
 cargo xtask mutants [FILE] changes the engine line by line, and says which changes no test notices
 cargo xtask bench         durable steps a second, beside the disk's own rate, and how fast a run is taken up
 cargo xtask dr-bench      backup, restore and parity of 5.5 million rows, beside the script's way
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
             need_postgres() && walk_everything("strace_walk::killed_at_mutating_system_calls_an_exercise")
         }
         Some("soak") => soak(),
+        Some("plain") => plain::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("mutants") => mutants::run(std::env::args().nth(2).as_deref()),
         Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]) & resume_bench::run(),
         Some("dr-bench") => dr_bench::run(),

@@ -55,6 +55,11 @@ impl QuietHours {
         date.to_datetime(self.start).to_zoned_datetime(zone.clone()).ok().map(|began| began.timestamp())
     }
 
+    /// When they begin next after `now`, in the recipients' `zone`.
+    pub fn begin_after(&self, now: Timestamp, zone: &TimeZone) -> Timestamp {
+        next_time(now, zone, self.start)
+    }
+
     /// How long they last each day.
     pub fn length(&self) -> Duration {
         let seconds = seconds_of(self.end) - seconds_of(self.start);

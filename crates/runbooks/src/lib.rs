@@ -20,6 +20,7 @@ mod mocked;
 mod probes;
 mod quiet;
 mod skipped;
+mod spread;
 pub mod station_redeem_anomalies;
 pub mod text;
 pub mod voucher_preview_failures;

@@ -6,19 +6,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_core::policy::SendPolicy;
+use allclear_core::clock::after;
+use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{Campaigns, Limits, PolicyStore, SendQueue};
 use allclear_core::{CampaignId, Platform, PortError};
 use allclear_engine::{Halt, NotBefore, Observation, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
-use crate::probes::StoredSendPolicy;
+use crate::probes::{KnownPolicy, StoredSendPolicy};
+use crate::spread::Later;
 use crate::words::counted;
 
 /// So much of a day is left to what needs more than a day.
 const LATE: Duration = Duration::from_mins(30);
+
+/// When it is looked again whether sends are still blocked.
+const LOOK_AGAIN: Duration = Duration::from_mins(15);
+
+/// Quiet hours that begin when they end are the platform's own way to block all sends, and somebody's decision.
+fn blocks_all_day(policy: &KnownPolicy) -> bool {
+    matches!(policy, KnownPolicy::Stored(stored) if stored.quiet_start == stored.quiet_end
+        && QuietHours::parse(&stored.quiet_start, &stored.quiet_end).is_ok())
+}
 
 /// The zone in which the recipients live.
 pub(crate) fn recipients_zone(limits: &Limits) -> TimeZone {
@@ -69,28 +81,13 @@ pub(crate) struct Start {
     messages: u64,
     /// The campaigns whose messages these are, where several are started together.
     counted: Vec<CampaignId>,
-    too_long: TooLong,
-}
-
-/// What is done where a queue needs longer than the hours of a day allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TooLong {
-    /// It is given a whole day: a day's share of it is due, or all that the queue lets through.
-    WholeDay,
-    /// It begins as soon as it is not quiet: it was sending into the night before it stopped.
-    GoesOn,
 }
 
 impl Start {
     /// Of a campaign for which so many messages wait.
-    pub(crate) fn of(
-        on: &Platform,
-        (campaign, name): (CampaignId, &str),
-        messages: u64,
-        too_long: TooLong,
-    ) -> Self {
+    pub(crate) fn of(on: &Platform, (campaign, name): (CampaignId, &str), messages: u64) -> Self {
         let counted = vec![campaign];
-        Self { campaign: Some(campaign), messages, counted, too_long, ..Self::of_notifications(on, name) }
+        Self { campaign: Some(campaign), messages, counted, ..Self::of_notifications(on, name) }
     }
 
     /// With those of others that are started together with it.
@@ -110,7 +107,6 @@ impl Start {
             name: name.to_owned(),
             messages: 0,
             counted: Vec::new(),
-            too_long: TooLong::GoesOn,
         }
     }
 
@@ -135,17 +131,17 @@ impl Start {
         drains(messages, &self.limits, policy) <= day(policy)
     }
 
-    /// How many messages go out before the last of these does: what runs shares each of the dispatcher's goes.
-    async fn with_what_runs(&self, now: Timestamp) -> Result<u64, PortError> {
+    /// How many messages of others are due: what runs shares each of the dispatcher's goes.
+    async fn beside(&self, now: Timestamp) -> Result<u64, PortError> {
         if self.counted.is_empty() {
-            return Ok(self.messages);
+            return Ok(0);
         }
-        let mut all = self.messages;
+        let mut due = 0;
         let running = self.campaigns.running().await?;
         for other in running.iter().filter(|other| !self.counted.contains(&other.id)) {
-            all += self.queue.depth(other.id, now).await?.due;
+            due += self.queue.depth(other.id, now).await?.due;
         }
-        Ok(all)
+        Ok(due)
     }
 }
 
@@ -159,43 +155,119 @@ fn drains(messages: u64, limits: &Limits, policy: &SendPolicy) -> Duration {
     Pace::of(limits, policy).drains(messages) + limits.dispatcher_interval
 }
 
-/// Whether what waits fits into one day outside quiet hours, with all that waits beside it.
-pub(crate) struct FitsIntoADay(pub(crate) Start);
+/// On which days how much of what is started together goes out, where one day outside quiet hours is too short for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Days {
+    /// How many messages there are.
+    all: u64,
+    /// Each day but the last; none where one is enough.
+    ends: Vec<DayEnd>,
+}
+
+/// The end of a day's sending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct DayEnd {
+    /// How many messages are sent by then.
+    sent: u64,
+    /// When the next day's begin.
+    next: Timestamp,
+}
+
+impl Days {
+    /// Of so many messages of one's own, after so many of others. `None` where the policy leaves no time of the day.
+    fn of(
+        (all, beside): (u64, u64),
+        (limits, policy): (&Limits, &SendPolicy),
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let (pace, hours) = (Pace::of(limits, policy), policy.quiet_hours);
+        let mut days = Self { all, ends: Vec::new() };
+        if drains(all + beside, limits, policy) <= day(policy) {
+            return Some(days);
+        }
+        let mut begins = hours.next_allowed(now, zone, Duration::ZERO)?;
+        let mut drained = 0;
+        loop {
+            let quiet = hours.begin_after(begins, zone);
+            let left = Duration::try_from(quiet.duration_since(begins)).unwrap_or_default();
+            let left = left.saturating_sub(LATE);
+            if !left.is_zero() {
+                drained += pace.messages_in(left);
+            }
+            let sent = drained.saturating_sub(beside);
+            if sent >= all {
+                return Some(days);
+            }
+            begins = hours.next_allowed(quiet, zone, Duration::ZERO)?;
+            // A day on which nothing of it goes out is none of its days.
+            if sent > 0 {
+                days.ends.push(DayEnd { sent, next: begins });
+            }
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn number(&self) -> usize {
+        self.ends.len() + 1
+    }
+
+    /// What of a campaign with so many messages is left to later days. All campaigns have their share of each day, and each sends
+    /// something on the first, so that it is seen to move.
+    pub(crate) fn later(&self, messages: u64) -> Vec<Later> {
+        let place =
+            |sent: u64| (u128::from(messages) * u128::from(sent) / u128::from(self.all.max(1))) as u64;
+        let ends = self.ends.iter().map(|end| Later { place: place(end.sent).max(1), at: end.next });
+        ends.filter(|later| later.place < messages).collect()
+    }
+
+    /// How many of so many messages go out on the first day.
+    pub(crate) fn first_of(&self, messages: u64) -> u64 {
+        self.later(messages).first().map_or(messages, |later| later.place)
+    }
+}
+
+/// Looks how many days what is started needs, with all that runs beside it.
+pub(crate) struct NeedsDays(pub(crate) Start);
 
 #[async_trait]
-impl Probe for FitsIntoADay {
-    type Value = bool;
+impl Probe for NeedsDays {
+    type Value = Days;
 
     fn subject(&self) -> String {
         format!("the queue of {}", self.0.name)
     }
 
-    async fn observe(&self, now: Timestamp) -> Result<Observation<bool>, PortError> {
-        let stored = StoredSendPolicy::of(&self.0.policy).observe(now).await?;
-        let policy = stored.value.repaired(&self.0.limits.default_policy);
-        let messages = self.0.with_what_runs(now).await?;
-        let value = self.0.fits(messages, &policy);
-        let fits = if value { "fit" } else { "do not fit" };
-        let waiting = counted(messages, "message", "messages");
-        let says = format!("{waiting} {fits} into a day outside quiet hours {}", policy.quiet_hours);
-        Ok(Observation { value, says, evidence: stored.evidence })
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Days>, PortError> {
+        let Start { policy, limits, messages, .. } = &self.0;
+        let stored = StoredSendPolicy::of(policy).observe(now).await?;
+        let policy = stored.value.repaired(&limits.default_policy);
+        let beside = self.0.beside(now).await?;
+        let days = Days::of((*messages, beside), (limits, &policy), &recipients_zone(limits), now);
+        let waiting = counted(*messages, "message", "messages");
+        let hours = policy.quiet_hours;
+        let says = match &days {
+            Some(days) if days.ends.is_empty() => {
+                format!("{waiting} fit into a day outside quiet hours {hours}")
+            }
+            Some(days) => format!("{waiting} need {} days outside quiet hours {hours}", days.number()),
+            None => format!("quiet hours {hours} leave no time of the day, so they say nothing"),
+        };
+        Ok(Observation { value: days.unwrap_or_default(), says, evidence: stored.evidence })
     }
 }
 
 /// Until when so many messages have to wait that would begin now; `None` where they may.
 fn must_wait_until(
-    (messages, too_long): (u64, TooLong),
+    messages: u64,
     (limits, policy): (&Limits, &SendPolicy),
     zone: &TimeZone,
     now: Timestamp,
 ) -> Option<Timestamp> {
     let hours = policy.quiet_hours;
-    let day = day(policy);
-    let drains = match (drains(messages, limits, policy), too_long) {
-        (drains, _) if drains <= day => drains,
-        (_, TooLong::GoesOn) => Duration::ZERO,
-        (_, TooLong::WholeDay) => day.saturating_sub(LATE),
-    };
+    let (drains, day) = (drains(messages, limits, policy), day(policy));
+    // What is too long for a day is given a whole one.
+    let drains = if drains <= day { drains } else { day.saturating_sub(LATE) };
     hours.next_allowed(now, zone, drains).filter(|allowed| *allowed > now)
 }
 
@@ -224,11 +296,16 @@ impl Probe for QuietNow {
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<Timestamp>>, PortError> {
-        let Start { limits, name, too_long, .. } = &self.0;
+        let Start { limits, name, .. } = &self.0;
         let stored = StoredSendPolicy::of(&self.0.policy).observe(now).await?;
         let policy = stored.value.repaired(&limits.default_policy);
-        let messages = self.0.with_what_runs(now).await?;
-        let until = must_wait_until((messages, *too_long), (limits, &policy), &recipients_zone(limits), now);
+        let messages = self.0.messages + self.0.beside(now).await?;
+        if blocks_all_day(&stored.value) {
+            let says = format!("{name} may not be started: {}, which blocks all sends", stored.says);
+            let until = Some(after(now, LOOK_AGAIN));
+            return Ok(Observation { value: until, says, evidence: stored.evidence });
+        }
+        let until = must_wait_until(messages, (limits, &policy), &recipients_zone(limits), now);
         let hours = policy.quiet_hours;
         let mut says = match until {
             Some(until) => format!("{name} may not be started before {until}: quiet hours {hours}"),
@@ -246,8 +323,6 @@ impl Probe for QuietNow {
 
 #[cfg(test)]
 mod tests {
-    use allclear_core::policy::QuietHours;
-
     use super::*;
 
     #[test]
@@ -257,10 +332,7 @@ mod tests {
         let zone = TimeZone::get("Africa/Kigali").unwrap();
         let limits = crate::mocked::platform().limits;
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let wait_of = |too_long, messages, now| {
-            must_wait_until((messages, too_long), (&limits, &policy), &zone, at(now))
-        };
-        let wait = |messages, now| wait_of(TooLong::WholeDay, messages, now);
+        let wait = |messages, now| must_wait_until(messages, (&limits, &policy), &zone, at(now));
         let morning = Some(at("2026-11-24T04:00:00Z"));
         // 2,400 are an hour.
         assert_eq!(wait(2_400, "2026-11-23T08:00:00Z"), None);
@@ -271,7 +343,33 @@ mod tests {
         // A share of a whole day, three seconds after it began.
         assert_eq!(wait(38_400, "2026-11-24T04:00:03Z"), None);
         assert_eq!(wait(50_000, "2026-11-23T08:00:00Z"), morning);
-        assert_eq!(wait_of(TooLong::GoesOn, 50_000, "2026-11-23T08:00:00Z"), None);
-        assert_eq!(wait_of(TooLong::GoesOn, 50_000, "2026-11-23T23:30:00Z"), morning);
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_day_is_spread_over_days_that_end_before_the_quiet_hours() {
+        let hours = QuietHours::parse("22:00", "06:00").unwrap();
+        let policy = SendPolicy { quiet_hours: hours, throttle_per_minute: 10 };
+        let zone = TimeZone::get("Africa/Kigali").unwrap();
+        let limits = crate::mocked::platform().limits;
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let days = |all, now| Days::of(all, (&limits, &policy), &zone, at(now)).unwrap();
+        assert_eq!(days((9_000, 0), "2026-11-23T08:00:00Z").number(), 1);
+        // From ten in the morning to half past nine are 6,900, and a whole day are 9,300.
+        let three = days((20_000, 0), "2026-11-23T08:00:00Z");
+        let mornings = ["2026-11-24T04:00:00Z", "2026-11-25T04:00:00Z"].map(at);
+        let later = |places: [u64; 2]| {
+            places.into_iter().zip(mornings).map(|(place, at)| Later { place, at }).collect::<Vec<_>>()
+        };
+        assert_eq!(three.later(20_000), later([6_900, 16_200]));
+        // Two campaigns share each day.
+        assert_eq!(three.later(10_000), later([3_450, 8_100]));
+        assert_eq!(three.first_of(10_000), 3_450);
+        // One message goes out on the first day, whatever its share.
+        assert_eq!(three.later(1), []);
+        assert_eq!(three.first_of(2), 1);
+        // What runs beside it comes first.
+        assert_eq!(days((20_000, 6_000), "2026-11-23T08:00:00Z").first_of(20_000), 900);
+        // So late that nothing goes out before the night, the first day is the next one.
+        assert_eq!(days((20_000, 0), "2026-11-23T19:45:00Z").later(20_000)[0].place, 9_300);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::owner::Ended;
+use allclear_engine::UndoRun;
 use allclear_engine::journal::Waiting;
 use allclear_engine::report::{Form, Postmortem, to_markdown};
 use allclear_engine::run::Listener;
@@ -324,6 +325,11 @@ pub(super) async fn resume(
     }
     let on = Wired::of_run(global, &run, folder(global, &run.id).join("artifacts")).await?;
     check_approvers(&store, &run, &on)?;
+    if let Some(undone) = UndoRun::undone_run(&run.input).filter(|_| run.runbook == UNDO)
+        && !store.is_to_end(&run.id)?
+    {
+        super::undo::refuse_beside_another(&on, undone, &format!("allclear resume {}", run.id)).await?;
+    }
     take_up(global, &store, &run, on, gates, hooks).await
 }
 

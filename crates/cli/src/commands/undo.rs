@@ -82,7 +82,7 @@ pub(super) async fn undo(global: &Global, args: UndoArgs, hooks: Hooks) -> Resul
         ),
         _ => error,
     })?;
-    refuse_beside_another(&on, &run).await?;
+    refuse_beside_another(&on, &run.id, &format!("allclear undo {}", run.id)).await?;
     let undo = undo_of(global, &store, &run, &on)?;
     let input = undo.input();
     let terms = Terms {
@@ -116,14 +116,13 @@ pub(super) async fn undo(global: &Global, args: UndoArgs, hooks: Hooks) -> Resul
 }
 
 /// Another run that goes on may have taken over what this one left, also from another machine: only one of them may give it
-/// back.
-async fn refuse_beside_another(on: &Wired, run: &RunSummary) -> Result<(), CliError> {
+/// back. An undo that was interrupted asks again when it is taken up: the other may have begun since.
+pub(super) async fn refuse_beside_another(on: &Wired, undone: &str, next: &str) -> Result<(), CliError> {
     let runbooks: Vec<&str> = allclear_runbooks::catalogue().iter().map(|entry| entry.id).collect();
     let going = owner::going_on(on, &runbooks).await?;
-    let Some(other) = going.iter().find(|other| other.says.run != run.id) else { return Ok(()) };
+    let Some(other) = going.iter().find(|other| other.says.run != undone) else { return Ok(()) };
     let what = format!(
-        "{other}, has not ended and may have taken over what run {} left; undo it when that one has ended: allclear undo {}",
-        run.id, run.id
+        "{other}, has not ended and may have taken over what run {undone} left; when that one has ended: {next}"
     );
     Err(CliError::new(Exit::Refused, what))
 }

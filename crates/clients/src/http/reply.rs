@@ -38,8 +38,16 @@ impl Reply {
         if !self.is_json() {
             return Err(self.unusable("the body is no JSON"));
         }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| self.unusable(&format!("the body cannot be read: {error}")))
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let detail = format!("the body cannot be read: {error}");
+            // What is cut or garbled was spoilt on the way, and passes. Another shape does not.
+            if error.is_data() || self.writes { self.unusable(&detail) } else { self.unavailable(&detail) }
+        })
+    }
+
+    fn unavailable(&self, detail: &str) -> PortError {
+        let (service, call, detail) = (self.service, self.call.clone(), self.clean(detail));
+        PortError::Unavailable { service, call, detail }
     }
 
     /// Only that it succeeded.

@@ -114,7 +114,8 @@ impl Ledger {
         let key = entry.key.as_str();
         let thing = key.rsplit_once('/').map_or(key, |(thing, _)| thing);
         match &entry.event {
-            Event::InDoubt { .. } => self.doubt(thing, true),
+            // Done, and not read back.
+            Event::InDoubt { .. } | Event::Applied { .. } => self.doubt(thing, true),
             Event::Failed { doing: Doing::Applying, error, .. } => {
                 self.doubt(thing, error.class() == Class::OutcomeUnknown);
             }

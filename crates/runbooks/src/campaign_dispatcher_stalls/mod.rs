@@ -31,10 +31,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::effects::{
     AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident, ResumeCampaign,
-    Stuck, record_bad_end, record_pauses,
+    StoppedByEnded, Stuck, record_bad_end, record_pauses,
 };
 use crate::probes::{RunningCampaigns, count_still_started};
-use crate::quiet::Start;
+use crate::quiet::{Days, Start};
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
 use detect::{
@@ -132,6 +132,8 @@ struct Done {
     /// What became of the pauses: sends after one are made up for when the campaign provably moves.
     pauses: Vec<Account>,
     replayed: Vec<CampaignId>,
+    /// Over how many days what they have waiting is spread.
+    days: Days,
 }
 
 impl Done {
@@ -193,7 +195,8 @@ impl CampaignDispatcherStalls {
         let on = &self.on;
         let held = HeldByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
         let held = run.probe(&CD_D1, held).await?;
-        let mut stalled = match self.find_stalled(run).await {
+        self.owe_stopped(run).await?;
+        let mut stalled = match self.find_stalled(run, &held).await {
             // Nothing stalls, and a run that has ended left campaigns paused: they are brought back.
             Err(Halt::NothingToDo { .. }) if !held.is_empty() => Vec::new(),
             found => found?,
@@ -214,7 +217,7 @@ impl CampaignDispatcherStalls {
 
         run.probe(&CD_M1, SentTwice::of(on, &stalled)).await?.must_be_none()?;
         self.ask_about_recent_starts(run, &stalled).await?;
-        self.ask_about_the_night(run, &stalled, done).await?;
+        self.spread_over_days(run, &stalled, done).await?;
         let since = Since { seen: seen_at, replay: run.now() };
         self.replay(run, &stalled, done).await?;
         self.verify_movement(run, &stalled, since, done).await?;
@@ -249,10 +252,28 @@ impl CampaignDispatcherStalls {
         Ok((says, moving?))
     }
 
+    /// What a run stopped to start it again, and ended in between: only its undo, or a person, starts it.
+    async fn owe_stopped(&self, run: &mut Run) -> Result<(), Halt> {
+        let stopped = StoppedByEnded::of(&self.on, self.id(), run.id(), &self.input.campaigns);
+        for one in run.probe(&CD_D1, stopped).await? {
+            let says = format!(
+                "campaign {} was stopped by run {}, which ended before it started it again: `allclear undo {}` starts it",
+                one.name, one.by, one.by
+            );
+            run.owe(&CD_D1, &format!("campaign {} stopped by an ended run", one.campaign), says).await?;
+        }
+        Ok(())
+    }
+
     /// Two looks, at least a minute apart: one frozen moment is no stall.
-    async fn find_stalled(&self, run: &mut Run) -> Result<Vec<CampaignLook>, Halt> {
+    async fn find_stalled(&self, run: &mut Run, held: &[Held]) -> Result<Vec<CampaignLook>, Halt> {
         let on = &self.on;
         let running = run.probe(&CD_D1, RunningCampaigns::of(on, &self.input.campaigns)).await?;
+        if running.is_empty() && !self.input.campaigns.is_empty() && held.is_empty() {
+            let says =
+                "none of the campaigns that were named is running, so whether they stall cannot be said";
+            return Err(Halt::Unverified { step: CD_D1.id.to_owned(), says: says.to_owned() });
+        }
         run.conclude_unless(!running.is_empty(), "all clear: no campaign is running, so none can stall")?;
         let first = run.probe(&CD_D1, Look::first(on, &running, self.window())).await?;
         let is_suspect =
@@ -379,12 +400,12 @@ impl CampaignDispatcherStalls {
                 self.owe_taken(run, paused).await?;
                 continue;
             }
-            self.wait_out_quiet_hours(run, paused, stalled).await?;
+            let start = self.start_of(paused, (stalled, &done.days));
+            self.wait_out_quiet_hours(run, paused, start.clone()).await?;
             match self.input.replay {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };
-                    let resume = resume.outside_quiet_hours(self.start_of(paused, stalled));
-                    let settled = run.attempt(&CD_M1, resume).await?;
+                    let settled = run.attempt(&CD_M1, resume.outside_quiet_hours(start)).await?;
                     // Somebody else ended or started it meanwhile: left alone, and not claimed.
                     if !settled.clone().proven(&CD_M1)?.by_us {
                         self.owe_taken(run, paused).await?;
@@ -393,8 +414,7 @@ impl CampaignDispatcherStalls {
                     resumed.push(settled);
                 }
                 Replay::StopStart => {
-                    let Some(one) = self.stop_and_start(run, paused, self.start_of(paused, stalled)).await?
-                    else {
+                    let Some(one) = self.stop_and_start(run, paused, start).await? else {
                         self.owe_taken(run, paused).await?;
                         continue;
                     };

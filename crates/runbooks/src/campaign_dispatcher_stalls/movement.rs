@@ -10,7 +10,7 @@ use super::{ADVANCE_WITHIN, CD_R1, CampaignDispatcherStalls, Done};
 use crate::effects::{
     GivenUpMessages, MayBeGivenUp, PauseCampaign, PutBack, Reached, Whose, account_for_given_up,
 };
-use crate::quiet::{Start, TooLong};
+use crate::quiet::Start;
 
 impl CampaignDispatcherStalls {
     /// Sustained movement within five minutes, or everything is paused again and engineering is told.
@@ -81,7 +81,7 @@ impl CampaignDispatcherStalls {
         let may_be = started.iter().map(|(id, name)| (*id, name.clone(), Whose::Runs)).collect();
         MayBeGivenUp::name(run, &CD_R1, (on, &found), may_be).await?;
         for one in found.iter().filter(|one| one.count() > 0) {
-            let start = Start::of(on, (one.campaign, &one.name), one.count(), TooLong::GoesOn);
+            let start = Start::of(on, (one.campaign, &one.name), one.count());
             let back = PutBack::of(on, one, Whose::Runs, run.now()).outside_quiet_hours(start);
             run.perform(&CD_R1, back).await?;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use allclear_core::policy::{PolicyFault, QuietHours};
 use allclear_core::ports::{SendLog, SendQueue};
 use allclear_core::{Campaign, CampaignId, Platform, PortError};
-use allclear_engine::{Approval, Evidence, Gate, Halt, Note, Observation, Observing, Probe, Run, Watch};
+use allclear_engine::{Evidence, Halt, Note, Observation, Observing, Probe, Run, Watch};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -14,7 +14,8 @@ use super::detect::{CampaignLook, DispatcherHealth, Health};
 use super::{CD_D1, CD_M1, CampaignDispatcherStalls, Done, GIVE_UP_AFTER, HEALTH_EVERY};
 use crate::effects::Paused;
 use crate::probes::{KnownPolicy, StoredSendPolicy, owe_policy};
-use crate::quiet::{FitsIntoADay, Start, TooLong, recipients_zone, wait_out_quiet_hours};
+use crate::quiet::{Days, NeedsDays, Start, recipients_zone, wait_out_quiet_hours};
+use crate::spread::spread;
 use crate::words::counted;
 
 impl CampaignDispatcherStalls {
@@ -49,26 +50,27 @@ impl CampaignDispatcherStalls {
         run.conclude_unless(!rests, says)
     }
 
-    /// What waits may need longer than a day outside quiet hours. Whether that goes out at night is for a person to say.
-    pub(super) async fn ask_about_the_night(
+    /// What waits may need longer than a day outside quiet hours: then all campaigns have their share of each day.
+    pub(super) async fn spread_over_days(
         &self,
         run: &mut Run,
         stalled: &[CampaignLook],
-        done: &Done,
+        done: &mut Done,
     ) -> Result<(), Halt> {
-        let Some(first) = done.paused.iter().find(|paused| paused.by_us) else { return Ok(()) };
-        if run.probe(&CD_M1, FitsIntoADay(self.start_of(first, stalled))).await? {
-            return Ok(());
+        let ours: Vec<Paused> = done.paused.iter().filter(|paused| paused.by_us).cloned().collect();
+        let Some(first) = ours.first() else { return Ok(()) };
+        done.days = run.probe(&CD_M1, NeedsDays(self.start_of(first, (stalled, &done.days)))).await?;
+        if done.days.number() > 1 {
+            let what = "days over which the campaigns send, because their queues need more than one";
+            let count = done.days.number() as u64;
+            run.note(&CD_M1, Note::Count { what: what.to_owned(), count }).await?;
         }
-        let question =
-            "More waits than fits into a day outside quiet hours. Started, it is sent at night, too. Start?";
-        let gate = Gate::new(question, Approval::Approve).about("night").showing(
-            "the dispatcher looks at no quiet hours; whatsapp-send-failures resumes such campaigns in parts",
-        );
-        let gate = done.paused.iter().filter(|paused| paused.by_us).fold(gate, |gate, paused| {
-            gate.showing(format!("campaign {} ({})", paused.name, paused.campaign))
-        });
-        run.approve(&CD_M1, gate).await
+        for paused in &ours {
+            let waits =
+                stalled.iter().find(|look| look.id == paused.campaign).map_or(0, |look| look.depth.pending);
+            spread(run, &CD_M1, &self.on, paused, &done.days.later(waits)).await?;
+        }
+        Ok(())
     }
 
     /// What is started sends at once, and the dispatcher looks at no quiet hours. By the morning it may be ill again.
@@ -76,10 +78,10 @@ impl CampaignDispatcherStalls {
         &self,
         run: &mut Run,
         paused: &Paused,
-        stalled: &[CampaignLook],
+        start: Start,
     ) -> Result<(), Halt> {
         let campaign = paused.campaign;
-        if !wait_out_quiet_hours(run, &CD_M1, self.start_of(paused, stalled)).await? || run.is_plan() {
+        if !wait_out_quiet_hours(run, &CD_M1, start).await? || run.is_plan() {
             return Ok(());
         }
         let watch = Watch::every(HEALTH_EVERY, GIVE_UP_AFTER);
@@ -90,14 +92,14 @@ impl CampaignDispatcherStalls {
         run.until(&CD_M1, watch, condition).await.map(drop)
     }
 
-    /// What begins to send what waits for a campaign, together with all the others that stalled.
-    pub(super) fn start_of(&self, paused: &Paused, stalled: &[CampaignLook]) -> Start {
-        let pending = |looks: &[&CampaignLook]| looks.iter().map(|look| look.depth.pending).sum();
+    /// What begins to send what of a campaign goes out on the first day, together with all the others that stalled.
+    pub(super) fn start_of(&self, paused: &Paused, (stalled, days): (&[CampaignLook], &Days)) -> Start {
+        let first =
+            |looks: &[&CampaignLook]| looks.iter().map(|look| days.first_of(look.depth.pending)).sum();
         let (own, others): (Vec<&CampaignLook>, Vec<&CampaignLook>) =
             stalled.iter().partition(|look| look.id == paused.campaign);
         let ids: Vec<CampaignId> = others.iter().map(|look| look.id).collect();
-        Start::of(&self.on, (paused.campaign, &paused.name), pending(&own), TooLong::GoesOn)
-            .together_with(&ids, pending(&others))
+        Start::of(&self.on, (paused.campaign, &paused.name), first(&own)).together_with(&ids, first(&others))
     }
 }
 

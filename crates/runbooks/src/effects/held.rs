@@ -133,6 +133,28 @@ impl HeldByEnded {
         Ok(rows.into_iter().filter_map(Row::of).filter(|row| row.run != self.run).collect())
     }
 
+    /// What every campaign came to that a run of this runbook named.
+    async fn all(&self) -> Result<Vec<(CampaignId, Found)>, PortError> {
+        let rows = self.rows(HOLDS).await?;
+        let mut ids: Vec<CampaignId> = rows.iter().flat_map(|row| row.campaigns.iter().copied()).collect();
+        ids.retain(|id| self.only.is_empty() || self.only.contains(id));
+        ids.sort();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let announced = self.announcements.all(self.runbook).await?;
+        // Also by a person's word: a run that was taken over applies nothing more, wherever it is.
+        let ended = announced.iter().filter(|one| !one.goes_on());
+        let ended: Vec<String> = ended.map(|one| one.says.run.clone()).collect();
+        let skips = self.rows(SKIPS).await?;
+        let mut all = Vec::with_capacity(ids.len());
+        for id in ids {
+            all.push((id, self.look(id, &rows, &skips, &ended).await?));
+        }
+        Ok(all)
+    }
+
     /// The campaign, if the pause of an ended run still stands; otherwise why not.
     async fn look(
         &self,
@@ -145,10 +167,15 @@ impl HeldByEnded {
         let has_ended = |row: &&Row| ended.contains(&row.run);
         let Some(last) = rows.iter().rfind(names).filter(has_ended) else { return Ok(Found::GoesOn) };
         let campaign = self.campaigns.find(id).await?;
+        let change = self.campaigns.last_change(id).await?;
+        if campaign.status == CampaignStatus::Done {
+            let stopped = change.is_some_and(|change| change.ours && change.action == "campaign_stop");
+            let by = last.run.clone();
+            return Ok(if stopped { Found::Stopped { name: campaign.name, by } } else { Found::NotPaused });
+        }
         if campaign.status != CampaignStatus::Paused {
             return Ok(Found::NotPaused);
         }
-        let change = self.campaigns.last_change(id).await?;
         let ours = change.filter(|change| change.ours && change.action == "campaign_pause");
         // Whoever took it over wrote a row of their own: the pause is older than that, and not older than the first.
         let pauser = ours.and_then(|pause| rows.iter().filter(names).find(|row| row.at <= pause.at));
@@ -174,6 +201,11 @@ enum Found {
     /// The run that named it last has not ended, as far as is known.
     GoesOn,
     NotPaused,
+    /// To be started again, which did not come to pass.
+    Stopped {
+        name: String,
+        by: String,
+    },
     SomebodyElses(String),
 }
 
@@ -186,34 +218,22 @@ impl Probe for HeldByEnded {
     }
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<Held>>, PortError> {
-        let rows = self.rows(HOLDS).await?;
-        let mut ids: Vec<CampaignId> = rows.iter().flat_map(|row| row.campaigns.iter().copied()).collect();
-        ids.retain(|id| self.only.is_empty() || self.only.contains(id));
-        ids.sort();
-        ids.dedup();
         let (mut held, mut evidence) = (Vec::new(), Vec::new());
         let source = "audit_log and campaigns (PostgREST)";
-        if !ids.is_empty() {
-            let announced = self.announcements.all(self.runbook).await?;
-            // Also by a person's word: a run that was taken over applies nothing more, wherever it is.
-            let ended = announced.iter().filter(|one| !one.goes_on());
-            let ended: Vec<String> = ended.map(|one| one.says.run.clone()).collect();
-            let skips = self.rows(SKIPS).await?;
-            for id in ids {
-                match self.look(id, &rows, &skips, &ended).await? {
-                    Found::Held { held: one, skipped } => {
-                        let shows = format!(
-                            "{} is paused by run {}, which has ended; {skipped} skipped",
-                            one.name, one.by
-                        );
-                        evidence.push(Evidence::new(source, shows));
-                        held.push(one);
-                    }
-                    Found::SomebodyElses(name) => {
-                        evidence.push(Evidence::new(source, format!("{name} is paused by somebody else")));
-                    }
-                    Found::GoesOn | Found::NotPaused => {}
+        for (_, found) in self.all().await? {
+            match found {
+                Found::Held { held: one, skipped } => {
+                    let shows = format!(
+                        "{} is paused by run {}, which has ended; {skipped} skipped",
+                        one.name, one.by
+                    );
+                    evidence.push(Evidence::new(source, shows));
+                    held.push(one);
                 }
+                Found::SomebodyElses(name) => {
+                    evidence.push(Evidence::new(source, format!("{name} is paused by somebody else")));
+                }
+                Found::GoesOn | Found::NotPaused | Found::Stopped { .. } => {}
             }
         }
         let says = match held.first() {
@@ -232,5 +252,53 @@ impl Probe for HeldByEnded {
             evidence.push(Evidence::new(source, says.clone()));
         }
         Ok(Observation { value: held, says, evidence })
+    }
+}
+
+/// One campaign that an ended run stopped, to start it again, and did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoppedCampaign {
+    pub(crate) campaign: CampaignId,
+    pub(crate) name: String,
+    /// Which run.
+    pub(crate) by: String,
+}
+
+/// Looks for what ended runs of this runbook stopped and did not start again.
+pub(crate) struct StoppedByEnded(HeldByEnded);
+
+impl StoppedByEnded {
+    /// `only` these campaigns; all when empty.
+    pub(crate) fn of(on: &Platform, runbook: &'static str, run: &str, only: &[CampaignId]) -> Self {
+        Self(HeldByEnded::of(on, runbook, run, only))
+    }
+}
+
+#[async_trait]
+impl Probe for StoppedByEnded {
+    type Value = Vec<StoppedCampaign>;
+
+    fn subject(&self) -> String {
+        "stopped by ended runs".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<StoppedCampaign>>, PortError> {
+        let all = self.0.all().await?.into_iter();
+        let stopped = all.filter_map(|(campaign, found)| match found {
+            Found::Stopped { name, by } => Some(StoppedCampaign { campaign, name, by }),
+            _ => None,
+        });
+        let value: Vec<StoppedCampaign> = stopped.collect();
+        let says = match value.len() {
+            0 => "no run that has ended left a campaign stopped".to_owned(),
+            some => format!(
+                "{} stopped by a run that has ended",
+                counted(some, "campaign was left", "campaigns were left")
+            ),
+        };
+        let shows = value.iter().map(|one| format!("{} is stopped by run {}", one.name, one.by));
+        let shows = if value.is_empty() { says.clone() } else { shows.collect::<Vec<_>>().join("; ") };
+        let evidence = vec![Evidence::new("audit_log and campaigns (PostgREST)", shows)];
+        Ok(Observation { value, says, evidence })
     }
 }

@@ -19,11 +19,18 @@ pub(crate) use chat::PostMessage;
 pub(crate) use given_up::{
     GivenUp, GivenUpMessages, MayBeGivenUp, PutBack, Whose, account_for_given_up, passes,
 };
-pub(crate) use held::{Held, HeldByEnded, record_pauses, record_skips};
+pub(crate) use held::{Held, HeldByEnded, StoppedByEnded, record_pauses, record_skips};
 pub(crate) use page::{PageSomebody, ResolveIncident};
 pub(crate) use stuck::Stuck;
 
 use allclear_engine::Change;
+use serde::{Deserialize, Serialize};
+
+/// How many rows an effect changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rows {
+    pub(crate) rows: u64,
+}
 
 /// One change of one field of one thing.
 pub(crate) fn change(

@@ -1,7 +1,7 @@
 //! What is done when things go another way, named in the plan beforehand.
 
 use allclear_core::{Platform, QueueRows};
-use allclear_engine::{Approval, Claim, Escalation, Gate, Halt, Note, Proof, Run, Settled, Step};
+use allclear_engine::{Approval, Claim, Escalation, Gate, Halt, Note, Proof, Run, Settled, Step, Verdict};
 use async_trait::async_trait;
 
 use super::effects::{RestoreQueue, SkipQueue, Skipped, StandsAsLeft, Stood, WaitingMessages};
@@ -15,10 +15,10 @@ pub(super) struct StopTheQueue {
     campaigns: Vec<Paused>,
 }
 
-/// A campaign whose queue was stopped: which of its messages, and by what that is proven.
+/// A campaign whose queue was stopped: which of its messages, and by what that is proven; `None` where some of them wait again.
 pub(super) struct Stopped {
     pub(super) campaign: Paused,
-    pub(super) proof: Proof,
+    pub(super) proof: Option<Proof>,
 }
 
 impl StopTheQueue {
@@ -91,10 +91,18 @@ impl StopTheQueue {
         let mut stopped = Vec::new();
         for (campaign, one) in stopping.into_iter().zip(settled) {
             let proof = one.account().proof();
-            match (one.proven(&self.step)?.left_alone, proof) {
-                (Some(why), _) => self.tell_left_alone(run, &campaign, &why).await?,
-                (None, Some(proof)) => stopped.push(Stopped { campaign, proof }),
-                (None, None) => {}
+            if let Verdict::Unverifiable { says } = one.verdict() {
+                // Somebody acts on this campaign; the others are handled without it, and what is still skipped is given back.
+                let says =
+                    format!("{says}; what waits is sent although campaign {} is paused", campaign.name);
+                let id = format!("waiting messages of campaign {}", campaign.campaign);
+                run.owe(&self.step, &id, says).await?;
+                stopped.push(Stopped { campaign, proof: None });
+                continue;
+            }
+            match one.proven(&self.step)?.left_alone {
+                Some(why) => self.tell_left_alone(run, &campaign, &why).await?,
+                None => stopped.push(Stopped { campaign, proof }),
             }
         }
         Ok(stopped)

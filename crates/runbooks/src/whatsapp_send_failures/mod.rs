@@ -478,6 +478,7 @@ impl WhatsAppSendFailures {
             let Some(pause) = sending.iter().find(|one| one.receipt().campaign == campaign.campaign) else {
                 continue;
             };
+            let Some(proof) = proof else { continue };
             let says = format!("{} sends nothing any more: its queue is stopped", campaign.name);
             run.cure(&WA_I1, pause.account(), says, proof).await?;
         }

@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 
 use super::resume::{Stage, Unsent};
 use crate::quiet::Pace;
+use crate::spread::Later;
 
 /// No more of a day is kept free, however many campaigns there are.
 const MOST_LATE: Duration = Duration::from_mins(30);
@@ -40,15 +41,6 @@ pub(super) enum Share {
     Begins { stage: Stage, later: Vec<Later> },
     /// It runs since an earlier part, and another share of its messages is due.
     GoesOn(Stage),
-}
-
-/// Messages of one campaign that are left to a later day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Later {
-    /// How many of its messages come before.
-    pub(super) place: u64,
-    /// Not before.
-    pub(super) at: Timestamp,
 }
 
 impl Part {

@@ -15,14 +15,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::contingencies::PauseAgain;
-use super::effects::{RestoreQueue, SpreadSends};
-use super::parts::{Later, Parts, Share};
+use super::effects::RestoreQueue;
+use super::parts::{Parts, Share};
 use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{
     GivenUp, GivenUpMessages, MayBeGivenUp, Paused, PutBack, ResumeCampaign, Resumed, Whose,
 };
 use crate::probes::{StoredSendPolicy, count_still_started, look_for_taken};
-use crate::quiet::{Start, TooLong, recipients_zone};
+use crate::quiet::{Start, recipients_zone};
+use crate::spread::spread;
 use crate::words::counted;
 
 /// From this share of failures on a resumed campaign has relapsed, in percent.
@@ -66,7 +67,7 @@ impl WhatsAppSendFailures {
                             let whose = Whose::Pausers(campaign.clone());
                             self.put_back(run, found, whose, over, start.clone()).await?;
                         }
-                        self.spread(run, campaign, later).await?;
+                        spread(run, &WA_R1, &self.on, campaign, later).await?;
                         let Some(one) = self.resume_one(run, campaign, start).await? else { continue };
                         started.push(one);
                         resumed.push(campaign.clone());
@@ -118,7 +119,7 @@ impl WhatsAppSendFailures {
     /// What begins to send a campaign's messages: it waits until that would not reach into quiet hours. When that is was planned
     /// for all campaigns together, and a run may have been away since.
     pub(super) fn start_of(&self, campaign: &Paused, messages: u64) -> Start {
-        Start::of(&self.on, (campaign.campaign, &campaign.name), messages, TooLong::WholeDay)
+        Start::of(&self.on, (campaign.campaign, &campaign.name), messages)
     }
 
     /// Somebody took a campaign since this run paused it: it is theirs.
@@ -180,18 +181,6 @@ impl WhatsAppSendFailures {
             let _ = run.attempt(&WA_R1, back).await?;
         }
         Ok(Some(one))
-    }
-
-    /// Leaves to later days what of a campaign does not fit into its first, before it is started.
-    async fn spread(&self, run: &mut Run, campaign: &Paused, later: &[Later]) -> Result<(), Halt> {
-        for (part, later) in (2..).zip(later) {
-            let row = UnsentAt::of(&self.on, campaign, later.place);
-            if let Some(first) = run.probe(&WA_R1, row).await? {
-                let spread = SpreadSends::of(&self.on, campaign, part, first, later.at);
-                run.perform(&WA_R1, spread).await?;
-            }
-        }
-        Ok(())
     }
 
     /// When what is resumed: not into quiet hours, however long the queues need to drain.
@@ -355,40 +344,6 @@ impl Probe for UnsentMessages {
             counted(stages.len(), "campaign", "campaigns")
         );
         Ok(Observation { value: Unsent { stages }, says, evidence })
-    }
-}
-
-/// Finds the row with which a later day's messages of a campaign begin.
-struct UnsentAt {
-    queue: Arc<dyn SendQueue>,
-    campaign: Paused,
-    place: u64,
-}
-
-impl UnsentAt {
-    fn of(on: &Platform, campaign: &Paused, place: u64) -> Self {
-        Self { queue: Arc::clone(&on.send_queue), campaign: campaign.clone(), place }
-    }
-}
-
-#[async_trait]
-impl Probe for UnsentAt {
-    type Value = Option<i64>;
-
-    fn subject(&self) -> String {
-        format!("campaign {} after {}", self.campaign.campaign, self.place)
-    }
-
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<Option<i64>>, PortError> {
-        let row = self.queue.unsent_at(self.campaign.campaign, &self.campaign.skipped, self.place).await?;
-        let name = &self.campaign.name;
-        let before = counted(self.place, "message", "messages");
-        let says = match row {
-            Some(_) => format!("{before} of {name} are sent on days before, the others after"),
-            None => format!("{name} has no more than {before} left"),
-        };
-        let shows = row.map_or_else(|| "none".to_owned(), |row| format!("row {row}"));
-        Ok(Observation { value: row, says, evidence: vec![Evidence::new("send_queue (PostgREST)", shows)] })
     }
 }
 

@@ -9,5 +9,5 @@ mod stood;
 pub(super) use canary::{BETWEEN_CANARIES, Canary, SendCanary, Witness};
 pub(super) use notifications::{ROWS, RequeueNotifications, Requeued};
 pub(super) use policy::RepairPolicy;
-pub(super) use queue::{PostponeSends, RestoreQueue, SkipQueue, Skipped, SpreadSends};
+pub(super) use queue::{PostponeSends, RestoreQueue, SkipQueue, Skipped};
 pub(super) use stood::{StandsAsLeft, Stood, WaitingMessages};

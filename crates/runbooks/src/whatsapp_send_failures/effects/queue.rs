@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use allclear_core::ports::{Campaigns, Limits, SendLog, SendQueue};
-use allclear_core::{Platform, PortError};
+use allclear_core::{CampaignStatus, Platform, PortError};
 use allclear_engine::{
     Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, NotBefore, Patience, Prediction,
     Reconciled, Repeat,
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::stood::Stood;
-use crate::effects::{AtOnce, Paused, change};
+use crate::effects::{AtOnce, Paused, Rows, change};
 use crate::quiet::Start;
 use crate::words::counted;
 
@@ -22,13 +22,7 @@ const FIELD: &str = "unsent messages";
 /// Why a campaign that is not this run's own pause is left alone.
 const SINCE_ASKED: &str = "somebody changed the campaign while the question was open";
 
-/// How many rows an effect changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in super::super) struct Rows {
-    pub(in super::super) rows: u64,
-}
-
-/// What came of skipping a campaign's messages.
+/// What came of skipping a campaign's messages, or of giving them back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Skipped {
     pub(in super::super) rows: u64,
@@ -182,10 +176,13 @@ impl Effect for SkipQueue {
         let waiting = self.queue.pending(self.paused.campaign).await?;
         let queue = Evidence::new("send_queue (PostgREST)", format!("{waiting} waiting"));
         if waiting > 0 {
-            return Ok(Judgement::refuted(
-                format!("{} of {} still waiting", counted(waiting, "message", "messages"), self.paused.name),
-                vec![queue],
-            ));
+            let (name, waiting) = (&self.paused.name, counted(waiting, "message", "messages"));
+            // A write that is lost is lost as a whole.
+            if self.queue.skipped(self.paused.campaign, &self.paused.skipped).await? > 0 {
+                let says = format!("{waiting} of {name} wait again: somebody gave them back or added them");
+                return Ok(Judgement::unverifiable(says));
+            }
+            return Ok(Judgement::refuted(format!("{waiting} of {name} still waiting"), vec![queue]));
         }
         // A batch that the dispatcher had claimed just before may still go out. A run that was away in between asks about the
         // last two runs of the dispatcher: what went out before it came back says nothing about now.
@@ -207,11 +204,11 @@ impl Effect for SkipQueue {
     }
 
     fn undo(&self, receipt: &Skipped) -> Option<RestoreQueue> {
-        let (queue, at_once) = (Arc::clone(&self.queue), Some(self.at_once.clone()));
+        let (queue, campaigns) = (Arc::clone(&self.queue), Arc::clone(&self.campaigns));
         receipt.left_alone.is_none().then(|| RestoreQueue {
             queue,
             paused: self.paused.clone(),
-            at_once,
+            by_undo: Some(ByUndo { campaigns, at_once: self.at_once.clone() }),
             not_before: None,
         })
     }
@@ -223,15 +220,35 @@ impl Effect for SkipQueue {
 pub(in super::super) struct RestoreQueue {
     queue: Arc<dyn SendQueue>,
     paused: Paused,
-    /// Only for an undo, which waits for no hour.
-    at_once: Option<AtOnce>,
+    by_undo: Option<ByUndo>,
     not_before: Option<NotBefore>,
+}
+
+/// What an undo adds, which waits for no hour and comes after whatever people did since.
+#[derive(Clone)]
+struct ByUndo {
+    campaigns: Arc<dyn Campaigns>,
+    at_once: AtOnce,
+}
+
+impl ByUndo {
+    /// Why the messages stay skipped: the dispatcher would send them although somebody paused or stopped the campaign. Where somebody
+    /// started it they are wanted.
+    async fn keeps(&self, paused: &Paused) -> Result<Option<String>, PortError> {
+        let now = self.campaigns.find(paused.campaign).await?;
+        if now.status == CampaignStatus::Running {
+            return Ok(None);
+        }
+        let why = paused.touched(&*self.campaigns, &now).await?;
+        Ok(why
+            .map(|why| format!("{why}; its messages stay skipped, start it and undo once more to send them")))
+    }
 }
 
 impl RestoreQueue {
     pub(in super::super) fn of(on: &Platform, paused: &Paused) -> Self {
         let queue = Arc::clone(&on.send_queue);
-        Self { queue, paused: paused.clone(), at_once: None, not_before: None }
+        Self { queue, paused: paused.clone(), by_undo: None, not_before: None }
     }
 
     /// Not so that they would be sent in quiet hours.
@@ -242,7 +259,7 @@ impl RestoreQueue {
 
 #[async_trait]
 impl Effect for RestoreQueue {
-    type Receipt = Rows;
+    type Receipt = Skipped;
     type Undo = NoUndo;
 
     fn name(&self) -> &'static str {
@@ -276,28 +293,34 @@ impl Effect for RestoreQueue {
         if foreseen.or("queue", &id, FIELD, actual) != "skipped" {
             return Ok(Prediction::default());
         }
+        if let Some(by_undo) = &self.by_undo
+            && let Some(says) = by_undo.keeps(&self.paused).await?
+        {
+            return Ok(Prediction::default().note(says));
+        }
         let back = change("queue", id, &self.paused.name, FIELD, "skipped", "waiting");
         let prediction =
             Prediction::of(back).note(counted(skipped, "message is skipped now", "messages are skipped now"));
-        Ok(match &self.at_once {
-            Some(at_once) => prediction.note(at_once.says().await),
+        Ok(match &self.by_undo {
+            Some(by_undo) => prediction.note(by_undo.at_once.says().await),
             None => prediction,
         })
     }
 
-    fn foresee(&self, _prediction: &Prediction) -> Rows {
-        Rows { rows: 0 }
+    fn foresee(&self, prediction: &Prediction) -> Skipped {
+        let left_alone = prediction.notes.first().filter(|_| prediction.changes.is_empty()).cloned();
+        Skipped { rows: 0, left_alone }
     }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
+    async fn apply(&self, _intent: &Intent) -> Result<Applied<Skipped>, PortError> {
         let rows = self.queue.restore(self.paused.campaign, &self.paused.skipped).await?;
         Ok(Applied {
-            receipt: Rows { rows },
+            receipt: Skipped { rows, left_alone: None },
             says: format!("{} of {} given back", counted(rows, "message", "messages"), self.paused.name),
         })
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
+    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Skipped>, PortError> {
         let skipped = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
         if skipped > 0 {
             return Ok(Reconciled::DidNot {
@@ -306,7 +329,7 @@ impl Effect for RestoreQueue {
         }
         let rows = self.queue.pending(self.paused.campaign).await?;
         Ok(Reconciled::Happened(Applied {
-            receipt: Rows { rows },
+            receipt: Skipped { rows, left_alone: None },
             says: "none are skipped any more".to_owned(),
         }))
     }
@@ -314,9 +337,12 @@ impl Effect for RestoreQueue {
     async fn verify(
         &self,
         _intent: &Intent,
-        receipt: &Rows,
+        receipt: &Skipped,
         _now: Timestamp,
     ) -> Result<Judgement, PortError> {
+        if let Some(says) = &receipt.left_alone {
+            return Ok(Judgement::verified(format!("{}: {says}", self.paused.name), Vec::new()));
+        }
         let skipped = self.queue.skipped(self.paused.campaign, &self.paused.skipped).await?;
         let evidence = vec![Evidence::new("send_queue (PostgREST)", format!("{skipped} skipped"))];
         let name = &self.paused.name;
@@ -447,111 +473,6 @@ impl Effect for PostponeSends {
                 ),
                 evidence,
             )
-        })
-    }
-}
-
-/// Moves what of a campaign does not fit into a day to the next day that allows it: the messages from one row on. The time
-/// and the row are absolute, so doing it twice changes nothing the second time.
-#[derive(Clone)]
-pub(in super::super) struct SpreadSends {
-    queue: Arc<dyn SendQueue>,
-    paused: Paused,
-    part: usize,
-    first: i64,
-    at: Timestamp,
-}
-
-impl SpreadSends {
-    pub(in super::super) fn of(
-        on: &Platform,
-        paused: &Paused,
-        part: usize,
-        first: i64,
-        at: Timestamp,
-    ) -> Self {
-        Self { queue: Arc::clone(&on.send_queue), paused: paused.clone(), part, first, at }
-    }
-
-    async fn due(&self) -> Result<u64, PortError> {
-        self.queue.due_from(self.paused.campaign, &self.paused.skipped, self.first, self.at).await
-    }
-}
-
-#[async_trait]
-impl Effect for SpreadSends {
-    type Receipt = Rows;
-    type Undo = NoUndo;
-
-    fn name(&self) -> &'static str {
-        "send_queue.postpone"
-    }
-
-    fn subject(&self) -> String {
-        format!("campaign {} part {}", self.paused.campaign, self.part)
-    }
-
-    fn title(&self) -> String {
-        format!("leave part {} of the messages of campaign {} to a later day", self.part, self.paused.name)
-    }
-
-    fn repeat(&self) -> Repeat {
-        Repeat::Readable
-    }
-
-    fn cannot_undo(&self) -> Option<&'static str> {
-        Some("the earlier times of the messages are not kept; they go out by themselves after the time shown")
-    }
-
-    async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let due = self.due().await?;
-        if due == 0 {
-            return Ok(Prediction::default());
-        }
-        let field = format!("earliest send of part {}", self.part);
-        let later =
-            change("queue", self.paused.campaign, &self.paused.name, &field, "as queued", "a later day");
-        let says = format!("{}, not before {}", counted(due, "message", "messages"), self.at);
-        Ok(Prediction::of(later).note(says))
-    }
-
-    fn foresee(&self, _prediction: &Prediction) -> Rows {
-        Rows { rows: 0 }
-    }
-
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<Rows>, PortError> {
-        let rows =
-            self.queue.postpone_from(self.paused.campaign, &self.paused.skipped, self.first, self.at).await?;
-        let moved = counted(rows, "message", "messages");
-        let says = format!("{moved} of {} moved to {}", self.paused.name, self.at);
-        Ok(Applied { receipt: Rows { rows }, says })
-    }
-
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Rows>, PortError> {
-        let due = self.due().await?;
-        if due > 0 {
-            let why = counted(due, "message is due earlier", "messages are due earlier");
-            return Ok(Reconciled::DidNot { why });
-        }
-        let says = "no message of this part is due earlier".to_owned();
-        Ok(Reconciled::Happened(Applied { receipt: Rows { rows: 0 }, says }))
-    }
-
-    async fn verify(
-        &self,
-        _intent: &Intent,
-        _receipt: &Rows,
-        _now: Timestamp,
-    ) -> Result<Judgement, PortError> {
-        let due = self.due().await?;
-        let evidence = vec![Evidence::new("send_queue (PostgREST)", format!("{due} due before {}", self.at))];
-        let name = &self.paused.name;
-        Ok(if due == 0 {
-            let says = format!("part {} of the messages of {name} is not due before {}", self.part, self.at);
-            Judgement::verified(says, evidence)
-        } else {
-            let due = counted(due, "message", "messages");
-            Judgement::refuted(format!("{due} of {name} due before {}", self.at), evidence)
         })
     }
 }
