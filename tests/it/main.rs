@@ -22,6 +22,7 @@ mod people;
 mod plan_equals_run;
 mod policy;
 mod previews;
+mod real_postgres;
 mod scene;
 mod secrets;
 mod sending;

@@ -72,9 +72,21 @@ impl Scene {
     pub(crate) async fn with(runbook: &'static str, input: serde_json::Value, spec: WorldSpec) -> Self {
         let clock = Arc::new(VirtualClock::at(spec.start));
         let sandbox = Sandbox::start_virtual(spec, Arc::clone(&clock)).await.unwrap();
+        let base = sandbox.base_url();
+        Self::behind(&base, runbook, input, sandbox, clock)
+    }
+
+    /// With a platform that speaks to `base`, which stands before the sandbox.
+    pub(crate) fn behind(
+        base: &str,
+        runbook: &'static str,
+        input: serde_json::Value,
+        sandbox: Sandbox,
+        clock: Arc<VirtualClock>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let artifacts: PathBuf = folder.path().join("artifacts");
-        let mut settings = allclear::clients::sandbox::settings(&sandbox.base_url(), artifacts).unwrap();
+        let mut settings = allclear::clients::sandbox::settings(base, artifacts).unwrap();
         settings.timeout = Duration::from_secs(20);
         let shared: Arc<dyn Clock> = clock.clone();
         let platform = allclear::clients::connect(settings, &shared).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use allclear_core::ports::{AuditLog, AuditRow, GivenUpMessage, QueueDepth, SendQueue};
-use allclear_core::{CampaignId, PortError, QueueRows};
+use allclear_core::{CampaignId, QueueRows};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -119,11 +119,8 @@ impl Supabase {
     async fn row_at(&self, rows: &Filters, place: u64) -> Result<Option<i64>> {
         let one =
             reading(rows).query("select", "id").query("order", "id").query("offset", place).query("limit", 1);
-        match self.rows::<Numbered>(one).await {
-            // The offset lies beyond the rows.
-            Err(PortError::Rejected { code, .. }) if code.as_deref() == Some("PGRST103") => Ok(None),
-            rows => Ok(rows?.pop().map(|row| row.id)),
-        }
+        // An offset beyond the rows is an empty list: it is refused only where their count is asked for.
+        Ok(self.rows::<Numbered>(one).await?.pop().map(|row| row.id))
     }
 }
 

@@ -43,6 +43,10 @@ impl Prefer {
             let message = "Invalid preferences given with handling=strict";
             return Err(RestError::new(400, "PGRST122", message).because(details));
         }
+        if !prefer.strict {
+            // Then it is not kept to, and nothing says that it were.
+            prefer.applied.retain(|item| !item.starts_with("max-affected="));
+        }
         Ok(prefer)
     }
 
@@ -127,7 +131,7 @@ impl Asked {
         if self.form != Form::One || rows == 1 {
             return Ok(());
         }
-        let message = "JSON object requested, multiple (or no) rows returned";
+        let message = "Cannot coerce the result to a single JSON object";
         Err(RestError::new(406, "PGRST116", message).because(format!("The result contains {rows} rows")))
     }
 
@@ -194,5 +198,16 @@ pub(super) fn refused(error: &RestError) -> Response {
     let status = StatusCode::from_u16(error.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body =
         json!({ "code": error.code, "message": error.message, "details": error.details, "hint": error.hint });
-    (status, axum::Json(body)).into_response()
+    (status, [(header::CONTENT_TYPE, Form::List.content_type())], body.to_string()).into_response()
+}
+
+/// The answer where the first row that is asked for is none of those that there are.
+pub(super) fn beyond(offset: usize, total: usize) -> Response {
+    let details = format!("An offset of {offset} was requested, but there are only {total} rows.");
+    let error = RestError::new(416, "PGRST103", "Requested range not satisfiable").because(details);
+    let mut answer = refused(&error);
+    if let Ok(range) = HeaderValue::from_str(&format!("*/{total}")) {
+        answer.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
+    answer
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use super::answer::Asked;
 use super::insert::Insert;
 use super::query::RestError;
-use super::{changed, denied, places};
+use super::{deleted, denied, places};
 use crate::world::World;
 use crate::world::rows::{Audit, Target, Voucher, VoucherEvent};
 
@@ -28,7 +28,7 @@ pub(super) fn delete_from(world: &mut World, table: &str, asked: &Asked) -> Resu
 fn delete<R: Insert>(world: &mut World, asked: &Asked, effect: &str) -> Result<Response, RestError> {
     asked.query.check::<R>()?;
     let places = places(asked, R::table(world))?;
-    let answer = changed(asked, R::table(world), &places);
+    let answer = deleted(asked, R::table(world), &places);
     let now = world.now();
     for &place in &places {
         let (_, subject) = R::table(world)[place].effect();

@@ -156,8 +156,9 @@ fn read<R: Row>(rows: &[R], asked: &Asked) -> Result<Response, RestError> {
     query.check::<R>()?;
     let places = query.places(rows);
     let total = places.len();
-    if query.offset > 0 && query.offset >= total {
-        return Err(RestError::new(416, "PGRST103", "Requested range not satisfiable"));
+    // Without a count nobody knows that there are fewer, and the answer is an empty list.
+    if asked.prefer.count && query.offset > total {
+        return Ok(answer::beyond(query.offset, total));
     }
     let limit = query.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
     let page: Vec<&R> = places.iter().skip(query.offset).take(limit).map(|&place| &rows[place]).collect();
@@ -212,12 +213,20 @@ fn places<R: Row>(asked: &Asked, rows: &[R]) -> Result<Vec<usize>, RestError> {
 
 /// The answer to a change: the rows if asked for, and which of how many.
 fn changed<R: Row>(asked: &Asked, rows: &[R], places: &[usize]) -> Response {
-    let range = asked.range(0, places.len(), places.len());
+    written(asked, rows, places, &asked.range(0, places.len(), places.len()))
+}
+
+/// The answer to a delete: rows that are gone are in no range.
+fn deleted<R: Row>(asked: &Asked, rows: &[R], places: &[usize]) -> Response {
+    written(asked, rows, places, &asked.range(0, 0, places.len()))
+}
+
+fn written<R: Row>(asked: &Asked, rows: &[R], places: &[usize], range: &str) -> Response {
     if asked.prefer.representation {
         let rows: Vec<&R> = places.iter().map(|&place| &rows[place]).collect();
-        return asked.rows(StatusCode::OK, &rows, &range);
+        return asked.rows(StatusCode::OK, &rows, range);
     }
-    asked.nothing(StatusCode::NO_CONTENT, &range)
+    asked.nothing(StatusCode::NO_CONTENT, range)
 }
 
 fn insert_into(

@@ -40,7 +40,7 @@ impl<'a> Cell<'a> {
             Self::Hundredths(n) => {
                 serde_json::from_str(&format!("{}.{:02}", n / 100, n % 100)).unwrap_or_default()
             }
-            Self::Time(at) => json!(format!("{at:.6}")),
+            Self::Time(at) => json!(format!("{}:00", moment(*at, "T"))),
             Self::Id(id) => json!(id),
             Self::Json(value) => (*value).clone(),
         }
@@ -51,10 +51,7 @@ impl<'a> Cell<'a> {
         match self {
             Self::Null => String::new(),
             Self::Text(text) => text.clone().into_owned(),
-            Self::Time(at) => {
-                let written = at.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string();
-                format!("{}+00", written.trim_end_matches('0').trim_end_matches('.'))
-            }
+            Self::Time(at) => moment(*at, " "),
             Self::Id(id) => id.to_string(),
             other => other.to_json().to_string(),
         }
@@ -70,6 +67,13 @@ impl<'a> Cell<'a> {
             _ => self.to_json().to_string().cmp(&other.to_json().to_string()),
         }
     }
+}
+
+/// A moment as Postgres writes it: microseconds without the zeros at their end. In JSON a `T` stands before the time and the
+/// offset has its minutes.
+fn moment(at: Timestamp, between: &str) -> String {
+    let written = at.strftime(&format!("%Y-%m-%d{between}%H:%M:%S%.6f")).to_string();
+    format!("{}+00", written.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A table's row.

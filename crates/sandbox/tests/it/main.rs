@@ -111,7 +111,7 @@ async fn postgrest_filters_orders_pages_and_counts() {
     assert_eq!(page.headers()["content-range"], "5-14/600");
     let head = world.rest(Method::HEAD, "send_queue?status=in.(PENDING,SKIPPED)", "count=exact", None).await;
     assert!(head.headers()["content-range"].to_str().unwrap().contains('/'));
-    assert_eq!(world.rest(Method::GET, "campaigns?offset=100", "", None).await.status(), 416);
+    assert_eq!(world.rest(Method::GET, "campaigns?offset=100", "count=exact", None).await.status(), 416);
     assert_eq!(world.rest(Method::GET, "campaigns?nonsense=eq.1", "", None).await.status(), 400);
     assert_eq!(world.rest(Method::GET, "no_such_table", "", None).await.status(), 404);
     let url = format!("{}/supabase/rest/v1/campaigns", world.sandbox.base_url());

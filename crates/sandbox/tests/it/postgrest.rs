@@ -149,6 +149,14 @@ async fn f_counts_and_ranges_are_told_as_asked_for() {
         assert_eq!((page.status().as_u16(), range(&page)), (206, "5-14/600"), "{count}");
         assert_eq!(page.headers()["preference-applied"], prefer.as_str());
     }
+    let beyond = world.rest(Method::GET, "campaign_targets?offset=601", "count=exact", None).await;
+    assert_eq!((beyond.status().as_u16(), range(&beyond)), (416, "*/600"));
+    let said = beyond.json::<Value>().await.unwrap()["details"].clone();
+    assert_eq!(said, json!("An offset of 601 was requested, but there are only 600 rows."));
+    let right_after = world.rest(Method::GET, "campaign_targets?offset=600", "count=exact", None).await;
+    assert_eq!((right_after.status().as_u16(), range(&right_after)), (206, "*/600"));
+    let uncounted = world.rest(Method::GET, "campaign_targets?offset=601", "", None).await;
+    assert_eq!((uncounted.status().as_u16(), range(&uncounted)), (200, "*/*"));
     let change = || Some(json!({ "status": "SKIPPED" }));
     let first = "send_queue?id=lte.3";
     let plain = world.rest(Method::PATCH, first, "", change()).await;
@@ -157,6 +165,12 @@ async fn f_counts_and_ranges_are_told_as_asked_for() {
     assert_eq!((counted.status().as_u16(), range(&counted)), (200, "0-2/3"));
     let none = world.rest(Method::PATCH, "send_queue?id=lt.0", "count=exact", change()).await;
     assert_eq!(range(&none), "*/0");
+    let not_kept = world.rest(Method::PATCH, first, "count=exact, max-affected=1", change()).await;
+    assert_eq!(
+        not_kept.headers()["preference-applied"],
+        "count=exact",
+        "without handling=strict it is ignored"
+    );
     let odd = world.rest(Method::PATCH, first, "handling=strict, colour=red", change()).await;
     assert_eq!(odd.json::<Value>().await.unwrap()["code"], "PGRST122");
 }
@@ -263,4 +277,19 @@ async fn f_a_worlds_own_targets_keep_the_unique_key() {
     };
     let world = InBox::of(spec).await;
     assert_eq!(world.sandbox.with_world(|world| world.targets_of_one_number()), 0);
+}
+
+#[tokio::test]
+async fn times_and_refusals_are_written_as_by_postgres_and_postgrest_and_a_delete_tells_how_many() {
+    let world = InBox::healthy().await;
+    let row = json!({ "id": NEW, "action": "a", "created_at": "2026-11-29T10:00:00.120+02:00" });
+    world.rest(Method::POST, "audit_log", "", Some(row)).await;
+    let path = format!("audit_log?id=eq.{NEW}&select=created_at");
+    assert_eq!(world.rows(&path).await, [json!({ "created_at": "2026-11-29T08:00:00.12+00:00" })]);
+    let refused = world.rest(Method::GET, "no_such_table", "", None).await;
+    assert_eq!(refused.headers()["content-type"], "application/json; charset=utf-8");
+    for many in ["*/1", "*/0"] {
+        let gone = world.rest(Method::DELETE, &format!("audit_log?id=eq.{NEW}"), "count=exact", None).await;
+        assert_eq!((gone.status().as_u16(), range(&gone)), (204, many));
+    }
 }
