@@ -222,3 +222,16 @@ async fn a_stall_right_before_the_quiet_hours_is_a_stall_and_is_started_after_th
         assert!(starts.iter().all(|entry| entry.at >= morning), "{start}: {starts:?}");
     }
 }
+
+#[tokio::test]
+async fn a17b_a_named_campaign_that_does_not_run_is_no_all_clear() {
+    let scene = Scene::of(small(Scenario::Stalled)).await;
+    let state = scene.sandbox.state();
+    let all = state["campaigns"].as_array().unwrap();
+    let resting = all.iter().find(|one| one["status"] != "running").unwrap()["id"].clone();
+    let input = json!({ "campaigns": [resting] });
+    let scene = Scene::with("campaign-dispatcher-stalls", input, small(Scenario::Stalled)).await;
+    let (_, finished) = scene.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(finished.says.contains("none of the campaigns that were named is running"), "{}", finished.says);
+}

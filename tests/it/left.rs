@@ -2,10 +2,11 @@
 //! after the undo.
 
 use allclear::core::owner::{Announcement, Ended, announce, end};
-use allclear::engine::{Entry, Finished, MemoryJournal, Outcome, Plan, Terms, UndoRun, execute, plan};
+use allclear::engine::{Entry, Event, Finished, MemoryJournal, Outcome, Plan, Terms, UndoRun, execute, plan};
 use allclear::sandbox::{Profile, Scenario, World, WorldSpec};
 use serde_json::Value;
 
+use crate::drills::statuses;
 use crate::scene::{Scene, approved, drill, small};
 
 const WHATSAPP: &str = "whatsapp-send-failures";
@@ -77,6 +78,13 @@ pub(crate) async fn undo(scene: &Scene) -> (Plan, Option<Finished>) {
     (plan, Some(finished))
 }
 
+/// The campaign whose messages were skipped first, as keys name it.
+fn first_skipped(sandbox: &allclear::sandbox::Sandbox) -> String {
+    let ledger = sandbox.ledger();
+    let first = ledger.iter().find(|entry| entry.effect == "send_queue.skip" && entry.changed);
+    first.map(|entry| entry.subject.clone()).unwrap_or_default()
+}
+
 /// The last proof that a queue is stopped, before anything is resumed.
 fn queues_are_stopped(entry: &Entry) -> bool {
     entry.key.contains("send_queue.skip/verify") && !entry.key.contains("-R1")
@@ -125,6 +133,57 @@ async fn messages_that_others_had_skipped_are_not_given_back_by_a_run_that_takes
             execute(&*scene.runbook(), Box::new(seam), approved(&plan, "next-run"), terms).await.unwrap();
         assert_eq!(finished.outcome, Outcome::Verified, "{who}: {}", finished.says);
         assert_eq!(skipped(&scene), before, "{who}: {}", finished.says);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_somebody_gives_back_right_after_the_skip_ends_nothing_and_the_others_are_resumed() {
+    let scene = Scene::with(WHATSAPP, Value::Null, outage()).await;
+    let plan = scene.plan().await;
+    let world = std::sync::Arc::clone(&scene.sandbox);
+    let listener = move |entry: &Entry| {
+        let Event::Applied { effect, of, .. } = &entry.event else { return };
+        if effect == "send_queue.skip" && entry.key.contains(&first_skipped(&world)) {
+            let id = of.subject.trim_start_matches("campaign ").parse().unwrap();
+            world.with_world(|world| assert!(world.let_somebody_give_one_back(id)));
+        }
+    };
+    let terms = Terms { listener: Some(std::sync::Arc::new(listener)), ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(finished.says.contains("wait again"), "{}", finished.says);
+    assert_eq!(statuses(&scene).iter().filter(|status| *status == "running").count(), 4, "{}", finished.says);
+    assert!(skipped(&scene).is_empty(), "{}", finished.says);
+}
+
+#[tokio::test]
+async fn an_undo_keeps_messages_skipped_of_a_campaign_that_somebody_stopped_or_paused() {
+    for actions in [&["stop"][..], &["start", "pause"]] {
+        let scene = aborted((WHATSAPP, Value::Null, outage()), |_| {}, queues_are_stopped).await;
+        let campaigns = scene.sandbox.state()["campaigns"].as_array().unwrap().clone();
+        let theirs = campaigns.iter().find(|one| one["skipped"].as_u64() > Some(0)).unwrap();
+        let id = theirs["id"].as_str().unwrap();
+        for action in actions {
+            scene.clock.advance_to(scene.sandbox.now() + std::time::Duration::from_secs(1));
+            scene.sandbox.with_world(|world| assert!(world.let_somebody_else(action, id.parse().unwrap())));
+        }
+        let kept = |scene: &Scene| {
+            let state = scene.sandbox.state();
+            let all = state["campaigns"].as_array().unwrap();
+            all.iter().find(|one| one["id"] == id).unwrap()["skipped"].as_u64()
+        };
+        let before = kept(&scene);
+        let (_, finished) = undo(&scene).await;
+        let finished = finished.unwrap();
+        assert_eq!(kept(&scene), before, "{actions:?}: {}", finished.says);
+        assert!(
+            finished.says.contains("left alone") || finished.says.contains("stay skipped"),
+            "{}",
+            finished.says
+        );
+        let others = scene.sandbox.state()["campaigns"].as_array().unwrap().clone();
+        let others = others.iter().filter(|one| one["id"] != id);
+        assert!(others.clone().all(|one| one["skipped"] == 0), "{actions:?}: {}", finished.says);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use allclear::core::policy::{QuietHours, SendPolicy};
-use allclear::engine::{Event, Outcome};
+use allclear::engine::{Entry, Event, Outcome, Terms};
 use allclear::sandbox::{Profile, Scenario, Trouble, WorldSpec, trouble};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -166,5 +166,32 @@ async fn a_policy_that_would_hold_messages_back_by_day_is_no_all_clear_at_night(
         assert_eq!(finished.outcome, Outcome::Verified, "{profile:?}: {}", finished.says);
         let stored = scene.platform.policy.read().await.unwrap();
         assert!(stored.faults().is_empty(), "{profile:?}: {stored:?}; {}", finished.says);
+    }
+}
+
+#[tokio::test]
+async fn sends_that_somebody_blocks_all_day_while_a_run_waits_are_not_begun_before_that_is_lifted() {
+    // After the policy was checked, which a person may have repaired.
+    for (scenario, after) in [("stalled", "campaign.pause"), ("rate-limited", "message.send")] {
+        let scene = Scene::of(spec(scenario, "2026-11-23T08:00:00Z", 60)).await;
+        let plan = scene.plan().await;
+        let world = std::sync::Arc::clone(&scene.sandbox);
+        let lifted = at("2026-11-23T11:30:00Z");
+        let listener = move |entry: &Entry| {
+            world.with_world(|world| {
+                if matches!(&entry.event, Event::Applied { effect, .. } if effect == after) {
+                    world.let_quiet_hours_be("09:00", "09:00");
+                } else if world.now() >= lifted {
+                    world.let_quiet_hours_be("22:00", "06:00");
+                }
+            });
+        };
+        let terms = Terms { listener: Some(std::sync::Arc::new(listener)), ..scene.terms() };
+        let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+        let ledger = scene.sandbox.ledger();
+        let starts = ledger.iter().filter(|entry| entry.effect == "campaign.start" && entry.changed);
+        let first = starts.map(|entry| entry.at).min();
+        let shown = format!("{scenario}: first start at {first:?}; {}", finished.says);
+        assert!(first.is_some_and(|first| first >= lifted), "{shown}");
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use allclear::engine::report::{left, owed};
-use allclear::engine::{Entry, Event, Outcome};
+use allclear::engine::{Entry, Event, MemoryJournal, Outcome, Terms, execute};
 use allclear::sandbox::{Profile, Scenario, World, WorldSpec};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::left::{aborted, undo};
-use crate::scene::{Scene, approved, small};
+use crate::scene::{Scene, approved, drill, small};
 
 const DISPATCHER: &str = "campaign-dispatcher-stalls";
 
@@ -190,6 +190,21 @@ async fn a_campaign_that_was_stopped_to_be_started_again_is_started_by_the_undo(
         assert_eq!(status(&scene, campaign), "running", "{after}: {}", finished.says);
         assert!(pages_about_stops(&scene).is_empty(), "{after}: its page is over: {}", finished.says);
     }
+}
+
+#[tokio::test]
+async fn a_campaign_that_an_ended_run_left_stopped_keeps_the_next_run_from_ending_as_verified() {
+    let (scene, campaign) = stopped(is_proven_stopped).await;
+    scene.clock.advance_to(scene.sandbox.now() + std::time::Duration::from_hours(1));
+    let plan = scene.plan_of("next-run").await;
+    let seam = MemoryJournal::new().seam(scene.clock.clone()).unwrap();
+    let input = json!({ "replay": "stop-start" });
+    let terms = Terms { humans: drill(), input, ..Terms::new("next-run", "kim", "sandbox") };
+    let finished =
+        execute(&*scene.runbook(), Box::new(seam), approved(&plan, "next-run"), terms).await.unwrap();
+    assert_eq!(status(&scene, campaign), "done", "{}", finished.says);
+    assert_ne!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert!(finished.says.contains("`allclear undo drill-run` starts it"), "{}", finished.says);
 }
 
 #[tokio::test]

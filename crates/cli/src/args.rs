@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use allclear_core::secrets::masked;
 use allclear_core::{CampaignId, VoucherId};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -240,7 +241,8 @@ pub(crate) struct InputArgs {
 
 /// A name is one line of visible text that cannot be taken for another one.
 fn person(text: &str) -> Result<String, String> {
-    allclear_engine::person::person(text).map_err(|bad| bad.to_string())
+    // A name is written down everywhere, and is no place for a number or a token.
+    allclear_engine::person::person(text).map(masked).map_err(|bad| bad.to_string())
 }
 
 /// Who is at the keyboard; an empty variable names nobody.

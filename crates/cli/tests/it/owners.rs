@@ -106,13 +106,19 @@ fn d5_a_run_is_announced_until_it_ends_and_a_dead_machines_is_taken_over_by_a_pe
     let wrong = desk.call(&[&RUN[..], &["--take-over", "wsf-000000", "--reason", "it burnt"]].concat());
     assert_eq!(wrong.status.code(), Some(2), "{}", stderr(&wrong));
     assert!(stderr(&wrong).contains(&run), "{}", stderr(&wrong));
-    let word = ["--take-over", &run, "--reason", "that laptop is broken", "--auto-approve"];
+    let reason = "that laptop is broken, ask +250788123456; password=hunter3secret";
+    let word = ["--take-over", &run, "--reason", reason, "--auto-approve"];
     let taken = desk.call(&[&RUN[..], &word].concat());
     assert!(stderr(&taken).contains("is on record as gone, by the word of kim"), "{}", stderr(&taken));
     assert_eq!(taken.status.code(), Some(0), "it comes to its end: {}", stderr(&taken));
     assert_eq!(paused(&desk), before, "what the dead machine paused is brought back: {}", stderr(&taken));
     let free = desk.call(&["doctor"]);
     assert!(!stdout(&free).contains("announced on the platform"), "{}", stdout(&free));
+    // The machine that is not gone reads the word on the platform's record.
+    let back = on_machine(&desk, "lea", &["resume", "@last"]).wait_with_output().unwrap();
+    let told = stderr(&back);
+    assert!(told.contains("that laptop is broken"), "{told}");
+    assert!(!told.contains("788123456") && !told.contains("hunter3"), "{told}");
 }
 
 #[test]

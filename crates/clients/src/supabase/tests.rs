@@ -99,6 +99,17 @@ async fn a_server_that_gives_the_same_page_again_is_not_read_for_ever() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_cut_on_the_way_is_asked_for_again_and_another_shape_is_not() {
+    for (body, passes) in [("[{\"id\": 1, \"na", true), ("", true), ("{\"rows\": []}", false), ("[1]", false)]
+    {
+        let base = fake::serve(move |_| fake::json(200, "", body)).await;
+        let error = supabase(&base, DOWN).running().await.unwrap_err();
+        let class = if passes { Class::RetryAfter(None) } else { Class::Permanent };
+        assert_eq!(error.class(), class, "{body}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn one_number_that_cannot_be_read_does_not_break_the_page() {
     let row = |n: usize, msisdn: Value| {
         json!({ "id": id(n), "campaign_id": id(7), "msisdn": msisdn, "status": "failed",

@@ -180,8 +180,10 @@ impl Alarm {
         let posted = tell(run, step, PostMessage::of(&self.on, message.clone())).await?;
         if posted.may_be_there() {
             let is = if posted.receipt.is_some() { "is" } else { "may be" };
-            let says =
-                format!("the alarm {is} the last word in {}: say there when it is over", message.channel);
+            let says = format!(
+                "the alarm {is} the last word in {} ({}): say there when it is over",
+                message.channel, message.about
+            );
             run.owe(step, &self.line_id(), says).await?;
         }
         Ok(posted)

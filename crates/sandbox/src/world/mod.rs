@@ -370,6 +370,21 @@ impl World {
             .collect()
     }
 
+    /// Lets somebody else give a skipped message of a campaign back to the queue. False where none is skipped.
+    pub fn let_somebody_give_one_back(&mut self, campaign: Uuid) -> bool {
+        let row =
+            self.queue.iter_mut().find(|row| row.campaign == campaign && row.status == QueueStatus::Skipped);
+        row.is_some_and(|row| {
+            row.status = QueueStatus::Pending;
+            true
+        })
+    }
+
+    /// Lets somebody else set the quiet hours.
+    pub fn let_quiet_hours_be(&mut self, start: &str, end: &str) {
+        self.set(QUIET_HOURS, json!({ "start": start, "end": end }));
+    }
+
     /// Marks a third of a campaign's waiting messages as skipped, as somebody else.
     fn let_somebody_skip_some_of(&mut self, campaign: Uuid) -> bool {
         let waiting =

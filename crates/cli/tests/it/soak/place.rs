@@ -46,6 +46,8 @@ pub(crate) struct Stored {
     pub(crate) later: bool,
     /// Whether the platform could not be told that it has ended.
     pub(crate) untold: bool,
+    /// Whether somebody was told another way, because the page was not proven within its minute.
+    pub(crate) unpaged: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -157,8 +159,9 @@ impl Place {
             let untold = latest("gave_back").is_some_and(|entry| entry["event"]["untold"].is_string());
             let ended_before = |entry: Value| entry["event"]["context"]["announces"]["ended_before"].as_u64();
             let later = latest("started").and_then(ended_before).is_some_and(|ended| ended > 0);
+            let unpaged = bodies.iter().any(|body| body.contains("not proven: page"));
             let entries = bodies.len() as u64;
-            stored.push(Stored { id, outcome, entries, last, says, in_doubt, asked, later, untold });
+            stored.push(Stored { id, outcome, entries, last, says, in_doubt, asked, later, untold, unpaged });
         }
         Ok(stored)
     }

@@ -271,7 +271,9 @@ fn judge(place: &Place, case: &Case, calm: &Calm, played: &mut Played) {
         return;
     }
     played.untold = untold;
-    let same_time = same_time && !untold && whole_runs == 1 && tickets(&world) == tickets(&calm.world);
+    let unpaged = runs.iter().any(|run| run.unpaged);
+    let same_time =
+        same_time && !untold && !unpaged && whole_runs == 1 && tickets(&world) == tickets(&calm.world);
     if same_time && world.effects != calm.world.effects {
         let more = world.effects.iter().filter(|one| !calm.world.effects.contains_key(one.0));
         let less = calm.world.effects.iter().filter(|one| !world.effects.contains_key(one.0));
