@@ -170,6 +170,26 @@ async fn a_policy_that_would_hold_messages_back_by_day_is_no_all_clear_at_night(
 }
 
 #[tokio::test]
+async fn quiet_hours_that_somebody_swaps_while_a_run_waits_are_owed() {
+    let scene = Scene::of(spec("rate-limited", "2026-11-23T08:00:00Z", 60)).await;
+    let plan = scene.plan().await;
+    let world = std::sync::Arc::clone(&scene.sandbox);
+    let listener = move |entry: &Entry| {
+        if matches!(&entry.event, Event::Applied { effect, .. } if effect == "message.send") {
+            world.with_world(|world| world.let_quiet_hours_be("06:00", "22:00"));
+        }
+    };
+    let terms = Terms { listener: Some(std::sync::Arc::new(listener)), ..scene.terms() };
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(
+        finished.says.contains("the sending policy was changed while this run went on"),
+        "{}",
+        finished.says
+    );
+}
+
+#[tokio::test]
 async fn sends_that_somebody_blocks_all_day_while_a_run_waits_are_not_begun_before_that_is_lifted() {
     // After the policy was checked, which a person may have repaired.
     for (scenario, after) in [("stalled", "campaign.pause"), ("rate-limited", "message.send")] {

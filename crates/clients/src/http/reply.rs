@@ -7,6 +7,7 @@ use allclear_core::{PortError, Service};
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::Redactor;
@@ -40,9 +41,14 @@ impl Reply {
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             let detail = format!("the body cannot be read: {error}");
-            // What is cut or garbled was spoilt on the way, and passes. Another shape does not.
-            if error.is_data() || self.writes { self.unusable(&detail) } else { self.unavailable(&detail) }
+            if self.is_cut() && !self.writes { self.unavailable(&detail) } else { self.unusable(&detail) }
         })
+    }
+
+    /// Whether its body begins well and does not end: something on the way cut it, and that passes.
+    fn is_cut(&self) -> bool {
+        let whole = serde_json::from_slice::<IgnoredAny>(&self.body);
+        !self.body.trim_ascii().is_empty() && whole.is_err_and(|error| error.is_eof())
     }
 
     fn unavailable(&self, detail: &str) -> PortError {

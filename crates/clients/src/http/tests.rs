@@ -62,7 +62,7 @@ async fn a_read_may_be_made_again_and_a_write_may_have_happened() {
         ("reset in the body", cut, Class::RetryAfter(None), Class::OutcomeUnknown),
         ("5xx", answer("503 Busy", JSON, "{}"), Class::RetryAfter(None), Class::OutcomeUnknown),
         ("408", answer("408 Timeout", JSON, "{}"), Class::RetryAfter(None), Class::OutcomeUnknown),
-        ("truncated JSON", answer("200 OK", JSON, "{\"a\":"), Class::Permanent, Class::OutcomeUnknown),
+        ("truncated JSON", answer("200 OK", JSON, "{\"a\":"), Class::RetryAfter(None), Class::OutcomeUnknown),
         (
             "a page",
             answer("200 OK", "content-type: text/html\r\n", "<html>"),

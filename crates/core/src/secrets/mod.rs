@@ -29,6 +29,7 @@ const NAMES: &[&str] = &[
     "passwd",
     "passphrase",
     "pwd",
+    "pw",
     "secret",
     "client_secret",
     "signing_secret",
@@ -53,7 +54,7 @@ const NAMES: &[&str] = &[
 ];
 
 /// What a password goes by: whatever follows these is one, even a word.
-const PASSWORDS: &[&str] = &["password", "passwd", "passphrase", "pwd"];
+const PASSWORDS: &[&str] = &["password", "passwd", "passphrase", "pwd", "pw"];
 
 /// How tokens of known makers begin, and how long the rest is at least.
 const PREFIXES: &[(&str, usize)] = &[

@@ -23,6 +23,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("authorization: Basic YXBwOmh1bnRlcjI=", "YXBwOmh1bnRlcjI"),
     ("Authorization: Token token=y_NbAkKc66ryYTWUXYEu", "y_NbAkKc66ryYTWUXYEu"),
     (r#"{"password":"hunter2"}"#, "hunter2"),
+    ("the pw: hunter2 of the dashboard", "hunter2"),
     (r#"{\"password\":\"hunter2\"}"#, "hunter2"),
     (r#"{"client_secret": "a b c d1"}"#, "a b c d1"),
     ("password=hunter2&user=kim", "hunter2"),

@@ -299,6 +299,7 @@ impl WhatsAppSendFailures {
         let back: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
         tell_skipped_since(run, &WA_R1, on, &done.skipped, done.handled(&back)).await?;
         self.requeue_notifications(run, &signal).await?;
+        self.check_policy_again(run).await?;
         let works = run.proof(&WA_R1)?;
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
         let resumed = self.count_still_resumed(run, &resumed).await?;

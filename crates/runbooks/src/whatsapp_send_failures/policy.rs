@@ -5,13 +5,32 @@ use std::time::Duration;
 use allclear_engine::{Achieving, Approval, Claim, Gate, Halt, Run, Watch};
 
 use super::effects::RepairPolicy;
-use super::{GIVE_UP_AFTER, WA_I2, WhatsAppSendFailures};
+use super::{GIVE_UP_AFTER, WA_I2, WA_R2, WhatsAppSendFailures};
 use crate::probes::{KnownPolicy, StoredSendPolicy, owe_policy};
 
 /// How often a sending policy is written that the platform does not keep.
 const REPAIR_EVERY: Duration = Duration::from_mins(5);
 
 impl WhatsAppSendFailures {
+    /// Somebody may have changed it since it was checked. What was started then went by the default, and what is wrong is owed.
+    pub(super) async fn check_policy_again(&self, run: &mut Run) -> Result<(), Halt> {
+        if run.is_plan() {
+            return Ok(());
+        }
+        let KnownPolicy::Stored(stored) = run.probe(&WA_R2, StoredSendPolicy::read(&self.on)).await? else {
+            return Ok(());
+        };
+        let faults: Vec<String> = stored.faults().iter().map(ToString::to_string).collect();
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let says = format!(
+            "the sending policy was changed while this run went on, which went by its default: {}",
+            faults.join("; ")
+        );
+        run.owe(&WA_R2, "sending policy after the resume", says).await
+    }
+
     /// Repairs what is wrong with it. Returns whether anything was.
     pub(super) async fn check_policy(&self, run: &mut Run) -> Result<bool, Halt> {
         let stored = match run.probe(&WA_I2, StoredSendPolicy::read(&self.on)).await? {

@@ -201,15 +201,15 @@ async fn f_the_opposite_of_what_a_null_leaves_open_is_open_too() {
 #[tokio::test]
 async fn what_a_json_column_contains_is_found_as_postgres_finds_it() {
     let world = InBox::healthy().await;
-    let count = async |filter: &str| world.rows(&format!("send_queue?select=id&{filter}")).await.len();
-    let rows = world.rows("send_queue?payload=not.is.null&select=payload&limit=1").await;
-    let whole = rows[0]["payload"].clone();
+    let count = async |filter: &str| world.rows(&format!("settings?select=key&{filter}")).await.len();
+    let rows = world.rows("settings?key=eq.quiet_hours.rw&select=value").await;
+    let whole = rows[0]["value"].clone();
     assert!(whole.is_object(), "{whole}");
-    assert!(count(&format!("payload=cs.{whole}")).await > 0);
-    assert_eq!(count("payload=cs.{}").await, count("payload=not.is.null").await);
-    assert_eq!(count("payload=cs.{\"nobody\":[{\"is\":1}]}").await, 0);
-    for (filter, refused) in [("payload=cs.{banana", (400, "22P02")), ("status=cs.{}", (404, "42883"))] {
-        let (status, code) = world.refusal(Method::GET, &format!("send_queue?{filter}"), None).await;
+    assert!(count(&format!("value=cs.{whole}")).await > 0);
+    assert_eq!(count("value=cs.{}").await, 1, "of an object, a list and a number");
+    assert_eq!(count("value=cs.{\"nobody\":[{\"is\":1}]}").await, 0);
+    for (filter, refused) in [("value=cs.{banana", (400, "22P02")), ("key=cs.{}", (404, "42883"))] {
+        let (status, code) = world.refusal(Method::GET, &format!("settings?{filter}"), None).await;
         assert_eq!((status, code.as_str()), refused, "{filter}");
     }
 }
