@@ -100,7 +100,7 @@ impl World {
     }
 
     fn claim(&self, at: Timestamp) -> Vec<usize> {
-        let eligible = self.sending_campaigns();
+        let eligible = self.sending_campaigns(at);
         if eligible.is_empty() {
             return Vec::new();
         }
@@ -122,14 +122,15 @@ impl World {
         claimed
     }
 
-    /// Campaigns whose rows the dispatcher takes: with a pause that is not effective, all that were ever started.
-    fn sending_campaigns(&self) -> Vec<Uuid> {
+    /// Campaigns of which the dispatcher takes due rows: with a pause that is not effective, all that were ever started.
+    fn sending_campaigns(&self, at: Timestamp) -> Vec<Uuid> {
         let ignores_status = self.has(Fault::PauseNotEffective);
         let sends = |campaign: &&super::rows::Campaign| {
             campaign.status == "running" || (ignores_status && campaign.started_at.is_some())
         };
         let with_rows = |id: &Uuid| {
-            self.queue.iter().any(|row| row.campaign == *id && row.status == QueueStatus::Pending)
+            let is_due = |row: &Queued| row.status == QueueStatus::Pending && row.next_attempt_at <= at;
+            self.queue.iter().any(|row| row.campaign == *id && is_due(row))
         };
         self.campaigns.iter().filter(sends).map(|campaign| campaign.id).filter(with_rows).collect()
     }
