@@ -5,7 +5,6 @@
 
 use allclear_core::PortError;
 use allclear_core::owner::{Announced, Ended, Told};
-use allclear_core::secrets::masked;
 use allclear_engine::sqlite::{RunSummary, Store};
 use allclear_engine::{Announcing, Event, Known};
 
@@ -43,8 +42,7 @@ pub(crate) async fn take_over(
             "run {run} is kept here and is not gone: go on with `allclear resume {run}`, or end it with `allclear abort {run}`"
         )));
     }
-    // Everybody who reads the platform's record reads it.
-    let ended = Ended::taken_over(masked(format!("taken over by {by} on {}: {reason}", host())));
+    let ended = Ended::taken_over(format!("taken over by {by} on {}: {reason}", host()));
     match announcing(on, store).end(runbook, run, &ended, &*on.clock).await? {
         Told::Yes => {
             say(&format!("run {run} is on record as gone, by the word of {by}"));
