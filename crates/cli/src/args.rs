@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use allclear_core::secrets::masked;
 use allclear_core::{CampaignId, VoucherId};
+use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Executable incident runbooks: exactly once, verified, and told from evidence.
@@ -129,7 +130,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example: allclear stop-all --reason 'the platform is being restored'")]
     StopAll {
         /// Why, for whoever is refused
-        #[arg(long, value_name = "TEXT", value_parser = kept)]
+        #[arg(long, value_name = "TEXT", value_parser = kept())]
         reason: Option<String>,
     },
     /// Let runs begin and go on again
@@ -256,12 +257,12 @@ fn line(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err("say why, in one line".to_owned());
     }
-    kept(text)
+    Ok(masked(text.to_owned()))
 }
 
 /// Words that are kept where others read them, the store and the platform's record: no place for a number or a secret.
-fn kept(text: &str) -> Result<String, String> {
-    Ok(masked(text.to_owned()))
+fn kept() -> impl TypedValueParser<Value = String> {
+    StringValueParser::new().map(masked)
 }
 
 fn voucher(text: &str) -> Result<VoucherId, String> {
@@ -295,7 +296,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "RUN", requires = "reason")]
     pub(crate) take_over: Option<String>,
     /// How it is known that the other run is gone
-    #[arg(long, value_name = "TEXT", requires = "take_over", value_parser = kept)]
+    #[arg(long, value_name = "TEXT", requires = "take_over", value_parser = kept())]
     pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) gates: GatePolicy,
