@@ -241,6 +241,53 @@ async fn b1_a_run_waits_for_the_paging_service_before_it_leaves_its_own_page_ope
     }
 }
 
+/// Troubles from the moment on that the journal says these words.
+fn when(scene: &Scene, words: &'static str, trouble: Trouble) -> Terms {
+    let (sandbox, once) = (Arc::clone(&scene.sandbox), AtomicBool::new(true));
+    let listener = move |entry: &Entry| {
+        let said = serde_json::to_string(&entry.event).unwrap();
+        if said.contains(words) && once.swap(false, Ordering::Relaxed) {
+            sandbox.with_world(|world| world.trouble(trouble.clone()));
+        }
+    };
+    Terms { listener: Some(Arc::new(listener)), ..scene.terms() }
+}
+
+#[tokio::test]
+async fn b1_a_run_waits_for_the_chat_service_before_it_ends_with_people_untold() {
+    let last = [
+        (Scenario::PreviewRemoved, "the incident is closed", "previews work again"),
+        (Scenario::DoubleRedemption, "incident_note", "Station redeem anomalies"),
+        (Scenario::named("wrong-station").unwrap(), "SR-I2", "For the operator of"),
+    ];
+    for (scenario, words, message) in last {
+        for (minutes, first) in [(3, Outcome::Verified), (3 * 60, Outcome::Interrupted)] {
+            let scene = Scene::of(spec(scenario, Profile::Target)).await;
+            let plan = scene.plan().await;
+            let terms = when(&scene, words, away("/slack/", minutes));
+            let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+            assert_eq!(finished.outcome, first, "{scenario:?}, {minutes} min: {}", finished.says);
+            let (finished, _) = go_on(&scene, &plan).await;
+            assert_eq!(finished.outcome, Outcome::Verified, "{scenario:?}, {minutes} min: {}", finished.says);
+            assert_eq!(slack(&scene, message), 1, "{scenario:?}, {minutes} min");
+            assert_eq!(our_pages(&scene), Vec::<String>::new(), "{scenario:?}, {minutes} min");
+        }
+    }
+}
+
+/// Whoever could not be told that there are no previews, and is told that they work again, needs no first message any more.
+#[tokio::test]
+async fn what_could_not_be_told_at_first_and_is_over_by_the_end_keeps_no_run_from_its_end() {
+    let scene = Scene::of(spec(Scenario::PreviewRemoved, Profile::Target)).await;
+    let plan = scene.plan().await;
+    let terms = when(&scene, "second look", away("/slack/", 4));
+    let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert_eq!((slack(&scene, "fallback to code view"), slack(&scene, "previews work again")), (0, 1));
+    let told: Vec<String> = scene.entries().iter().filter_map(told).collect();
+    assert!(told[0].starts_with("it is not known whether support was told to fall back"), "{told:?}");
+}
+
 #[tokio::test]
 async fn a_deadline_that_passes_while_people_are_told_tells_nobody_twice() {
     for fault in [Fault::PagerDutyDropped, Fault::SlackMessageLost] {

@@ -6,6 +6,7 @@ mod plain;
 mod resume_bench;
 mod scan_bench;
 mod sync_bench;
+mod unguarded;
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -16,6 +17,7 @@ cargo xtask walk-exercise the same of the disaster recovery exercise, about four
 cargo xtask soak [KILLS]  runs that are killed at random, in pairs and triples, while services fail; 50,000 kills if not said
 cargo xtask soak --case N one of its cases again, twenty times
 cargo xtask plain [WORLDS [--program PATH]]  how many plain incidents end verified, and how often people are asked; 1,400 worlds if not said
+cargo xtask unguarded [WORLDS]  the random worlds with one guard taken out at a time, and in how many that shows
 cargo xtask mutants [FILE] changes the engine line by line, and says which changes no test notices
 cargo xtask bench         durable steps a second, beside the disk's own rate, and how fast a run is taken up
 cargo xtask dr-bench      backup, restore and parity of 5.5 million rows, beside the script's way
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         }
         Some("soak") => soak(),
         Some("plain") => plain::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("unguarded") => unguarded::run(std::env::args().nth(2).as_deref()),
         Some("mutants") => mutants::run(std::env::args().nth(2).as_deref()),
         Some("bench") => cargo(&["bench", "-p", "allclear-engine"], &[]) & resume_bench::run(),
         Some("dr-bench") => dr_bench::run(),

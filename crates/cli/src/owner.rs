@@ -63,7 +63,7 @@ pub(crate) async fn take_over(
 /// Tells the platform of a run that has ended and could not say so: the platform was away, or the run is damaged. How is
 /// what the record will say.
 pub(crate) async fn tell_of(on: &Wired, store: &Store, run: &RunSummary, ended: &Ended) {
-    match announcing(on, store).end(&run.runbook, &run.id, ended, &*on.clock).await {
+    match announcing(on, store).end(announced_as(run), &run.id, ended, &*on.clock).await {
         Ok(Told::Yes) => say(&format!("the platform was told that run {} has ended", run.id)),
         Ok(Told::NothingStands) => {}
         Ok(Told::Unproven) => say(&untold(run, "its audit log accepted the row and does not have it")),
@@ -75,13 +75,19 @@ pub(crate) async fn tell_of(on: &Wired, store: &Store, run: &RunSummary, ended: 
 pub(crate) fn untold(run: &RunSummary, why: &str) -> String {
     format!(
         "the platform could not be told that run {} has ended ({why}); the next run of {} from here tells it",
-        run.id, run.runbook
+        run.id,
+        announced_as(run)
     )
 }
 
 /// Whether a run says on the platform that it goes on. What is started for one drill is nobody else's.
 pub(crate) fn is_announced(run: &RunSummary) -> bool {
     !run.context["announces"].is_null()
+}
+
+/// The runbook as whose run it announces itself: an undo does as one of what it undoes.
+fn announced_as(run: &RunSummary) -> &str {
+    run.context["announces"]["runbook"].as_str().unwrap_or(&run.runbook)
 }
 
 /// How many runs of its runbook had ended when its plan was made, where that is known.

@@ -112,6 +112,10 @@ pub struct Claim {
     /// Keys of journal entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     rests_on: Vec<String>,
+    /// The effects by which somebody should have been told and, as far as is known, was not. What makes up for one of them
+    /// later closes the point.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lacks: Vec<String>,
 }
 
 impl Claim {
@@ -131,7 +135,7 @@ impl Claim {
         let lacking: Vec<&Account> = accounts.iter().copied().filter(|one| !one.is_proven()).collect();
         // A claim about nothing at all is not a proven one.
         if lacking.is_empty() && !accounts.is_empty() {
-            return Self { says: proven.into(), certainty: Certainty::Proven, rests_on };
+            return Self { says: proven.into(), certainty: Certainty::Proven, rests_on, lacks: Vec::new() };
         }
         let certainty = if !lacking.is_empty() && lacking.iter().all(|one| one.is_excused()) {
             Certainty::Excused
@@ -143,7 +147,7 @@ impl Claim {
         if !why.is_empty() {
             says = format!("{says}: {}", why.join("; "));
         }
-        Self { says, certainty, rests_on }
+        Self { says, certainty, rests_on, lacks: Vec::new() }
     }
 
     /// How many of these are proven, in words: `one` for exactly one, `many` else. `None` where none is: nothing is
@@ -163,18 +167,24 @@ impl Claim {
         let lacking = all.len() - proven;
         let rests_on = all.iter().flat_map(|account| account.rests_on.iter().cloned()).collect();
         if lacking == 0 {
-            return Some(Self { says, certainty: Certainty::Proven, rests_on });
+            return Some(Self { says, certainty: Certainty::Proven, rests_on, lacks: Vec::new() });
         }
         let says = format!("{says}; of {lacking} more that is not proven");
-        Some(Self { says, certainty: Certainty::Unproven, rests_on })
+        Some(Self { says, certainty: Certainty::Unproven, rests_on, lacks: Vec::new() })
     }
 
     /// What was seen: by a probe, by a condition that came about, or by a person who answered.
     pub fn seen(proof: &Proof, says: impl Into<String>) -> Self {
-        Self { says: says.into(), certainty: Certainty::Proven, rests_on: proof.rests_on.clone() }
+        Self {
+            says: says.into(),
+            certainty: Certainty::Proven,
+            rests_on: proof.rests_on.clone(),
+            lacks: Vec::new(),
+        }
     }
 
-    /// Whether somebody was told, by whichever of several ways: `told` where one of them is proven, else `untold`.
+    /// Whether somebody was told, by whichever of several ways: `told` where one of them is proven, `untold` where none can
+    /// have arrived. Between the two nobody knows.
     pub(crate) fn told(told: String, untold: String, ways: &[&Account]) -> Self {
         let rests_on = ways.iter().flat_map(|way| way.rests_on.iter().cloned()).collect();
         let lacking: Vec<String> = ways
@@ -186,6 +196,11 @@ impl Claim {
             (told, Certainty::Proven)
         } else if !ways.is_empty() && ways.iter().all(|way| way.is_excused()) {
             (told, Certainty::Excused)
+        } else if ways.iter().any(|way| way.may_be_done()) {
+            (
+                format!("it is not known whether {told}: look, before it is said again by hand"),
+                Certainty::Unproven,
+            )
         } else {
             (untold, Certainty::Unproven)
         };
@@ -195,7 +210,7 @@ impl Claim {
         } else if !lacking.is_empty() {
             says = format!("{says} (not proven: {})", lacking.join("; "));
         }
-        Self { says, certainty, rests_on }
+        Self { says, certainty, rests_on, lacks: Vec::new() }
     }
 
     /// The sentence.
@@ -211,6 +226,15 @@ impl Claim {
     /// Keys of the journal entries that it rests on.
     pub fn rests_on(&self) -> &[String] {
         &self.rests_on
+    }
+
+    pub(crate) fn lacking(self, lacks: Vec<String>) -> Self {
+        Self { lacks, ..self }
+    }
+
+    /// Whether this closing makes up for what it lacks.
+    pub(crate) fn is_closed_by(&self, closing: &Closing) -> bool {
+        self.lacks.contains(&closing.id)
     }
 }
 

@@ -35,6 +35,11 @@ pub trait Runbook: Send + Sync {
         None
     }
 
+    /// The runbook as whose run it announces itself on the platform: of two that do, one goes on.
+    fn announced_as(&self) -> &'static str {
+        self.id()
+    }
+
     /// Does what the runbook says.
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt>;
 }
@@ -139,7 +144,7 @@ pub async fn execute(
             says: halt.to_string(),
         },
     };
-    end(runbook.id(), &mut run, incarnation, &finished, rests_on).await?;
+    end(runbook.announced_as(), &mut run, incarnation, &finished, rests_on).await?;
     Ok(finished)
 }
 
@@ -209,7 +214,7 @@ async fn begin(
         let key = if place == 1 { "approved".to_owned() } else { format!("approved {place}") };
         run.record(&key, async move { event }).await?;
     }
-    owner::take(run, runbook.id()).await
+    owner::take(run, runbook.announced_as()).await
 }
 
 /// Refuses to go on with other terms than the journal began with. An error and not an outcome: whoever puts the right ones

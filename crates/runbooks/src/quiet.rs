@@ -113,18 +113,39 @@ impl Start {
     /// For an effect that begins it.
     pub(crate) fn not_before(self) -> NotBefore {
         let says = self.why();
-        NotBefore::of(QuietNow(self), says)
+        NotBefore::of(QuietNow { start: self, is_plan: false }, says)
     }
 
     fn why(&self) -> String {
-        let name = &self.name;
+        let whose = self.whose();
         match self.messages {
-            0 => format!("what is started sends at once, and {name} would be started in quiet hours"),
+            0 => format!("what is started sends at once, and {whose} would be started in quiet hours"),
             some => format!(
-                "what is started sends at once, and {} of {name} would reach into quiet hours",
+                "what is started sends at once, and {} of {whose} would reach into quiet hours",
                 counted(some, "message", "messages")
             ),
         }
+    }
+
+    /// Whose messages are counted.
+    fn whose(&self) -> String {
+        let others = self.counted.len().saturating_sub(1);
+        match others {
+            0 => self.name.clone(),
+            _ => format!("{} and {}", self.name, counted(others as u64, "other campaign", "other campaigns")),
+        }
+    }
+
+    /// How many messages of its own there are to send: those that were planned, or what waits by now, if that is more.
+    /// Before it is carried out, a plan may be about to leave most of them to another day.
+    async fn own(&self, is_plan: bool, now: Timestamp) -> Result<u64, PortError> {
+        let mut due = 0;
+        if !is_plan {
+            for campaign in &self.counted {
+                due += self.queue.depth(*campaign, now).await?.due;
+            }
+        }
+        Ok(self.messages.max(due))
     }
 
     fn fits(&self, messages: u64, policy: &SendPolicy) -> bool {
@@ -235,7 +256,7 @@ impl Probe for NeedsDays {
     type Value = Days;
 
     fn subject(&self) -> String {
-        format!("the queue of {}", self.0.name)
+        format!("the queue of {}", self.0.whose())
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Days>, PortError> {
@@ -251,7 +272,9 @@ impl Probe for NeedsDays {
                 format!("{waiting} fit into a day outside quiet hours {hours}")
             }
             Some(days) => format!("{waiting} need {} days outside quiet hours {hours}", days.number()),
-            None => format!("quiet hours {hours} leave no time of the day, so they say nothing"),
+            None => format!(
+                "quiet hours {hours} take the whole day, so how many days {waiting} need cannot be told"
+            ),
         };
         Ok(Observation { value: days.unwrap_or_default(), says, evidence: stored.evidence })
     }
@@ -274,7 +297,7 @@ fn must_wait_until(
 /// Waits until a start would send nothing in quiet hours. Says whether it had to.
 pub(crate) async fn wait_out_quiet_hours(run: &mut Run, step: &Step, start: Start) -> Result<bool, Halt> {
     let why = start.why();
-    let until = run.probe(step, QuietNow(start)).await?;
+    let until = run.probe(step, QuietNow { start, is_plan: run.is_plan() }).await?;
     if let Some(until) = until {
         run.wait_until(step, until, why).await?;
     }
@@ -282,24 +305,28 @@ pub(crate) async fn wait_out_quiet_hours(run: &mut Run, step: &Step, start: Star
 }
 
 /// Whether something must wait before it is started.
-struct QuietNow(Start);
+struct QuietNow {
+    start: Start,
+    is_plan: bool,
+}
 
 #[async_trait]
 impl Probe for QuietNow {
     type Value = Option<Timestamp>;
 
     fn subject(&self) -> String {
-        match self.0.campaign {
+        match self.start.campaign {
             Some(campaign) => format!("quiet hours before campaign {campaign}"),
-            None => format!("quiet hours before {}", self.0.name),
+            None => format!("quiet hours before {}", self.start.name),
         }
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<Timestamp>>, PortError> {
-        let Start { limits, name, .. } = &self.0;
-        let stored = StoredSendPolicy::of(&self.0.policy).observe(now).await?;
+        let Self { start, is_plan } = self;
+        let Start { limits, name, .. } = start;
+        let stored = StoredSendPolicy::of(&start.policy).observe(now).await?;
         let policy = stored.value.repaired(&limits.default_policy);
-        let messages = self.0.messages + self.0.beside(now).await?;
+        let messages = start.own(*is_plan, now).await? + start.beside(now).await?;
         if blocks_all_day(&stored.value) {
             let says = format!("{name} may not be started: {}, which blocks all sends", stored.says);
             let until = Some(after(now, LOOK_AGAIN));
@@ -309,7 +336,7 @@ impl Probe for QuietNow {
         let hours = policy.quiet_hours;
         let mut says = match until {
             Some(until) => format!("{name} may not be started before {until}: quiet hours {hours}"),
-            None if self.0.fits(messages, &policy) => format!("quiet hours {hours} leave time for {name}"),
+            None if start.fits(messages, &policy) => format!("quiet hours {hours} leave time for {name}"),
             None => format!(
                 "{name} goes on into quiet hours {hours}: what waits needs longer than a day outside them"
             ),
@@ -323,6 +350,9 @@ impl Probe for QuietNow {
 
 #[cfg(test)]
 mod tests {
+    use allclear_core::policy::StoredPolicy;
+    use allclear_core::ports::{MockCampaigns, MockPolicyStore, MockSendQueue, QueueDepth};
+
     use super::*;
 
     #[test]
@@ -343,6 +373,44 @@ mod tests {
         // A share of a whole day, three seconds after it began.
         assert_eq!(wait(38_400, "2026-11-24T04:00:03Z"), None);
         assert_eq!(wait(50_000, "2026-11-23T08:00:00Z"), morning);
+    }
+
+    #[tokio::test]
+    async fn what_came_to_wait_since_the_plan_was_made_is_counted_right_before_the_start() {
+        let observed = async |due, is_plan, now: &str| {
+            let mut queue = MockSendQueue::new();
+            queue.expect_depth().returning(move |_, _| Ok(QueueDepth { due, ..QueueDepth::default() }));
+            let mut campaigns = MockCampaigns::new();
+            campaigns.expect_running().returning(|| Ok(Vec::new()));
+            let mut policy = MockPolicyStore::new();
+            policy.expect_read().returning(|| {
+                Ok(StoredPolicy {
+                    quiet_start: "22:00".into(),
+                    quiet_end: "06:00".into(),
+                    throttle_per_minute: 60,
+                    opted_out: 0,
+                })
+            });
+            let on = Platform {
+                send_queue: Arc::new(queue),
+                campaigns: Arc::new(campaigns),
+                policy: Arc::new(policy),
+                ..crate::mocked::platform()
+            };
+            let campaign = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+            let start = Start::of(&on, (campaign, "Fuel Friday"), 10);
+            QuietNow { start, is_plan }.observe(now.parse().unwrap()).await.unwrap().value
+        };
+        let evening = "2026-11-23T19:20:00Z";
+        let morning = Some("2026-11-24T04:00:00Z".parse().unwrap());
+        assert_eq!(observed(10, false, evening).await, None);
+        // 2,400 are an hour.
+        assert_eq!(observed(2_400, false, evening).await, morning);
+        assert_eq!(
+            observed(2_400, true, evening).await,
+            None,
+            "a plan may be about to leave them to another day"
+        );
     }
 
     #[test]

@@ -51,6 +51,8 @@ const FEWEST_REPEATS: usize = 10;
 struct ByPeople {
     /// Those that they paused, started or stopped.
     touched: BTreeSet<Uuid>,
+    /// Which they paused or stopped, and how many entries the journal had then.
+    taken: Vec<(Uuid, u64)>,
     /// How many messages they skipped of which.
     skipped: BTreeMap<Uuid, u64>,
 }
@@ -85,12 +87,15 @@ async fn play(runbook: &'static str, spec: WorldSpec, deeds: Vec<Deed>) -> Seen 
         for deed in deeds.iter().filter(|deed| deed.at == entry.seq) {
             let skipped = || sandbox.with_world(|world| world.skipped_rows().len() as u64);
             let before = skipped();
-            sandbox.with_world(|world| world.let_somebody(deed.act, deed.which));
+            let done = sandbox.with_world(|world| world.let_somebody(deed.act, deed.which));
             let Some(id) = ids.get(deed.which - 1) else { continue };
             let mut people = acting.lock().unwrap();
             match deed.act {
                 Act::Pause | Act::Start | Act::Stop => {
                     people.touched.insert(*id);
+                    if done && deed.act != Act::Start {
+                        people.taken.push((*id, entry.seq));
+                    }
                 }
                 Act::Skip => *people.skipped.entry(*id).or_default() += skipped() - before,
                 _ => {}
@@ -198,6 +203,23 @@ impl Seen {
             .collect()
     }
 
+    /// Campaigns that somebody paused or stopped and that we set out to start after that, without a pause of our own in between.
+    fn overruled(&self) -> Vec<String> {
+        let ours = |id: Uuid| {
+            self.entries.iter().filter(move |entry| entry.key.contains(&id.to_string())).filter_map(|entry| {
+                match &entry.event {
+                    Event::Intended { effect, .. } if effect == "campaign.start" => Some((entry.seq, true)),
+                    Event::Applied { effect, .. } if effect == "campaign.pause" => Some((entry.seq, false)),
+                    _ => None,
+                }
+            })
+        };
+        let first_after = |(id, at): (Uuid, u64)| ours(id).find(|(seq, _)| *seq > at);
+        let overruled =
+            self.people.taken.iter().filter(|taken| matches!(first_after(**taken), Some((_, true))));
+        overruled.map(|(id, at)| format!("{id}, which somebody took at entry {at}, was started")).collect()
+    }
+
     /// Campaigns that we started in quiet hours.
     fn started_at_night(&self) -> Vec<String> {
         let (hours, zone) =
@@ -214,6 +236,7 @@ impl Seen {
         let mut wrong = self.untold();
         wrong.extend(self.unlisted());
         wrong.extend(self.started_at_night());
+        wrong.extend(self.overruled());
         if self.is_verified() {
             wrong.extend(match runbook {
                 "voucher-preview-failures" => {

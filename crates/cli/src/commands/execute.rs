@@ -161,7 +161,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, hooks: Hooks) -> Result<
     let yes = PlanApproval::of(&now, &*id, operator(global), how);
     let yes = PlanApproval { plan: args.approve_plan.unwrap_or(yes.plan), ..yes };
     let approved = approve(global, now, yes, &on)?;
-    let announces = Announces::Since(seen);
+    let announces = Announces::As { runbook: entry.id.to_owned(), ended: seen };
     let started = Start { entry, id, input, approved, gates: args.gates, announces };
     start(global, started, on, hooks).await.map(|(exit, _)| exit)
 }
@@ -225,10 +225,10 @@ pub(super) struct Start {
 }
 
 /// Whether a run says on the platform that it goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Announces {
-    /// It does; so many runs of its runbook had ended when its plan was made, where that could be read.
-    Since(Option<usize>),
+    /// As one of this runbook, of which so many runs had ended when its plan was made, where that could be read.
+    As { runbook: String, ended: Option<usize> },
     /// It does not: what it acts on is nobody else's.
     Nothing,
 }
@@ -237,7 +237,7 @@ impl Announces {
     /// As it is kept with the run.
     fn context(self) -> Value {
         match self {
-            Self::Since(seen) => json!({ "ended_before": seen }),
+            Self::As { runbook, ended } => json!({ "runbook": runbook, "ended_before": ended }),
             Self::Nothing => Value::Null,
         }
     }
@@ -328,7 +328,8 @@ pub(super) async fn resume(
     if let Some(undone) = UndoRun::undone_run(&run.input).filter(|_| run.runbook == UNDO)
         && !store.is_to_end(&run.id)?
     {
-        super::undo::refuse_beside_another(&on, undone, &format!("allclear resume {}", run.id)).await?;
+        super::undo::refuse_beside_another(&on, [undone, &run.id], &format!("allclear resume {}", run.id))
+            .await?;
     }
     take_up(global, &store, &run, on, gates, hooks).await
 }

@@ -82,7 +82,8 @@ pub(super) async fn undo(global: &Global, args: UndoArgs, hooks: Hooks) -> Resul
         ),
         _ => error,
     })?;
-    refuse_beside_another(&on, &run.id, &format!("allclear undo {}", run.id)).await?;
+    refuse_beside_another(&on, [&run.id, &run.id], &format!("allclear undo {}", run.id)).await?;
+    let announces = announces(&on, &store, &run).await;
     let undo = undo_of(global, &store, &run, &on)?;
     let input = undo.input();
     let terms = Terms {
@@ -110,17 +111,32 @@ pub(super) async fn undo(global: &Global, args: UndoArgs, hooks: Hooks) -> Resul
     let yes = PlanApproval::of(&plan, &*id, operator(global), how);
     let yes = PlanApproval { plan: args.approve_plan.unwrap_or(yes.plan), ..yes };
     let approved = approve(global, plan, yes, &on)?;
-    let started =
-        Start { entry: UNDO_ENTRY, id, input, approved, gates: args.gates, announces: Announces::Nothing };
+    let started = Start { entry: UNDO_ENTRY, id, input, approved, gates: args.gates, announces };
     start(global, started, on, hooks).await.map(|(exit, _)| exit)
+}
+
+/// An undo goes on as a run of the runbook that it undoes, so that no machine begins one beside it. What was started for one
+/// drill is nobody else's.
+async fn announces(on: &Wired, store: &Store, run: &RunSummary) -> Announces {
+    if !owner::is_announced(run) {
+        return Announces::Nothing;
+    }
+    let ended = owner::announcing(on, store).ended_before(&run.runbook).await;
+    Announces::As { runbook: run.runbook.clone(), ended }
 }
 
 /// Another run that goes on may have taken over what this one left, also from another machine: only one of them may give it
 /// back. An undo that was interrupted asks again when it is taken up: the other may have begun since.
-pub(super) async fn refuse_beside_another(on: &Wired, undone: &str, next: &str) -> Result<(), CliError> {
+pub(super) async fn refuse_beside_another(
+    on: &Wired,
+    [undone, undo]: [&str; 2],
+    next: &str,
+) -> Result<(), CliError> {
     let runbooks: Vec<&str> = allclear_runbooks::catalogue().iter().map(|entry| entry.id).collect();
     let going = owner::going_on(on, &runbooks).await?;
-    let Some(other) = going.iter().find(|other| other.says.run != undone) else { return Ok(()) };
+    let Some(other) = going.iter().find(|other| ![undone, undo].contains(&&*other.says.run)) else {
+        return Ok(());
+    };
     let what = format!(
         "{other}, has not ended and may have taken over what run {undone} left; when that one has ended: {next}"
     );

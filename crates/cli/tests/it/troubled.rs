@@ -47,10 +47,15 @@ impl Platform {
     }
 
     fn call(&self, args: &[&str]) -> Output {
+        self.call_from("state", args)
+    }
+
+    /// From the machine that has its runs in this folder.
+    fn call_from(&self, machine: &str, args: &[&str]) -> Output {
         Command::new(ALLCLEAR)
             .args(args)
             .current_dir(self.folder.path())
-            .env("ALLCLEAR_STATE_DIR", self.folder.path().join("state"))
+            .env("ALLCLEAR_STATE_DIR", self.folder.path().join(machine))
             .env_remove("ALLCLEAR_CONFIG")
             .env("ALLCLEAR_OPERATOR", "kim")
             .stdin(Stdio::null())
@@ -120,4 +125,31 @@ fn the_status_of_a_run_that_was_asked_to_let_go_says_so() {
     let told = platform.status();
     // It waits at a gate, which says more than that a process let go.
     assert!(told["next"].as_str().unwrap().starts_with("allclear answer "), "{told}");
+}
+
+#[test]
+fn d5_an_undo_that_waits_for_a_service_keeps_other_machines_from_beginning_beside_it() {
+    let platform = Platform::new();
+    let run = ["run", "whatsapp-send-failures", "--yes", "--no-input"];
+    let waits = platform.call(&run);
+    assert_eq!(waits.status.code(), Some(11), "{}", stderr(&waits));
+    let id = platform.status()["id"].as_str().unwrap().to_owned();
+    assert_eq!(platform.call(&["abort", &id]).status.code(), Some(0));
+    let ended = platform.call(&["resume", &id, "--no-input"]);
+    assert_eq!(ended.status.code(), Some(12), "{}", stderr(&ended));
+
+    platform.fail("/admin/", true, 0, Some(200_000));
+    let undo = platform.call(&["undo", &id, "--yes"]);
+    assert_eq!(undo.status.code(), Some(17), "{}{}", stdout(&undo), stderr(&undo));
+    let undo = platform.status()["id"].as_str().unwrap().to_owned();
+    platform.sandbox.with_world(allclear_sandbox::World::calm);
+    let beside = platform.call_from("elsewhere", &run);
+    assert_eq!(beside.status.code(), Some(16), "{}{}", stdout(&beside), stderr(&beside));
+    assert!(stderr(&beside).contains(&undo), "it says who goes on: {}", stderr(&beside));
+
+    // Its own announcement keeps it from nothing.
+    let resumed = platform.call(&["resume", &undo]);
+    assert_eq!(resumed.status.code(), Some(14), "{}{}", stdout(&resumed), stderr(&resumed));
+    let after = platform.call_from("elsewhere", &run);
+    assert_eq!(after.status.code(), Some(11), "{}{}", stdout(&after), stderr(&after));
 }

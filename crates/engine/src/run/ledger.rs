@@ -60,6 +60,10 @@ impl Performed {
         matches!(self.stands, Stands::Begun | Stands::Judged(_)) && !self.is_proven()
     }
 
+    fn may_be_closed(&self) -> bool {
+        self.is_unproven() || matches!(self.stands, Stands::Named)
+    }
+
     fn is_excused(&self) -> bool {
         self.is_unproven() && self.excuse.is_some_and(|because| because.covers(self.verdict()))
     }
@@ -81,7 +85,7 @@ pub(crate) struct Ledger {
     by_key: HashMap<String, usize>,
     /// All goes at the same effect, by what stays the same in each round.
     by_id: HashMap<String, Vec<usize>>,
-    untold: Vec<String>,
+    untold: Vec<Claim>,
     owed: Vec<Owed>,
     /// By step, the things that something was shown of and the latest entry that did, oldest first; at most [`MOST_SHOWN`].
     shown: BTreeMap<String, Vec<(String, String)>>,
@@ -136,14 +140,15 @@ impl Ledger {
             }
             Event::Noted { note: Note::Closed(closing), .. } => {
                 self.owed.retain(|known| known.id != closing.id);
+                self.untold.retain(|claim| !claim.is_closed_by(closing));
                 for index in self.by_id.get(&closing.id).into_iter().flatten() {
-                    if self.effects[*index].is_unproven() {
+                    if self.effects[*index].may_be_closed() {
                         self.effects[*index].stands = Stands::Closed;
                     }
                 }
             }
             Event::Noted { note: Note::Told(claim), .. } if claim.certainty() == Certainty::Unproven => {
-                self.untold.push(claim.says().to_owned());
+                self.untold.push(claim.clone());
             }
             _ => {}
         }
@@ -181,6 +186,11 @@ impl Ledger {
         }
     }
 
+    fn ids_of(&self, ways: &[&Account]) -> Vec<String> {
+        let known = ways.iter().filter_map(|way| self.by_key.get(&way.key));
+        known.map(|&index| self.effects[index].id.clone()).collect()
+    }
+
     fn mark(&mut self, ways: &[&Account], stands: fn() -> Stands) {
         for way in ways {
             if let Some(&index) = self.by_key.get(&way.key)
@@ -198,8 +208,8 @@ impl Ledger {
             self.effects.iter().filter(|one| one.is_unproven() && !one.is_excused()).collect();
         let named = self.effects.iter().find(|one| matches!(one.stands, Stands::Named));
         let owed = self.owed.iter().map(|owed| owed.says.clone());
-        let all: Vec<String> =
-            self.untold.iter().cloned().chain(unproven.iter().map(|one| one.says())).chain(owed).collect();
+        let untold = self.untold.iter().map(|claim| claim.says().to_owned());
+        let all: Vec<String> = untold.chain(unproven.iter().map(|one| one.says())).chain(owed).collect();
         let step = named
             .or(unproven.first().copied())
             .or(self.effects.first())
@@ -263,6 +273,7 @@ impl Run {
             Certainty::Unproven => self.ledger.mark(ways, || Stands::Named),
             Certainty::Excused | Certainty::NotSaid => {}
         }
+        let claim = if were_told { claim } else { claim.lacking(self.ledger.ids_of(ways)) };
         self.note(step, Note::Told(claim)).await?;
         Ok(were_told)
     }
@@ -303,9 +314,10 @@ impl Run {
         if unproven.is_proven() || self.is_plan() {
             return Ok(());
         }
-        let Some(&index) = self.ledger.by_key.get(&unproven.key) else { return Ok(()) };
-        let id = self.ledger.effects[index].id.clone();
-        self.close(step, &id, says, by).await
+        match self.ledger.ids_of(&[unproven]).pop() {
+            Some(id) => self.close(step, &id, says, by).await,
+            None => Ok(()),
+        }
     }
 
     /// Bounds a procedure's own end by what is not proven: makes the halt of an end's sentence. `None` where nothing is

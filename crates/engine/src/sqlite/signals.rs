@@ -142,7 +142,12 @@ impl Store {
 
     /// Asks a run to end after the current effect is settled. The reason is for the record.
     pub fn abort(&self, run: &str, by: &str, reason: Option<&str>) -> Result<(), SeamError> {
-        let body = reason.map_or_else(|| by.to_owned(), |reason| format!("{by}\n{reason}"));
+        // It lies in the store, and on the platform's record later: no place for a number or a secret.
+        let by = masked(by.to_owned());
+        let body = match reason {
+            Some(reason) => format!("{by}\n{}", masked(reason.to_owned())),
+            None => by,
+        };
         let sent = self.committer.with("sending a signal", |connection| {
             let transaction =
                 rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;

@@ -289,6 +289,11 @@ impl Runbook for UndoRun {
         self.original.rehearsal()
     }
 
+    /// Nobody handles the same kind of incident while its last run is taken back, also from another machine.
+    fn announced_as(&self) -> &'static str {
+        self.original.announced_as()
+    }
+
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         if run.terms.input != self.input() {
             let what = format!(

@@ -31,6 +31,8 @@ enum Does {
     Tells,
     /// Tells by the lamp, which nothing may wait for.
     TellsBriefly,
+    /// The same, and tells by the bell when it is over.
+    TellsWhenItIsOver,
     /// Leaves behind what it must end, or ends it.
     Owes { closes: bool },
     /// Says that there is nothing to do.
@@ -114,6 +116,18 @@ impl Runbook for Book {
                     run.owe(&FLIP, "line", "it may be the last word").await?;
                 }
                 run.perform(&MEND, self.bell()).await?;
+            }
+            Does::TellsWhenItIsOver => {
+                let lamp = run.tell(&FLIP, self.lamp()).await?;
+                run.told(&FLIP, "they were told", "nobody was told", &[lamp.account()]).await?;
+                let bell = run.tell_last(&MEND, self.bell()).await?;
+                run.told(&MEND, "they know that it is over", "nobody knows it", &[bell.account()]).await?;
+                if let Some(proof) = bell.account().proof() {
+                    run.cure(&MEND, lamp.account(), "they know that it is over", &proof).await?;
+                }
+                let look = Look::at("the lamp", |on: &bool| format!("{on}"), async || Ok(true));
+                run.probe(&SEE, look).await?;
+                return run.resolve("it is over", run.proof(&SEE)?);
             }
             Does::Owes { closes } => {
                 run.perform(&FLIP, self.lamp()).await?;
@@ -238,6 +252,26 @@ async fn what_was_looked_for_and_is_not_there_is_not_excused_by_a_receiver_that_
         let finished = run_on(&journal, &book, clock(), terms()).await;
         assert_ne!(finished.outcome, Outcome::Verified, "{}", finished.says);
     }
+}
+
+#[tokio::test]
+async fn whoever_was_not_told_and_knows_that_it_is_over_is_no_open_point_and_stays_on_record() {
+    for moods in [&[Mood::Lies, Mood::Works][..], &[Mood::Refuses, Mood::Works]] {
+        let (finished, told, journal) = ran(Does::TellsWhenItIsOver, moods).await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{moods:?}: {}", finished.says);
+        assert!(open(&told)[0].starts_with("The journal leaves nothing open"), "{:?}", open(&told));
+        let entries = journal.entries().unwrap();
+        let untold = entries.iter().any(|entry| {
+            matches!(&entry.event, Event::Noted { note: Note::Told(claim), .. } if claim.says().starts_with("nobody was told"))
+        });
+        assert!(untold, "that nobody was told then is told: {moods:?}");
+    }
+    // The last word did not arrive either: both stand.
+    let (finished, told, _) = ran(Does::TellsWhenItIsOver, &[Mood::Lies, Mood::Lies]).await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    let open = open(&told);
+    assert!(open.iter().any(|text| text.starts_with("Nobody was told")), "{open:?}");
+    assert!(open.iter().any(|text| text.starts_with("Nobody knows it")), "{open:?}");
 }
 
 #[tokio::test]

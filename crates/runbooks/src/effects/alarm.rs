@@ -6,8 +6,8 @@
 
 use std::sync::OnceLock;
 
+use allclear_core::Platform;
 use allclear_core::ports::{ChatMessage, Page, Posted};
-use allclear_core::{Class, Platform};
 use allclear_engine::{Account, Effect, Escalation, Halt, Proof, Run, Step, Verdict};
 use async_trait::async_trait;
 
@@ -17,28 +17,28 @@ use super::{PageSomebody, PostMessage, ResolveIncident};
 pub(crate) struct Told<R> {
     /// The receiver's answer; `None` where nothing was handed over, as far as is known.
     pub(crate) receipt: Option<R>,
-    account: Option<Account>,
+    account: Account,
 }
 
 impl<R> Told<R> {
-    /// What reading it back showed; `None` where it came to nothing.
-    pub(crate) fn account(&self) -> Option<&Account> {
-        self.account.as_ref()
+    /// What reading it back showed.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Whether it is proven to have arrived.
     pub(crate) fn is_proven(&self) -> bool {
-        self.account().is_some_and(Account::is_proven)
+        self.account.is_proven()
     }
 
     /// Whether it was looked for and is not there.
     fn is_refuted(&self) -> bool {
-        self.account().is_some_and(|account| matches!(account.verdict(), Verdict::Refuted { .. }))
+        matches!(self.account.verdict(), Verdict::Refuted { .. })
     }
 
     /// Whether it may have arrived: it was taken or may have been, and was not looked for in vain.
     pub(crate) fn may_be_there(&self) -> bool {
-        self.account().is_some_and(Account::may_be_done)
+        self.account.may_be_done()
     }
 }
 
@@ -49,12 +49,17 @@ pub(crate) async fn tell<E: Effect>(
     message: E,
 ) -> Result<Told<E::Receipt>, Halt> {
     let (receipt, account) = run.tell(step, message).await?.into_parts();
-    Ok(Told { receipt, account: Some(account) })
+    Ok(Told { receipt, account })
 }
 
-/// The ways that were tried, for [`Run::told`].
-pub(crate) fn ways<const N: usize>(all: [Option<&Account>; N]) -> Vec<&Account> {
-    all.into_iter().flatten().collect()
+/// The same when all else is done: where the service is away, the run waits for it.
+pub(crate) async fn tell_last<E: Effect>(
+    run: &mut Run,
+    step: &Step,
+    message: E,
+) -> Result<Told<E::Receipt>, Halt> {
+    let (receipt, account) = run.tell_last(step, message).await?.into_parts();
+    Ok(Told { receipt, account })
 }
 
 /// What is claimed of an alarm, by what of it is proven.
@@ -118,8 +123,10 @@ impl Alarm {
         let message = message(paged.is_proven());
         let posted = self.write(run, step, &message).await?;
         let was_paged = paged.is_proven();
-        let told = if was_paged { words.paged } else { words.written };
-        let ways = ways([paged.account(), posted.account()]);
+        // In doubt about both, the question is whether the one was told who had to be.
+        let is_written = posted.is_proven() || !paged.may_be_there();
+        let told = if was_paged || !is_written { words.paged } else { words.written };
+        let ways = [paged.account(), posted.account()];
         let were_told = run.told(step, told, words.untold, &ways).await?;
         self.is_out(run, Raised { step: *step, page: Some(page), message, thread: posted.receipt.flatten() })
             .await?;
@@ -147,9 +154,10 @@ impl Alarm {
             run.in_case(&condition, &Instead { alarm: self, step, page }).await?;
         } else if !posted.is_proven() {
             let (page, account) = self.page(run, step, page).await?;
-            (instead, paged) = (Some(page), account.account);
+            (instead, paged) = (Some(page), Some(account.account));
         }
-        let were_told = run.told(step, told, untold, &ways([posted.account(), paged.as_ref()])).await?;
+        let ways: Vec<&Account> = [Some(posted.account()), paged.as_ref()].into_iter().flatten().collect();
+        let were_told = run.told(step, told, untold, &ways).await?;
         self.is_out(run, Raised { step: *step, page: instead, message, thread: posted.receipt.flatten() })
             .await?;
         Ok(were_told)
@@ -257,11 +265,7 @@ impl Closing {
     /// stays listed as open.
     async fn prove<E: Effect>(self, run: &mut Run, step: &Step, end: E) -> Result<Option<Proof>, Halt> {
         match self {
-            Self::Waits => match run.attempt(step, end).await {
-                Ok(closed) => Ok(closed.account().proof()),
-                Err(Halt::Failed { error, .. }) if error.class() == Class::Permanent => Ok(None),
-                Err(halt) => Err(halt),
-            },
+            Self::Waits => Ok(run.tell_last(step, end).await?.account().proof()),
             Self::Brief => Ok(run.attempt_briefly(step, end).await?.account().proof()),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use allclear_core::error::StopReason;
 use allclear_core::ports::{Chat, ChatMessage, Posted};
-use allclear_core::{Platform, PortError};
+use allclear_core::{Class, Platform, PortError};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
@@ -63,6 +63,11 @@ fn may_go_another_way(error: &PortError) -> bool {
         PortError::Stopped { reason, .. } => stopped(reason),
         _ => false,
     }
+}
+
+/// Whether asking again would come to the same.
+fn may_never_be_read(error: &PortError) -> bool {
+    matches!(error, PortError::Stopped { .. }) || error.class() == Class::Permanent
 }
 
 /// The API's error, with what the webhook said.
@@ -154,7 +159,8 @@ impl Effect for PostMessage {
     ) -> Result<Judgement, PortError> {
         let source = "Slack, conversations.history";
         let found = match self.find().await {
-            Err(error) if receipt.is_none() => {
+            // What is only away for now is asked again, for as long as somebody has the patience.
+            Err(error) if receipt.is_none() && may_never_be_read(&error) => {
                 let says = format!(
                     "it was accepted by a way that names no message, and cannot be looked up: {error}"
                 );
@@ -227,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_webhook_is_used_when_nothing_was_sent_and_then_nothing_can_be_looked_up() {
-        for error in [stopped(StopReason::Credential), stopped(StopReason::Permission), unavailable()] {
+        for error in [stopped(StopReason::Credential), stopped(StopReason::Permission)] {
             let mut chat = failing(error.clone());
             chat.expect_post_by_webhook().times(1).returning(|_| Ok(()));
             chat.expect_find().returning(move |_, _| Err(error.clone()));
@@ -238,6 +244,24 @@ mod tests {
             let judged = post.verify(&intent(), &None, intent().at).await.unwrap();
             assert!(matches!(judged.verdict, allclear_engine::Verdict::Unverifiable { .. }), "{judged:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_webhook_took_while_the_api_was_away_is_looked_up_once_it_is_back() {
+        let mut chat = failing(unavailable());
+        chat.expect_post_by_webhook().times(1).returning(|_| Ok(()));
+        let mut looks = 0;
+        chat.expect_find().times(2).returning(move |_, _| {
+            looks += 1;
+            if looks == 1 { Err(unavailable()) } else { Ok(Some(Posted { ts: "7".to_owned() })) }
+        });
+        let post = post(chat);
+        let applied = post.apply(&intent()).await.unwrap();
+        assert_eq!(applied.receipt, None);
+        let away = post.verify(&intent(), &None, intent().at).await;
+        assert_eq!(away.err(), Some(unavailable()), "the engine asks again");
+        let judged = post.verify(&intent(), &None, intent().at).await.unwrap();
+        assert!(judged.verdict.is_verified(), "{judged:?}");
     }
 
     /// The mock has no webhook: to use it would be a panic.

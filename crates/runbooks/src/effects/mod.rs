@@ -11,7 +11,7 @@ mod held;
 mod page;
 mod stuck;
 
-pub(crate) use alarm::{Alarm, Reached, Words, tell, ways};
+pub(crate) use alarm::{Alarm, Reached, Told, Words, tell, tell_last};
 pub(crate) use at_once::AtOnce;
 pub(crate) use audit::{AuditNote, record_bad_end};
 pub(crate) use campaign::{PauseCampaign, Paused, ResumeCampaign, Resumed, TO_THE_SECOND};

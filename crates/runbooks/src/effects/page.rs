@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use allclear_core::incident::IncidentStatus;
+use allclear_core::incident::{Incident, IncidentStatus};
 use allclear_core::ports::{Campaigns, Page, Paging};
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError};
 use allclear_engine::{
@@ -174,9 +174,10 @@ impl ResolveIncident {
         Self { paging, dedup_key, subject: page.subject(), own: true, stopped: page.stopped.clone() }
     }
 
-    async fn is_open(&self) -> Result<bool, PortError> {
+    /// The incident, where it is open.
+    async fn open(&self) -> Result<Option<Incident>, PortError> {
         let incident = self.paging.find(&self.dedup_key).await?;
-        Ok(incident.is_some_and(|incident| incident.status != IncidentStatus::Resolved))
+        Ok(incident.filter(|incident| incident.status != IncidentStatus::Resolved))
     }
 }
 
@@ -206,10 +207,13 @@ impl Effect for ResolveIncident {
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let is_open = match self.is_open().await {
+        let (is_open, title) = match self.open().await {
             // Our own page may be out, and to resolve what is not there costs nothing.
-            Err(_) if self.own => true,
-            is_open => is_open?,
+            Err(_) if self.own => (true, None),
+            open => {
+                let open = open?;
+                (open.is_some(), open.map(|incident| incident.title))
+            }
         };
         let state = foreseen.or("incident", &self.subject, "state", if is_open { OPEN } else { NOT_OPEN });
         if state == NOT_OPEN {
@@ -221,7 +225,12 @@ impl Effect for ResolveIncident {
             return Ok(Prediction::default().note(says));
         }
         let closed = if self.own { NOT_OPEN } else { "resolved" };
-        Ok(Prediction::of(change("incident", &self.subject, &self.subject, "state", OPEN, closed)))
+        let closing = Prediction::of(change("incident", &self.subject, &self.subject, "state", OPEN, closed));
+        // Whoever approves it sees whether the key that was given is this incident's.
+        Ok(match title.filter(|_| !self.own) {
+            Some(title) => closing.note(format!("it says: {title}")),
+            None => closing,
+        })
     }
 
     fn foresee(&self, _prediction: &Prediction) {}
@@ -232,7 +241,7 @@ impl Effect for ResolveIncident {
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(if self.is_open().await? {
+        Ok(if self.open().await?.is_some() {
             Reconciled::DidNot { why: "PagerDuty shows it open".to_owned() }
         } else {
             Reconciled::Happened(Applied { receipt: (), says: "PagerDuty shows it closed".to_owned() })

@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::effects::{AuditNote, PostMessage, Stuck, tell, ways};
+use crate::effects::{AuditNote, PostMessage, Stuck, tell_last};
 use crate::words::counted;
 use cases::{Case, Cases};
 use detect::{Anomalies, KeyUse};
@@ -178,11 +178,11 @@ impl StationRedeemAnomalies {
         let wrong = self.settle_scopes(run, &found, &cases, &mut done).await?;
         if !wrong.is_empty() {
             let message = messages::data_ops(&on.limits.data_ops_channel, run.id(), &wrong);
-            let posted = tell(run, &SR_E1, PostMessage::of(on, message)).await?;
+            let posted = tell_last(run, &SR_E1, PostMessage::of(on, message)).await?;
             let scopes = counted(wrong.len(), "scope was", "scopes were");
             let told = format!("Data Ops was told that {scopes} set wrongly");
             let untold = format!("Data Ops was not told that {scopes} set wrongly: notify them by hand");
-            run.told(&SR_E1, told, untold, &ways([posted.account()])).await?;
+            run.told(&SR_E1, told, untold, &[posted.account()]).await?;
         }
         let unseen =
             found.nothing_seen_of().map(|of| format!("{of} was found, so nothing can be said of it"));
@@ -391,9 +391,9 @@ impl StationRedeemAnomalies {
         run.perform(&SR_R1, AuditNote::of(on, run.id(), "incident_note", "vouchers", run.id(), &facts))
             .await?;
         let message = messages::vendor(&on.limits.vendor_channel, run.id(), found, done);
-        let posted = tell(run, &SR_R1, PostMessage::of(on, message)).await?;
+        let posted = tell_last(run, &SR_R1, PostMessage::of(on, message)).await?;
         let told = "the vendor's support was told what was found and done";
         let untold = "the vendor's support was not told: write to them by hand";
-        run.told(&SR_R1, told, untold, &ways([posted.account()])).await.map(drop)
+        run.told(&SR_R1, told, untold, &[posted.account()]).await.map(drop)
     }
 }

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::cases::Case;
 use super::found::{Found, Refused};
 use super::{Done, SR_M2, StationRedeemAnomalies, messages};
-use crate::effects::{AuditNote, PostMessage, change, tell, ways};
+use crate::effects::{AuditNote, PostMessage, change, tell_last};
 use crate::words::counted;
 
 /// What is wrong with a scope.
@@ -200,12 +200,12 @@ impl Educate {
     async fn tell(&self, run: &mut Run) -> Result<bool, Halt> {
         let Mismatch { voucher, here_name, .. } = &self.mismatch;
         let message = messages::operator(&self.on.limits.ops_channel, &self.run, &self.mismatch);
-        let posted = tell(run, &SR_M2, PostMessage::of(&self.on, message)).await?;
+        let posted = tell_last(run, &SR_M2, PostMessage::of(&self.on, message)).await?;
         let told = format!("the operator of {here_name} was told where voucher {voucher} belongs");
         let untold = format!(
             "the operator of {here_name} was not told where voucher {voucher} belongs: tell them by hand"
         );
-        run.told(&SR_M2, told, untold, &ways([posted.account()])).await
+        run.told(&SR_M2, told, untold, &[posted.account()]).await
     }
 }
 

@@ -23,14 +23,12 @@ use std::time::Duration;
 use allclear_core::clock::{after, before};
 use allclear_core::ports::Posted;
 use allclear_core::{Platform, Rehearsal, VoucherId};
-use allclear_engine::{
-    Account, Claim, Halt, Note, Observing, Phase, Proof, Resolution, Run, Runbook, Step, Watch,
-};
+use allclear_engine::{Claim, Halt, Note, Observing, Phase, Proof, Resolution, Run, Runbook, Step, Watch};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::effects::{PostMessage, ResolveIncident, Stuck, tell, ways};
+use crate::effects::{PostMessage, ResolveIncident, Stuck, Told, tell, tell_last};
 use crate::words::counted;
 use detect::{Impacted, Looked, PreviewCheck, PreviewFunction, PreviewsOf, Sample, WithoutPicture};
 
@@ -183,14 +181,14 @@ impl VoucherPreviewFailures {
             return Err(nothing_fails(&VP_I2, &second));
         };
 
-        let thread = self.tell_support(run).await?;
+        let told = self.tell_support(run).await?;
         self.check_degraded_copy(run, says_degraded).await?;
         self.repair(run, &fault, host).await?;
         let rendered = self.prove(run, &sample, &impacted).await?;
 
         // Whether the incident is closed or not: support works by code view until it is told otherwise.
         let closed = run.attempt(&VP_R2, ResolveIncident::of(on, &self.input.incident)).await?;
-        self.tell_support_that_it_is_over(run, thread).await?;
+        self.tell_support_that_it_is_over(run, told).await?;
         let incident = if closed.is_proven() { "is" } else { "is not" };
         let says = format!(
             "previews are rendered again: a picture was fetched and decoded, and the incident {incident} closed"
@@ -226,13 +224,13 @@ impl VoucherPreviewFailures {
         Ok(impacted)
     }
 
-    /// Where it was said, for what is said about it later.
-    async fn tell_support(&self, run: &mut Run) -> Result<Option<Posted>, Halt> {
+    /// Holds nothing up: repairing it helps support more than to know of it.
+    async fn tell_support(&self, run: &mut Run) -> Result<Told<Option<Posted>>, Halt> {
         let message = messages::unavailable(&self.on.limits.ops_channel, run.id());
         let posted = tell(run, &VP_M1, PostMessage::of(&self.on, message)).await?;
         let told = "support was told to fall back to code view";
         let untold = "support was not told to fall back to code view: tell them by hand";
-        run.told(&VP_M1, told, untold, &ways([posted.account()])).await?;
+        run.told(&VP_M1, told, untold, &[posted.account()]).await?;
         if posted.may_be_there() {
             let says = format!(
                 "{} says that previews are unavailable: say there when they work again",
@@ -240,19 +238,27 @@ impl VoucherPreviewFailures {
             );
             run.owe(&VP_M1, SUPPORT, says).await?;
         }
-        Ok(posted.receipt.flatten())
+        Ok(posted)
     }
 
-    async fn tell_support_that_it_is_over(&self, run: &mut Run, thread: Option<Posted>) -> Result<(), Halt> {
+    /// All else is done, so this one waits for the chat service. Whoever knows that previews work need not be told any more
+    /// that they did not.
+    async fn tell_support_that_it_is_over(
+        &self,
+        run: &mut Run,
+        first: Told<Option<Posted>>,
+    ) -> Result<(), Halt> {
         let over = messages::over(&self.on.limits.ops_channel, run.id());
-        let posted = tell(run, &VP_R2, PostMessage::of(&self.on, over).in_thread_of(thread)).await?;
+        let over = PostMessage::of(&self.on, over).in_thread_of(first.receipt.clone().flatten());
+        let posted = tell_last(run, &VP_R2, over).await?;
         let told = "support was told that previews work again";
         let untold = "support was not told that previews work again: tell them by hand";
-        run.told(&VP_R2, told, untold, &ways([posted.account()])).await?;
-        match posted.account().and_then(Account::proof) {
-            Some(proof) if run.owes(SUPPORT) => run.close(&VP_R2, SUPPORT, told, &proof).await,
-            _ => Ok(()),
+        run.told(&VP_R2, told, untold, &[posted.account()]).await?;
+        let Some(proof) = posted.account().proof() else { return Ok(()) };
+        if run.owes(SUPPORT) {
+            run.close(&VP_R2, SUPPORT, told, &proof).await?;
         }
+        run.cure(&VP_R2, first.account(), told, &proof).await
     }
 
     /// The pages show what the API says of itself; that is all a program can see of them.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::WA_E1;
 use super::detect::Signal;
 use super::messages;
-use crate::effects::{Alarm, Words, change, tell, ways};
+use crate::effects::{Alarm, Words, change, tell};
 
 /// Tells everybody who must know that the failures last.
 pub(super) struct NotifyProvider {
@@ -47,7 +47,7 @@ impl NotifyProvider {
                 &WA_E1,
                 "a ticket was handed in at the WhatsApp provider",
                 "the WhatsApp provider was not told, as far as is known: open a ticket by hand",
-                &ways([ticket.account()]),
+                &[ticket.account()],
             )
             .await?;
         let page = messages::page(&self.signal, &self.run, has_ticket);

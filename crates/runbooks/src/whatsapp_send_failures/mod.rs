@@ -8,7 +8,7 @@
 //! | Rate-limited: honour `retry-after`, reschedule | [`WA_M1`] | the wait comes from a header, a body or WhatsApp's usage header |
 //! | Invalid numbers: export failed targets | [`WA_M2`] | digits that survive a spreadsheet, and no formulas |
 //! | Notify the provider after 15 minutes | [`WA_E1`] | counted from the first of the failures that are the incident, not from the start of the run; passes also while people are awaited |
-//! | Resume once the function returns `202` | [`WA_R1`] | 202 is acceptance: a canary must be *delivered*, or be seen on the phone where the platform never writes that down; only what this run paused is resumed, one campaign at a time, outside quiet hours and over several days where one is too short, and paused again on relapse |
+//! | Resume once the function returns `202` | [`WA_R1`] | 202 is acceptance: a canary must be *delivered* by the send log, or by WhatsApp's own reports to the webhook, or be seen on the phone where neither is kept; only what this run paused is resumed, one campaign at a time, outside quiet hours and over several days where one is too short, and paused again on relapse |
 //! | Log `incident_resolution` | [`WA_R2`] | read back, because the platform loses audit rows silently |
 
 mod causes;

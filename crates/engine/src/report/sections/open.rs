@@ -68,6 +68,7 @@ fn untold(facts: &Facts<'_>) -> Vec<Statement> {
     for (seq, note) in facts.notes() {
         if let Note::Told(claim) = note
             && claim.certainty() == Certainty::Unproven
+            && !facts.notes().any(|(_, later)| matches!(later, Note::Closed(by) if claim.is_closed_by(by)))
         {
             let cites = Cites::one(seq).and_all(facts.seqs_of(claim.rests_on()));
             all.push(Statement::new(sentence(claim.says()), cites));

@@ -13,6 +13,7 @@ mod intent;
 mod outcome;
 mod verify;
 
+use allclear_core::Class;
 use serde_json::Value;
 
 use super::{Call, Moment, Run, failed, key_of, of};
@@ -62,6 +63,11 @@ impl<R> Settled<R> {
     /// What became of the effect.
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The same of an effect that may come to no receipt.
+    fn known(self) -> Settled<Option<R>> {
+        Settled { receipt: Some(self.receipt), account: self.account }
     }
 
     /// The receipt of a proven effect; anything else ends the run.
@@ -145,27 +151,55 @@ impl Run {
         step: &Step,
         effect: E,
     ) -> Result<Settled<Option<E::Receipt>>, Halt> {
-        let (says, may_be_done) = match self.settle(step, &effect, 0, Persistence::Brief).await {
-            Ok(Tried::Settled(settled)) => {
-                let (receipt, account) = settled.into_parts();
-                return Ok(Settled { receipt: Some(receipt), account });
-            }
+        match self.settle(step, &effect, 0, Persistence::Brief).await {
+            Ok(Tried::Settled(settled)) => Ok(settled.known()),
             // A plan without it would make the run ask about a message that nobody has seen.
-            Err(halt) if self.is_plan() => return Err(halt),
+            Err(halt) if self.is_plan() => Err(halt),
             Ok(Tried::Failed(Failure { error, .. })) | Err(Halt::Failed { error, .. }) => {
-                (format!("it was not done: {error}"), false)
+                Ok(self.unproven(step, &effect, format!("it was not done: {error}"), false))
             }
-            Ok(Tried::Unclear { says }) => (says, true),
-            Err(halt) => return Err(halt),
-        };
+            Ok(Tried::Unclear { says }) => Ok(self.unproven(step, &effect, says, true)),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    /// Tells somebody when all else is done, so that waiting costs nobody anything: where the service is away the run waits
+    /// and can be taken up again, rather than end with somebody not told. What is refused for good ends nothing; then the
+    /// verdict says so.
+    pub async fn tell_last<E: Effect>(
+        &mut self,
+        step: &Step,
+        message: E,
+    ) -> Result<Settled<Option<E::Receipt>>, Halt> {
+        match self.settle(step, &message, 0, Persistence::Full).await {
+            Ok(Tried::Settled(settled)) => Ok(settled.known()),
+            Ok(Tried::Failed(Failure { error, .. })) | Err(Halt::Failed { error, .. })
+                if error.class() == Class::Permanent && !self.is_plan() =>
+            {
+                Ok(self.unproven(step, &message, format!("it was not done: {error}"), false))
+            }
+            Ok(Tried::Failed(Failure { error, .. })) => Err(failed(step, error, 1)),
+            Ok(Tried::Unclear { .. }) => unreachable!("somebody is asked"),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    /// What came to no receipt, and is not proven.
+    fn unproven<E: Effect>(
+        &self,
+        step: &Step,
+        effect: &E,
+        says: String,
+        may_be_done: bool,
+    ) -> Settled<Option<E::Receipt>> {
         let subject = effect.subject();
         let base = format!("{}/{}", key_of(step, &subject, 0), effect.name());
-        let named = Named { step, effect: &effect, subject, base, round: 0 };
+        let named = Named { step, effect, subject, base, round: 0 };
         let mut unproven = self.settled(&named, None, Verdict::Unverifiable { says });
         // An excuse is for what was done and cannot be read back, and not for what was not done.
         unproven.account.excuse = unproven.account.excuse.filter(|because| because.covers(None));
         unproven.account.may_be_done = may_be_done;
-        Ok(unproven)
+        unproven
     }
 
     /// Performs the same kind of effect on many things: first all are applied, one after the other, then all are
@@ -238,7 +272,7 @@ impl Run {
         verdict: Verdict,
     ) -> Settled<R> {
         let account = Account {
-            key: named.base.clone(),
+            key: self.placed(&named.base),
             title: named.effect.title(),
             may_be_done: !matches!(verdict, Verdict::Refuted { .. }),
             verdict,
