@@ -126,7 +126,7 @@ pub(super) fn start(parent: &Path, options: &ClusterOptions) -> Result<Cluster, 
                 cluster.tether = tether;
                 return Ok(cluster);
             }
-            Err(ClusterError::NotStarted { detail, .. }) if detail.contains("Address already in use") => {
+            Err(ClusterError::NotStarted { detail, .. }) if detail.contains(TAKEN) => {
                 let _ = std::fs::remove_dir_all(folder.join("data"));
             }
             Err(error) => {
@@ -218,7 +218,8 @@ fn launch(
             child.try_wait().ok().flatten().is_some_and(|status| !options.persist || !status.success());
         if ended || began.elapsed() > PATIENCE {
             let log = cluster.log();
-            let detail: String = log.lines().rev().take(4).collect::<Vec<_>>().join("; ");
+            // A server that found its port taken says so six lines before its last one.
+            let detail: String = log.lines().rev().take(8).collect::<Vec<_>>().join("; ");
             drop(pipe);
             return Err(ClusterError::NotStarted { folder: cluster.folder.clone(), detail });
         }
@@ -302,6 +303,9 @@ fn private(path: &Path, text: &str, user: Option<(u32, u32)>) -> Result<(), Clus
     written.map_err(|error| ClusterError::File { path: path.to_owned(), error })?;
     own(path, user)
 }
+
+/// What a server logs whose port is somebody else's.
+const TAKEN: &str = "Address already in use";
 
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
