@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use allclear::core::CampaignId;
 use allclear::core::policy::{QuietHours, SendPolicy};
 use allclear::engine::{Entry, Event, Outcome, Terms};
+use allclear::sandbox::people::Act;
 use allclear::sandbox::{Profile, Scenario, Trouble, WorldSpec, trouble};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -213,5 +215,39 @@ async fn sends_that_somebody_blocks_all_day_while_a_run_waits_are_not_begun_befo
         let first = starts.map(|entry| entry.at).min();
         let shown = format!("{scenario}: first start at {first:?}; {}", finished.says);
         assert!(first.is_some_and(|first| first >= lifted), "{shown}");
+    }
+}
+
+/// The dispatcher looks at nobody's pause, so what waits with a paused campaign must not be due before its start either.
+#[tokio::test]
+async fn what_is_kept_for_the_morning_is_not_sent_at_night_whatever_wakes_the_dispatcher() {
+    for profile in [Profile::AsIs, Profile::Target] {
+        let world = WorldSpec { profile, ..spec("stalled", "2026-11-23T19:35:00Z", 600) };
+        let scene = Scene::of(world).await;
+        let plan = scene.plan().await;
+        let (sandbox, once) = (std::sync::Arc::clone(&scene.sandbox), std::sync::Mutex::new(true));
+        let listener = move |entry: &Entry| {
+            let waits =
+                matches!(&entry.event, Event::Slept { until, .. } if *until == at("2026-11-24T04:00:00Z"));
+            if waits && std::mem::take(&mut *once.lock().unwrap()) {
+                assert!(sandbox.with_world(|world| world.let_somebody(Act::Start, 1)));
+            }
+        };
+        let terms = Terms { listener: Some(std::sync::Arc::new(listener)), ..scene.terms() };
+        let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+        assert_eq!(finished.outcome, Outcome::Unverified, "one is somebody else's: {}", finished.says);
+        let state = scene.sandbox.state();
+        let ids = state["campaigns"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap());
+        let others: Vec<CampaignId> = ids.skip(1).map(|id| id.parse().unwrap()).collect();
+        let mut moved = 0;
+        for id in others {
+            let tries =
+                async |since: &str| scene.platform.send_log.tally(Some(id), at(since)).await.unwrap().tries();
+            let (tonight, tomorrow) =
+                (tries("2026-11-23T19:45:00Z").await, tries("2026-11-24T04:00:00Z").await);
+            assert_eq!(tonight, tomorrow, "{profile:?}: {id} was sent at night: {}", finished.says);
+            moved += tomorrow;
+        }
+        assert!(moved > 0, "{profile:?}: {}", finished.says);
     }
 }

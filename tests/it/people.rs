@@ -1,6 +1,7 @@
 //! People act beside a run, several things are wrong at once, and what was wrong is over: judged by the ledger and by what
 //! the world is at the end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use allclear::core::Clock as _;
@@ -358,5 +359,42 @@ async fn a_campaign_that_somebody_stops_right_after_its_start_is_not_counted_alt
         assert_eq!(finished.outcome, Outcome::Unverified, "{script}: {}", finished.says);
         assert!(finished.says.contains("somebody else"), "{script}: {}", finished.says);
         assert!(!finished.says.contains("4 campaigns"), "{script}: {}", finished.says);
+    }
+}
+
+/// Between a run's look and its write: the platform cannot refuse the write, so what it overrode is given back and told.
+#[tokio::test]
+async fn what_somebody_stops_or_pauses_right_before_our_write_is_theirs_again_and_told() {
+    let races = [
+        ("campaign.pause", "stop", "done"),
+        ("campaign.start", "stop", "done"),
+        ("campaign.start", "pause", "paused"),
+    ];
+    for scenario in ["stalled", "rate-limited"] {
+        for (write, act, theirs) in races {
+            let scenario = Scenario::named(scenario).unwrap();
+            let scene = Scene::of(WorldSpec { profile: Profile::Target, ..small(scenario) }).await;
+            let plan = scene.plan().await;
+            let (sandbox, once) = (Arc::clone(&scene.sandbox), AtomicBool::new(true));
+            let id: Uuid = scene.sandbox.state()["campaigns"][0]["id"].as_str().unwrap().parse().unwrap();
+            let listener = move |entry: &allclear::engine::Entry| {
+                let about_to = matches!(&entry.event, allclear::engine::Event::Intended { effect, .. } if effect == write);
+                if about_to && entry.key.contains(&id.to_string()) && once.swap(false, Ordering::Relaxed) {
+                    // A start finds it paused: somebody started it and takes it back at once.
+                    let start = write == "campaign.start";
+                    sandbox.with_world(|world| {
+                        assert!(!start || world.let_somebody_else("start", id));
+                        assert!(world.let_somebody_else(act, id));
+                    });
+                }
+            };
+            let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+            let finished = scene.run(approved(&plan, "drill-run"), terms).await;
+            let shown = format!("{scenario:?}, {act} before {write}: {}", finished.says);
+            assert_eq!(finished.outcome, Outcome::Unverified, "{shown}");
+            let campaign = scene.sandbox.state()["campaigns"][0].take();
+            assert_eq!(campaign["status"], theirs, "{shown}");
+            assert!(finished.says.contains(campaign["name"].as_str().unwrap()), "{shown}");
+        }
     }
 }

@@ -209,6 +209,7 @@ pub(crate) fn name(effect: &str, subject: &str) -> (String, String) {
         "pagerduty.trigger" => "page",
         "pagerduty.resolve" if subject.starts_with("page ") || subject.contains('/') => "page",
         "notification.retry" => "notifications",
+        "send_queue.postpone" => subject.split(' ').nth(1).unwrap_or(subject),
         "audit.insert" => subject.split(' ').next().unwrap_or(subject),
         _ => ["campaign ", "voucher ", "function ", "incident "]
             .iter()

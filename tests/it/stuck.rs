@@ -288,6 +288,32 @@ async fn what_could_not_be_told_at_first_and_is_over_by_the_end_keeps_no_run_fro
     assert!(told[0].starts_with("it is not known whether support was told to fall back"), "{told:?}");
 }
 
+/// What was proven before the wait may be over after it: nobody is told so, and no end rests on it.
+#[tokio::test]
+async fn what_breaks_again_while_the_last_message_waits_is_not_told_as_over_and_is_no_good_end() {
+    for minutes in [3, 3 * 60] {
+        let scene = Scene::of(spec(Scenario::PreviewRemoved, Profile::Target)).await;
+        let plan = scene.plan().await;
+        let (sandbox, once) = (Arc::clone(&scene.sandbox), AtomicBool::new(true));
+        let listener = move |entry: &Entry| {
+            let said = serde_json::to_string(&entry.event).unwrap();
+            if said.contains("the incident is closed") && once.swap(false, Ordering::Relaxed) {
+                sandbox.with_world(|world| {
+                    world.trouble(away("/slack/", minutes));
+                    world.let_the_preview_function_vanish();
+                });
+            }
+        };
+        let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
+        let first = scene.run(approved(&plan, "drill-run"), terms).await;
+        let finished =
+            if first.outcome == Outcome::Interrupted { go_on(&scene, &plan).await.0 } else { first };
+        assert_eq!(finished.outcome, Outcome::Refuted, "{minutes} min: {}", finished.says);
+        assert!(finished.says.contains("previews worked and fail again"), "{}", finished.says);
+        assert_eq!(slack(&scene, "previews work again"), 0, "{minutes} min");
+    }
+}
+
 #[tokio::test]
 async fn a_deadline_that_passes_while_people_are_told_tells_nobody_twice() {
     for fault in [Fault::PagerDutyDropped, Fault::SlackMessageLost] {

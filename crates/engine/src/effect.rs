@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Because;
-use crate::probe::{Evidence, NotBefore};
+use crate::probe::{Evidence, NotBefore, OnlyWhile};
 
 /// One thing that an effect changes: which object, which field, from what, to what.
 ///
@@ -332,6 +332,11 @@ pub trait Effect: Send + Sync {
         None
     }
 
+    /// What must still be so right before each try; `None`, for nearly every effect, for nothing.
+    fn only_while(&self) -> Option<OnlyWhile> {
+        None
+    }
+
     /// How long to look.
     fn patience(&self) -> Patience {
         Patience { every: Duration::from_secs(5), within: Duration::from_mins(1) }
@@ -438,6 +443,10 @@ impl<E: Effect> Effect for Excused<E> {
 
     fn not_before(&self) -> Option<NotBefore> {
         self.effect.not_before()
+    }
+
+    fn only_while(&self) -> Option<OnlyWhile> {
+        self.effect.only_while()
     }
 
     fn patience(&self) -> Patience {

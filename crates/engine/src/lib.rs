@@ -117,7 +117,7 @@ pub use memory::MemoryJournal;
 pub use outcome::{Halt, Outcome, Refusal, Resolution};
 pub use owner::{Announcing, Known};
 pub use plan::Plan;
-pub use probe::{Evidence, NotBefore, Observation, Probe};
+pub use probe::{Evidence, NotBefore, Observation, OnlyWhile, Probe};
 pub use quick::{Act, Look};
 pub use retry::RetryPolicy;
 pub use run::{

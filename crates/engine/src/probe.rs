@@ -72,6 +72,39 @@ impl std::fmt::Debug for NotBefore {
     }
 }
 
+/// What must still be so for an effect to be true, e.g. a message that something works: a look right before each try, also where
+/// the try before it failed hours ago. Where it is not so any more, the effect is not done and the run ends as refuted.
+#[derive(Clone)]
+pub struct OnlyWhile {
+    probe: Arc<dyn Probe<Value = Option<String>>>,
+}
+
+impl OnlyWhile {
+    /// `probe` finds why it is not so any more; `None` where it is.
+    pub fn of(probe: impl Probe<Value = Option<String>> + 'static) -> Self {
+        Self { probe: Arc::new(probe) }
+    }
+}
+
+impl std::fmt::Debug for OnlyWhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnlyWhile").field("about", &self.probe.subject()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Probe for OnlyWhile {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        self.probe.subject()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        self.probe.observe(now).await
+    }
+}
+
 #[async_trait]
 impl Probe for NotBefore {
     type Value = Option<Timestamp>;

@@ -116,7 +116,8 @@ impl Start {
         NotBefore::of(QuietNow { start: self, is_plan: false }, says)
     }
 
-    fn why(&self) -> String {
+    /// Why it waits, in one sentence.
+    pub(crate) fn why(&self) -> String {
         let whose = self.whose();
         match self.messages {
             0 => format!("what is started sends at once, and {whose} would be started in quiet hours"),
@@ -294,14 +295,9 @@ fn must_wait_until(
     hours.next_allowed(now, zone, drains).filter(|allowed| *allowed > now)
 }
 
-/// Waits until a start would send nothing in quiet hours. Says whether it had to.
-pub(crate) async fn wait_out_quiet_hours(run: &mut Run, step: &Step, start: Start) -> Result<bool, Halt> {
-    let why = start.why();
-    let until = run.probe(step, QuietNow { start, is_plan: run.is_plan() }).await?;
-    if let Some(until) = until {
-        run.wait_until(step, until, why).await?;
-    }
-    Ok(until.is_some())
+/// Until when a start has to wait so that nothing is sent in quiet hours; `None` where it may be made now.
+pub(crate) async fn quiet_until(run: &mut Run, step: &Step, start: Start) -> Result<Option<Timestamp>, Halt> {
+    run.probe(step, QuietNow { start, is_plan: run.is_plan() }).await
 }
 
 /// Whether something must wait before it is started.

@@ -42,6 +42,21 @@ pub(crate) async fn spread(
     Ok(())
 }
 
+/// Leaves all of a campaign's messages to the time at which it will be started: a dispatcher may send what is paused, and that
+/// must not be at night.
+pub(crate) async fn hold_until(
+    run: &mut Run,
+    step: &Step,
+    on: &Platform,
+    campaign: &Paused,
+    at: Timestamp,
+) -> Result<(), Halt> {
+    match run.probe(step, UnsentAt::of(on, campaign, 0)).await? {
+        Some(first) => run.perform(step, SpreadSends::of(on, campaign, 1, first, at)).await.map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Finds the row with which a later day's messages of a campaign begin.
 struct UnsentAt {
     queue: Arc<dyn SendQueue>,
@@ -68,6 +83,8 @@ impl Probe for UnsentAt {
         let name = &self.campaign.name;
         let before = counted(self.place, "message", "messages");
         let says = match row {
+            None if self.place == 0 => format!("nothing of {name} waits"),
+            Some(_) if self.place == 0 => format!("{name} has messages that wait"),
             Some(_) => format!("{before} of {name} are sent on days before, the others after"),
             None => format!("{name} has no more than {before} left"),
         };

@@ -10,7 +10,7 @@ use allclear::core::policy::QuietHours;
 use allclear::engine::report::left;
 use allclear::engine::{Entry, Event, Finished, Outcome, Terms, Verdict};
 use allclear::sandbox::people::Act;
-use allclear::sandbox::{Scenario, World, WorldSpec};
+use allclear::sandbox::{Fault, FaultSet, Scenario, World, WorldSpec};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -63,6 +63,7 @@ struct Seen {
     /// Whether its quiet hours were the usual ones throughout.
     usual_hours: bool,
     people: ByPeople,
+    faults: FaultSet,
     finished: Finished,
     entries: Vec<Entry>,
     scene: Scene,
@@ -76,6 +77,7 @@ fn campaigns(state: &Value) -> BTreeMap<Uuid, &Value> {
 async fn play(runbook: &'static str, spec: WorldSpec, deeds: Vec<Deed>) -> Seen {
     let odd = [Scenario::QuietHours, Scenario::QuietHoursMisconfigured];
     let usual_hours = !odd.contains(&spec.scenario);
+    let faults = spec.faults.clone().unwrap_or_else(|| FaultSet::of(spec.profile));
     let scene = Scene::with(runbook, Value::Null, spec).await;
     let plan = scene.plan().await;
     let before = scene.sandbox.state();
@@ -105,10 +107,14 @@ async fn play(runbook: &'static str, spec: WorldSpec, deeds: Vec<Deed>) -> Seen 
     let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
     let finished = scene.run(approved(&plan, "drill-run"), terms).await;
     let (entries, people) = (scene.entries(), people.lock().unwrap().clone());
-    Seen { before, usual_hours, people, finished, entries, scene }
+    Seen { before, usual_hours, people, faults, finished, entries, scene }
 }
 
 impl Seen {
+    fn has(&self, fault: Fault) -> bool {
+        self.faults.has(fault)
+    }
+
     fn is_verified(&self) -> bool {
         self.finished.outcome == Outcome::Verified
     }
@@ -129,8 +135,11 @@ impl Seen {
         for ((effect, _), times) in self.scene.effects() {
             *did.entry(effect).or_default() += times;
         }
-        ["slack.post", "pagerduty.trigger", "provider.ticket", "message.send"]
+        // Where no log says delivered, it is proven of a canary that it was accepted, and a person looks at the phone.
+        let canary = (!self.has(Fault::DeliveryNeverLogged)).then_some("message.send");
+        ["slack.post", "pagerduty.trigger", "provider.ticket"]
             .into_iter()
+            .chain(canary)
             .filter_map(|effect| {
                 let (said, did) =
                     (said.get(effect).copied().unwrap_or(0), did.get(effect).copied().unwrap_or(0));
@@ -204,7 +213,11 @@ impl Seen {
     }
 
     /// Campaigns that somebody paused or stopped and that we set out to start after that, without a pause of our own in between.
+    /// Where the platform loses what it records of people, nobody can know.
     fn overruled(&self) -> Vec<String> {
+        if self.has(Fault::AuditWriteLost) {
+            return Vec::new();
+        }
         let ours = |id: Uuid| {
             self.entries.iter().filter(move |entry| entry.key.contains(&id.to_string())).filter_map(|entry| {
                 match &entry.event {

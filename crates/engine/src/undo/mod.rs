@@ -313,6 +313,7 @@ impl Runbook for UndoRun {
         run.probe(&UN_D1, WhatIsLeft { run: self.run.clone(), can: reversals.len(), stay }).await?;
         let mut tally = Tally { stay: for_people, ..Tally::default() };
         let mut met: HashMap<String, usize> = HashMap::new();
+        let mut back: Vec<Reversal> = Vec::new();
         for reversal in reversals {
             let (title, about) = (reversal.what(), reversal.identity());
             let layer = met.entry(about.clone()).or_default();
@@ -321,11 +322,13 @@ impl Runbook for UndoRun {
                 continue;
             };
             *layer += 1;
-            match run.attempt(step, reversal).await {
+            match run.attempt(step, reversal.clone()).await {
                 Ok(settled) => {
                     let (receipt, account) = settled.into_parts();
                     if account.is_proven() {
                         tally.steps.push(step);
+                        back.retain(|earlier| !earlier.is_of_the_same_as(&reversal));
+                        back.extend(matches!(receipt, Reversed::Back { .. }).then_some(reversal));
                     }
                     let verdict = account.verdict().clone();
                     tally.take(run, Came { step, title, about, receipt, verdict }).await?;
@@ -340,7 +343,36 @@ impl Runbook for UndoRun {
                 Err(other) => return Err(other),
             }
         }
+        tally.look_again(run, back).await?;
         tally.resolution(run, &self.run)
+    }
+}
+
+/// What of an undo is not as it left it, read once more before its last word: each in words.
+struct NotBackAnyMore(Vec<Reversal>);
+
+#[async_trait]
+impl Probe for NotBackAnyMore {
+    type Value = Vec<String>;
+
+    fn subject(&self) -> String {
+        "before the end".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<String>>, allclear_core::PortError> {
+        let mut taken = Vec::new();
+        for reversal in &self.0 {
+            if let Some(says) = reversal.is_not_back_any_more().await? {
+                taken.push(format!("{}: {says}", reversal.what()));
+            }
+        }
+        let says = if taken.is_empty() {
+            "what was taken back is as the undo left it".to_owned()
+        } else {
+            format!("somebody else took meanwhile: {}", taken.join("; "))
+        };
+        let evidence = taken.iter().map(|one| Evidence::new("read anew", one.clone())).collect();
+        Ok(Observation { value: taken, says, evidence })
     }
 }
 
@@ -354,6 +386,17 @@ struct Came {
 }
 
 impl Tally {
+    /// What somebody took since it was taken back is as they have it, and not counted.
+    async fn look_again(&mut self, run: &mut Run, back: Vec<Reversal>) -> Result<(), Halt> {
+        if back.is_empty() || run.is_plan() {
+            return Ok(());
+        }
+        let taken = run.probe(&UN_M1, NotBackAnyMore(back)).await?;
+        self.back = self.back.saturating_sub(taken.len());
+        self.alone.extend(taken);
+        Ok(())
+    }
+
     async fn take(&mut self, run: &mut Run, came: Came) -> Result<(), Halt> {
         let Came { step, title, about, receipt, verdict } = came;
         match receipt {

@@ -60,6 +60,23 @@ impl Reversal {
         format!("{} {}", self.by.name(), self.by.subject())
     }
 
+    /// Whether both are about a field of the same thing.
+    pub(super) fn is_of_the_same_as(&self, other: &Self) -> bool {
+        let same =
+            |one: &Change, two: &Change| (&one.kind, &one.id, &one.field) == (&two.kind, &two.id, &two.field);
+        self.left.iter().any(|one| other.left.iter().any(|two| same(one, two)))
+    }
+
+    /// What it is now, where it is not as this left it: what is back needs nothing more.
+    pub(super) async fn is_not_back_any_more(&self) -> Result<Option<String>, PortError> {
+        let Prediction { changes, notes, .. } = self.by.predict(&Foreseen::default()).await?;
+        let is = changes
+            .iter()
+            .map(|found| format!("{} {} {} is {} now", found.kind, found.label, found.field, found.before));
+        let says: Vec<String> = if changes.is_empty() { notes } else { is.collect() };
+        Ok((!says.is_empty()).then(|| says.join("; ")))
+    }
+
     /// The first field that is not as the run left it, with what it is now.
     fn touched(&self, prediction: &Prediction) -> Option<String> {
         prediction.changes.iter().find_map(|found| {

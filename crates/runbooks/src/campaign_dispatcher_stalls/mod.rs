@@ -134,9 +134,19 @@ struct Done {
     replayed: Vec<CampaignId>,
     /// Over how many days what they have waiting is spread.
     days: Days,
+    /// Those whose messages wait for a morning: none of theirs is due before.
+    held: Vec<CampaignId>,
 }
 
 impl Done {
+    /// What this run paused and neither started again nor keeps from being sent.
+    fn still_paused(&self) -> Vec<Paused> {
+        let rests = |one: &&Paused| {
+            one.by_us && !self.replayed.contains(&one.campaign) && !self.held.contains(&one.campaign)
+        };
+        self.paused.iter().filter(rests).cloned().collect()
+    }
+
     fn facts(&self, says: &str) -> serde_json::Value {
         let paused: Vec<String> = self.paused.iter().map(|paused| paused.campaign.to_string()).collect();
         serde_json::json!({ "runbook": "campaign-dispatcher-stalls", "paused": paused, "replayed": self.replayed, "says": says })
@@ -401,7 +411,7 @@ impl CampaignDispatcherStalls {
                 continue;
             }
             let start = self.start_of(paused, (stalled, &done.days));
-            self.wait_out_quiet_hours(run, paused, start.clone()).await?;
+            self.wait_out_quiet_hours(run, paused, start.clone(), done).await?;
             match self.input.replay {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_core::clock::after;
 use allclear_core::policy::{PolicyFault, QuietHours};
 use allclear_core::ports::{SendLog, SendQueue};
 use allclear_core::{Campaign, CampaignId, Platform, PortError};
-use allclear_engine::{Evidence, Halt, Note, Observation, Observing, Probe, Run, Watch};
+use allclear_engine::{Escalation, Evidence, Halt, Note, Observation, Observing, Probe, Run, Watch};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -14,8 +15,8 @@ use super::detect::{CampaignLook, DispatcherHealth, Health};
 use super::{CD_D1, CD_M1, CampaignDispatcherStalls, Done, GIVE_UP_AFTER, HEALTH_EVERY};
 use crate::effects::Paused;
 use crate::probes::{KnownPolicy, StoredSendPolicy, owe_policy};
-use crate::quiet::{Days, NeedsDays, Start, recipients_zone, wait_out_quiet_hours};
-use crate::spread::spread;
+use crate::quiet::{Days, NeedsDays, Start, quiet_until, recipients_zone};
+use crate::spread::{hold_until, spread};
 use crate::words::counted;
 
 impl CampaignDispatcherStalls {
@@ -73,15 +74,28 @@ impl CampaignDispatcherStalls {
         Ok(())
     }
 
-    /// What is started sends at once, and the dispatcher looks at no quiet hours. By the morning it may be ill again.
+    /// What is started sends at once, and the dispatcher looks at no quiet hours, nor at who is paused: what waits with this
+    /// campaign is left to the morning as well. By then the dispatcher may be ill again.
     pub(super) async fn wait_out_quiet_hours(
         &self,
         run: &mut Run,
         paused: &Paused,
         start: Start,
+        done: &mut Done,
     ) -> Result<(), Halt> {
         let campaign = paused.campaign;
-        if !wait_out_quiet_hours(run, &CD_M1, start).await? || run.is_plan() {
+        let why = start.why();
+        let until = quiet_until(run, &CD_M1, start).await?;
+        let hold = Hold { on: self.on.clone(), campaign: paused.clone() };
+        let Some(until) = until else {
+            return run.in_case("its start would reach into quiet hours", &hold).await;
+        };
+        for waiting in &done.still_paused() {
+            hold_until(run, &CD_M1, &self.on, waiting, until).await?;
+            done.held.push(waiting.campaign);
+        }
+        run.wait_until(&CD_M1, until, why).await?;
+        if run.is_plan() {
             return Ok(());
         }
         let watch = Watch::every(HEALTH_EVERY, GIVE_UP_AFTER);
@@ -100,6 +114,20 @@ impl CampaignDispatcherStalls {
             stalled.iter().partition(|look| look.id == paused.campaign);
         let ids: Vec<CampaignId> = others.iter().map(|look| look.id).collect();
         Start::of(&self.on, (paused.campaign, &paused.name), first(&own)).together_with(&ids, first(&others))
+    }
+}
+
+/// For the plan: what is left to the morning where a start has to wait for it.
+struct Hold {
+    on: Platform,
+    campaign: Paused,
+}
+
+#[async_trait]
+impl Escalation for Hold {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        let tomorrow = after(run.now(), Duration::from_hours(24));
+        hold_until(run, &CD_M1, &self.on, &self.campaign, tomorrow).await
     }
 }
 
@@ -179,6 +207,11 @@ impl Probe for AtNight {
         } else if !stood_still.is_empty() {
             let names = stood_still.join(", ");
             Some(format!("{names}: messages were due before the quiet hours began and none was tried"))
+        } else if last_tries == 0 {
+            Some(
+                "nothing was tried right before the quiet hours began, so nothing shows that they stopped it"
+                    .to_owned(),
+            )
         } else {
             None
         };

@@ -137,6 +137,7 @@ impl World {
             .expect_depth()
             .returning(|_, _| Ok(QueueDepth { pending: 40, due: 40, ..QueueDepth::default() }));
 
+        queue.expect_unsent_at().returning(|_, _, _| Ok(None));
         queue.expect_given_up_messages().returning(|_| Ok(Vec::new()));
         queue.expect_sent_but_pending().returning(move |_| Ok(dispatcher.sent_twice));
         let sends = self.sends();

@@ -98,6 +98,8 @@ struct Raised {
     page: Option<PageSomebody>,
     message: ChatMessage,
     thread: Option<Posted>,
+    /// By what nobody is proven to have been told: whoever hears that it is over needs that no more.
+    untold: Vec<Account>,
 }
 
 impl Alarm {
@@ -128,8 +130,10 @@ impl Alarm {
         let told = if was_paged || !is_written { words.paged } else { words.written };
         let ways = [paged.account(), posted.account()];
         let were_told = run.told(step, told, words.untold, &ways).await?;
-        self.is_out(run, Raised { step: *step, page: Some(page), message, thread: posted.receipt.flatten() })
-            .await?;
+        let thread = posted.receipt.flatten();
+        // What this one is about is told by the procedure's own end.
+        let raised = Raised { step: *step, page: Some(page), message, thread, untold: Vec::new() };
+        self.is_out(run, raised).await?;
         Ok(match (was_paged, were_told) {
             (true, _) => Reached::OnCall,
             (false, true) => Reached::Channel,
@@ -158,8 +162,9 @@ impl Alarm {
         }
         let ways: Vec<&Account> = [Some(posted.account()), paged.as_ref()].into_iter().flatten().collect();
         let were_told = run.told(step, told, untold, &ways).await?;
-        self.is_out(run, Raised { step: *step, page: instead, message, thread: posted.receipt.flatten() })
-            .await?;
+        let untold = ways.into_iter().filter(|_| !were_told).cloned().collect();
+        let thread = posted.receipt.flatten();
+        self.is_out(run, Raised { step: *step, page: instead, message, thread, untold }).await?;
         Ok(were_told)
     }
 
@@ -221,7 +226,7 @@ impl Alarm {
     }
 
     async fn end(&self, run: &mut Run, over: &str, closing: Closing) -> Result<(), Halt> {
-        let Some(Raised { step, page, message, thread }) = self.raised.get() else { return Ok(()) };
+        let Some(Raised { step, page, message, thread, untold }) = self.raised.get() else { return Ok(()) };
         if let Some(page) = page
             && (run.is_plan() || run.owes(&self.page_id()))
         {
@@ -230,12 +235,17 @@ impl Alarm {
                 run.close(step, &self.page_id(), "this run's own page is resolved", &proof).await?;
             }
         }
-        if run.is_plan() || run.owes(&self.line_id()) {
+        if run.is_plan() || run.owes(&self.line_id()) || !untold.is_empty() {
             let over = all_clear(message, over, run.id());
             let answer = PostMessage::of(&self.on, over).in_thread_of(thread.clone());
             if let Some(proof) = closing.prove(run, step, answer).await? {
                 let says = format!("{} was told that it is over", message.channel);
-                run.close(step, &self.line_id(), says, &proof).await?;
+                for way in untold {
+                    run.cure(step, way, &says, &proof).await?;
+                }
+                if run.owes(&self.line_id()) {
+                    run.close(step, &self.line_id(), says, &proof).await?;
+                }
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use allclear_core::campaign::CampaignChange;
 use allclear_core::ports::{Campaigns, Limits, SendLog};
-use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError, QueueRows};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError, QueueRows, Service};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, NotBefore, Patience, Prediction, Reconciled,
     Repeat,
@@ -29,6 +29,11 @@ const IN_FLIGHT: Duration = Duration::from_secs(5);
 /// Our time is the platform's to a second or two: `Date` knows whole seconds. A row of ours may be that much older than our
 /// intent of it.
 pub(crate) const TO_THE_SECOND: Duration = Duration::from_secs(5);
+
+/// The audit log's words.
+const PAUSED: &str = "campaign_pause";
+const STARTED: &str = "campaign_start";
+const STOPPED: &str = "campaign_stop";
 
 /// A campaign that this run paused, or found paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +87,7 @@ impl Paused {
         }
         // Whoever paused it last has the say. That its last row is another than a pause is an audit log that loses rows.
         let last = campaigns.last_change(self.campaign).await?;
-        let theirs = last.filter(|last| last.action == "campaign_pause" && !last.ours);
+        let theirs = last.filter(|last| last.action == PAUSED && !last.ours);
         Ok(theirs.map(|last| format!("somebody else paused it at {}, and that stands", last.at)))
     }
 }
@@ -148,6 +153,41 @@ impl PauseCampaign {
         Ok(theirs.map(|theirs| format!("somebody else's {} at {} came", theirs.action, theirs.at)))
     }
 
+    /// What somebody did right before our own change overrode it unseen, after this run had looked: they have the say. A platform
+    /// whose change names no expected state cannot refuse ours.
+    async fn overridden(&self, intent: &Intent, ours: &str) -> Result<Option<CampaignChange>, PortError> {
+        let changes = self.campaigns.changes_since(self.id, intent.at - TO_THE_SECOND).await?;
+        let Some(place) = changes.iter().rposition(|change| change.ours && change.action == ours) else {
+            return Ok(None);
+        };
+        let ends = |change: &&CampaignChange| [PAUSED, STOPPED].contains(&&*change.action) && !change.ours;
+        Ok(changes[..place].last().filter(ends).cloned())
+    }
+
+    /// The same, and gives the campaign back to them as they left it. Returns what they did.
+    async fn give_back(&self, intent: &Intent, ours: &str) -> Result<Option<String>, PortError> {
+        let Some(theirs) = self.overridden(intent, ours).await? else { return Ok(None) };
+        match &*theirs.action {
+            STOPPED => self.campaigns.stop(self.id).await?,
+            // Our own pause leaves it as theirs did.
+            _ if ours == PAUSED => {}
+            _ => self.campaigns.pause(self.id).await?,
+        }
+        Ok(Some(format!(
+            "somebody else's {} at {} came right before, and stands again",
+            theirs.action, theirs.at
+        )))
+    }
+
+    /// The change was made, and the look at what it overrode failed: whoever asks what became of it looks again.
+    fn unseen(error: &PortError) -> PortError {
+        PortError::OutcomeUnknown {
+            service: Service::AdminApi,
+            call: "changes of the campaign".to_owned(),
+            detail: error.to_string(),
+        }
+    }
+
     /// Two dispatcher runs without a single send: one could be missed by chance.
     fn observation_window(&self) -> Duration {
         self.limits.dispatcher_interval * 2 + IN_FLIGHT
@@ -188,27 +228,34 @@ impl Effect for PauseCampaign {
         self.receipt(!prediction.changes.is_empty(), None)
     }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<Paused>, PortError> {
+    async fn apply(&self, intent: &Intent) -> Result<Applied<Paused>, PortError> {
         let started_at = self.campaigns.find(self.id).await?.started_at;
         self.campaigns.pause(self.id).await?;
-        Ok(Applied {
-            receipt: self.receipt(true, started_at),
-            says: format!("campaign {} was paused", self.name),
-        })
+        let theirs = self.give_back(intent, PAUSED).await.map_err(|error| Self::unseen(&error))?;
+        let says = match &theirs {
+            Some(theirs) => format!("campaign {} was paused; {theirs}", self.name),
+            None => format!("campaign {} was paused", self.name),
+        };
+        Ok(Applied { receipt: self.receipt(theirs.is_none(), started_at), says })
     }
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Paused>, PortError> {
         let campaign = self.campaigns.find(self.id).await?;
         let changes = self.campaigns.changes_since(self.id, intent.at - TO_THE_SECOND).await?;
-        let pause = changes.iter().rfind(|change| change.action == "campaign_pause");
+        let pause = changes.iter().rfind(|change| change.action == PAUSED);
         if campaign.status != CampaignStatus::Paused {
             return Ok(self.reconcile_awake(intent, &campaign, pause.filter(|pause| pause.ours)));
         }
         match pause {
-            Some(pause) if pause.ours => Ok(Reconciled::Happened(Applied {
-                receipt: self.receipt(true, campaign.started_at),
-                says: format!("the audit log has our pause at {}", pause.at),
-            })),
+            Some(pause) if pause.ours => {
+                let theirs = self.overridden(intent, PAUSED).await?;
+                let mut says = format!("the audit log has our pause at {}", pause.at);
+                if let Some(theirs) = &theirs {
+                    says = format!("{says}, right after somebody else's {} at {}", theirs.action, theirs.at);
+                }
+                let receipt = self.receipt(theirs.is_none(), campaign.started_at);
+                Ok(Reconciled::Happened(Applied { receipt, says }))
+            }
             Some(pause) => Ok(Reconciled::Happened(Applied {
                 receipt: self.receipt(false, campaign.started_at),
                 says: format!("somebody else paused it at {}", pause.at),
@@ -360,24 +407,34 @@ impl Effect for ResumeCampaign {
         Resumed { by_us: !prediction.changes.is_empty() }
     }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<Resumed>, PortError> {
+    async fn apply(&self, intent: &Intent) -> Result<Applied<Resumed>, PortError> {
         self.pause.campaigns.start(self.pause.id).await?;
-        Ok(Applied {
-            receipt: Resumed { by_us: true },
-            says: format!("campaign {} was resumed", self.pause.name),
-        })
+        let theirs = self.pause.give_back(intent, STARTED).await;
+        let theirs = theirs.map_err(|error| PauseCampaign::unseen(&error))?;
+        let says = match &theirs {
+            Some(theirs) => format!("campaign {} was resumed; {theirs}", self.pause.name),
+            None => format!("campaign {} was resumed", self.pause.name),
+        };
+        Ok(Applied { receipt: Resumed { by_us: theirs.is_none() }, says })
     }
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Resumed>, PortError> {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
         let changes = self.pause.campaigns.changes_since(self.pause.id, intent.at - TO_THE_SECOND).await?;
-        let start = changes.iter().rfind(|change| change.action == "campaign_start");
+        let start = changes.iter().rfind(|change| change.action == STARTED);
         let happened = |by_us, says| Ok(Reconciled::Happened(Applied { receipt: Resumed { by_us }, says }));
         match start {
-            Some(start) if start.ours => happened(
-                true,
-                format!("the audit log has our start at {}; the campaign is {}", start.at, campaign.status),
-            ),
+            Some(start) if start.ours => {
+                let theirs = self.pause.overridden(intent, STARTED).await?;
+                let mut says = format!(
+                    "the audit log has our start at {}; the campaign is {}",
+                    start.at, campaign.status
+                );
+                if let Some(theirs) = &theirs {
+                    says = format!("{says}, right after somebody else's {} at {}", theirs.action, theirs.at);
+                }
+                happened(theirs.is_none(), says)
+            }
             Some(start) if campaign.status == CampaignStatus::Running => {
                 happened(false, format!("somebody else started it at {}", start.at))
             }

@@ -6,7 +6,7 @@ use allclear_core::error::StopReason;
 use allclear_core::ports::{Chat, ChatMessage, Posted};
 use allclear_core::{Class, Platform, PortError};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
+    Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, OnlyWhile, Prediction, Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -24,16 +24,23 @@ pub(crate) struct PostMessage {
     message: ChatMessage,
     /// The message in whose thread it stands.
     thread: Option<Posted>,
+    /// What it says must still be so.
+    only_while: Option<OnlyWhile>,
 }
 
 impl PostMessage {
     pub(crate) fn of(on: &Platform, message: ChatMessage) -> Self {
-        Self { chat: Arc::clone(&on.chat), message, thread: None }
+        Self { chat: Arc::clone(&on.chat), message, thread: None, only_while: None }
     }
 
     /// In the thread of a message of the same channel, where that was posted and has a place.
     pub(crate) fn in_thread_of(self, thread: Option<Posted>) -> Self {
         Self { thread, ..self }
+    }
+
+    /// Not where what it says is not so any more.
+    pub(crate) fn only_while(self, only_while: OnlyWhile) -> Self {
+        Self { only_while: Some(only_while), ..self }
     }
 
     async fn post(&self) -> Result<Posted, PortError> {
@@ -108,6 +115,10 @@ impl Effect for PostMessage {
 
     fn cannot_undo(&self) -> Option<&'static str> {
         Some("a message that was sent stays sent")
+    }
+
+    fn only_while(&self) -> Option<OnlyWhile> {
+        self.only_while.clone()
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
@@ -197,7 +208,7 @@ mod tests {
     fn post(chat: MockChat) -> PostMessage {
         let word = || "x".to_owned();
         let message = ChatMessage { channel: "#ops".to_owned(), text: word(), about: word(), marker: word() };
-        PostMessage { chat: Arc::new(chat), message, thread: None }
+        PostMessage { chat: Arc::new(chat), message, thread: None, only_while: None }
     }
 
     fn parts() -> (Service, String, String) {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use allclear_core::incident::{Incident, IncidentStatus};
+use allclear_core::incident::IncidentStatus;
 use allclear_core::ports::{Campaigns, Page, Paging};
-use allclear_core::{CampaignId, CampaignStatus, Platform, PortError};
+use allclear_core::{CampaignId, CampaignStatus, Class, Platform, PortError};
 use allclear_engine::{
     Applied, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Prediction, Reconciled, Repeat,
 };
@@ -174,10 +174,9 @@ impl ResolveIncident {
         Self { paging, dedup_key, subject: page.subject(), own: true, stopped: page.stopped.clone() }
     }
 
-    /// The incident, where it is open.
-    async fn open(&self) -> Result<Option<Incident>, PortError> {
+    async fn is_open(&self) -> Result<bool, PortError> {
         let incident = self.paging.find(&self.dedup_key).await?;
-        Ok(incident.filter(|incident| incident.status != IncidentStatus::Resolved))
+        Ok(incident.is_some_and(|incident| incident.status != IncidentStatus::Resolved))
     }
 }
 
@@ -207,17 +206,29 @@ impl Effect for ResolveIncident {
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let (is_open, title) = match self.open().await {
-            // Our own page may be out, and to resolve what is not there costs nothing.
-            Err(_) if self.own => (true, None),
-            open => {
-                let open = open?;
-                (open.is_some(), open.map(|incident| incident.title))
+        // A service that is away holds up no plan: to resolve what is not open costs nothing, and it is read back.
+        let (is_open, says) = match self.paging.find(&self.dedup_key).await {
+            Err(error) if self.own || error.class() != Class::Permanent => {
+                (true, Some(format!("whether it is open cannot be read now: {error}")))
+            }
+            Err(error) => return Err(error),
+            Ok(Some(incident)) if incident.status != IncidentStatus::Resolved => {
+                (true, Some(format!("it says: {}", incident.title)))
+            }
+            Ok(Some(_)) => (false, None),
+            Ok(None) => {
+                let key = &self.dedup_key;
+                (false, Some(format!("PagerDuty has no incident with the key {key}, so none can be closed")))
             }
         };
+        let says = says.filter(|_| !self.own);
         let state = foreseen.or("incident", &self.subject, "state", if is_open { OPEN } else { NOT_OPEN });
         if state == NOT_OPEN {
-            return Ok(Prediction::default());
+            let nothing = Prediction::default();
+            return Ok(match says {
+                Some(says) => nothing.note(says),
+                None => nothing,
+            });
         }
         if let Some(stopped) = &self.stopped
             && let Some(says) = stopped.still(foreseen).await?
@@ -227,8 +238,8 @@ impl Effect for ResolveIncident {
         let closed = if self.own { NOT_OPEN } else { "resolved" };
         let closing = Prediction::of(change("incident", &self.subject, &self.subject, "state", OPEN, closed));
         // Whoever approves it sees whether the key that was given is this incident's.
-        Ok(match title.filter(|_| !self.own) {
-            Some(title) => closing.note(format!("it says: {title}")),
+        Ok(match says {
+            Some(says) => closing.note(says),
             None => closing,
         })
     }
@@ -241,7 +252,7 @@ impl Effect for ResolveIncident {
     }
 
     async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<()>, PortError> {
-        Ok(if self.open().await?.is_some() {
+        Ok(if self.is_open().await? {
             Reconciled::DidNot { why: "PagerDuty shows it open".to_owned() }
         } else {
             Reconciled::Happened(Applied { receipt: (), says: "PagerDuty shows it closed".to_owned() })

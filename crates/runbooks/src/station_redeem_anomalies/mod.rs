@@ -189,8 +189,10 @@ impl StationRedeemAnomalies {
         for says in found.left_to_people().into_iter().chain(unseen).chain(found.unexplained(&cases)) {
             self.leave(run, &SR_D1, &mut done, says).await?;
         }
-        self.look_at_replacements_again(run, &released, &mut done).await?;
+        self.look_at_replacements_again(run, (&released, "before the end"), &mut done).await?;
         self.note_and_tell_vendor(run, &found, &done).await?;
+        // The vendor may have been told hours after that look.
+        self.look_at_replacements_again(run, (&released, "before the last word"), &mut done).await?;
         Ok(done)
     }
 }
@@ -303,14 +305,17 @@ impl StationRedeemAnomalies {
     async fn look_at_replacements_again(
         &self,
         run: &mut Run,
-        released: &[Replacing],
+        (released, when): (&[Replacing], &'static str),
         done: &mut Done,
     ) -> Result<(), Halt> {
         if released.is_empty() || run.is_plan() {
             return Ok(());
         }
-        let gone = run.probe(&SR_R1, ReplacementsStand::of(&self.on, released)).await?;
-        done.replaced.retain(|original| !gone.contains(original));
+        let gone = run.probe(&SR_R1, ReplacementsStand::of(&self.on, released, when)).await?;
+        // Those that an earlier look found gone are told already.
+        let (gone, stand) = done.replaced.iter().partition(|original| gone.contains(original));
+        done.replaced = stand;
+        let gone: Vec<VoucherId> = gone;
         for original in gone {
             let says = format!(
                 "the replacement of voucher {original} was taken back by somebody else after it was released: its customer has no voucher"

@@ -210,11 +210,14 @@ impl Desk {
 
 /// Whether the customers still have what this run gave them, read once more before anybody is told. Gives the vouchers whose
 /// replacement somebody took back since.
-pub(super) struct ReplacementsStand(Vec<Desk>);
+pub(super) struct ReplacementsStand {
+    desks: Vec<Desk>,
+    when: &'static str,
+}
 
 impl ReplacementsStand {
-    pub(super) fn of(on: &Platform, released: &[Replacing]) -> Self {
-        Self(released.iter().map(|what| Desk::of(on, what)).collect())
+    pub(super) fn of(on: &Platform, released: &[Replacing], when: &'static str) -> Self {
+        Self { desks: released.iter().map(|what| Desk::of(on, what)).collect(), when }
     }
 }
 
@@ -223,13 +226,13 @@ impl Probe for ReplacementsStand {
     type Value = Vec<VoucherId>;
 
     fn subject(&self) -> String {
-        "replacements before the end".to_owned()
+        format!("replacements {}", self.when)
     }
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<VoucherId>>, PortError> {
         let mut gone = Vec::new();
         let mut evidence = Vec::new();
-        for desk in &self.0 {
+        for desk in &self.desks {
             let row = desk.replacement().await?;
             evidence.push(Evidence::new("vouchers (PostgREST)", row_text(row.as_ref())));
             if !row.as_ref().is_some_and(Desk::is_released) {

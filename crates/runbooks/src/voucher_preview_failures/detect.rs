@@ -8,7 +8,8 @@ use crate::words::counted;
 use allclear_core::clock::before;
 use allclear_core::error::StopReason;
 use allclear_core::function::{DeployedFunction, Preview, PreviewFault, PreviewImage};
-use allclear_core::ports::{FunctionHost, StatusPage, VoucherPreviews, Vouchers};
+use allclear_core::incident::IncidentStatus;
+use allclear_core::ports::{FunctionHost, Paging, StatusPage, VoucherPreviews, Vouchers};
 use allclear_core::{Class, Platform, PortError, VoucherId};
 use allclear_engine::{Evidence, Observation, Probe};
 use async_trait::async_trait;
@@ -216,6 +217,50 @@ impl Probe for PreviewCheck {
             Err(why) => format!("{}: {why}", self.which),
         };
         Ok(Observation { value: looked, says, evidence })
+    }
+}
+
+/// Whether it is still over: previews work and the incident that this run closed is not open again. Gives why not.
+pub(super) struct StillOver {
+    check: PreviewCheck,
+    paging: Arc<dyn Paging>,
+    /// The dedup key of the incident that was closed.
+    closed: Option<String>,
+}
+
+impl StillOver {
+    pub(super) fn of(on: &Platform, check: PreviewCheck, closed: Option<String>) -> Self {
+        Self { check, paging: Arc::clone(&on.paging), closed }
+    }
+}
+
+#[async_trait]
+impl Probe for StillOver {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        self.check.subject()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let Observation { value: looked, mut says, mut evidence } = self.check.observe(now).await?;
+        let mut value = looked.failed.first().map(|failed| {
+            format!(
+                "previews worked and fail again, {}: {}; start the runbook anew",
+                self.check.which, failed.fault
+            )
+        });
+        if let Some(key) = &self.closed
+            && let Some(incident) = self.paging.find(key).await?
+            && incident.status != IncidentStatus::Resolved
+        {
+            let shows = format!("incident {} is {}", incident.id, incident.status);
+            evidence.push(Evidence::new("PagerDuty REST, incidents by dedup key", shows));
+            says = format!("{says}; the incident {key} is open again");
+            let again = format!("the incident {key} was closed and is open again: start the runbook anew");
+            value = value.or(Some(again));
+        }
+        Ok(Observation { value, says, evidence })
     }
 }
 

@@ -23,14 +23,18 @@ use std::time::Duration;
 use allclear_core::clock::{after, before};
 use allclear_core::ports::Posted;
 use allclear_core::{Platform, Rehearsal, VoucherId};
-use allclear_engine::{Claim, Halt, Note, Observing, Phase, Proof, Resolution, Run, Runbook, Step, Watch};
+use allclear_engine::{
+    Claim, Halt, Note, Observing, OnlyWhile, Phase, Proof, Resolution, Run, Runbook, Step, Watch,
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{PostMessage, ResolveIncident, Stuck, Told, tell, tell_last};
 use crate::words::counted;
-use detect::{Impacted, Looked, PreviewCheck, PreviewFunction, PreviewsOf, Sample, WithoutPicture};
+use detect::{
+    Impacted, Looked, PreviewCheck, PreviewFunction, PreviewsOf, Sample, StillOver, WithoutPicture,
+};
 
 /// Detect: no preview.
 pub const VP_D1: Step = Step {
@@ -188,7 +192,14 @@ impl VoucherPreviewFailures {
 
         // Whether the incident is closed or not: support works by code view until it is told otherwise.
         let closed = run.attempt(&VP_R2, ResolveIncident::of(on, &self.input.incident)).await?;
-        self.tell_support_that_it_is_over(run, told).await?;
+        let closed_key = closed.is_proven().then(|| self.input.incident.clone());
+        self.tell_support_that_it_is_over(run, told, (&sample, closed_key.clone())).await?;
+        if !run.is_plan() {
+            let check = PreviewCheck::of(on, &sample, "before the last word");
+            if let Some(says) = run.probe(&VP_R2, StillOver::of(on, check, closed_key)).await? {
+                return Err(Halt::Refuted { step: VP_R2.id.to_owned(), says });
+            }
+        }
         let incident = if closed.is_proven() { "is" } else { "is not" };
         let says = format!(
             "previews are rendered again: a picture was fetched and decoded, and the incident {incident} closed"
@@ -247,9 +258,13 @@ impl VoucherPreviewFailures {
         &self,
         run: &mut Run,
         first: Told<Option<Posted>>,
+        (sample, closed): (&[VoucherId], Option<String>),
     ) -> Result<(), Halt> {
         let over = messages::over(&self.on.limits.ops_channel, run.id());
-        let over = PostMessage::of(&self.on, over).in_thread_of(first.receipt.clone().flatten());
+        let check = PreviewCheck::of(&self.on, sample, "before people are told that they work");
+        let over = PostMessage::of(&self.on, over)
+            .in_thread_of(first.receipt.clone().flatten())
+            .only_while(OnlyWhile::of(StillOver::of(&self.on, check, closed)));
         let posted = tell_last(run, &VP_R2, over).await?;
         let told = "support was told that previews work again";
         let untold = "support was not told that previews work again: tell them by hand";

@@ -437,6 +437,15 @@ impl WhatsAppSendFailures {
         if let Some(claim) = claim {
             run.note(&WA_I1, claim).await?;
         }
+        for (campaign, pause) in sending.iter().zip(&pauses) {
+            if campaign.status == CampaignStatus::Running && !pause.receipt().by_us {
+                let says = format!(
+                    "somebody else took campaign {} as this run set out to pause it: it was left as they have it",
+                    campaign.name
+                );
+                run.owe(&WA_I1, &format!("campaign {} taken by somebody else", campaign.id), says).await?;
+            }
+        }
         let silent = pauses.iter().filter(|one| one.is_proven() && !one.receipt().by_us);
         let claim = Claim::counted(
             silent,

@@ -385,6 +385,11 @@ impl World {
         self.set(QUIET_HOURS, json!({ "start": start, "end": end }));
     }
 
+    /// Lets somebody else remove the function that renders previews.
+    pub fn let_the_preview_function_vanish(&mut self) {
+        self.functions.retain(|function| function.slug != functions::PREVIEW_FUNCTION);
+    }
+
     /// Marks a third of a campaign's waiting messages as skipped, as somebody else.
     fn let_somebody_skip_some_of(&mut self, campaign: Uuid) -> bool {
         let waiting =

@@ -308,6 +308,7 @@ impl Run {
         let mut tries = Tries::new(persistence);
         for attempt in 1.. {
             self.wait_until_it_may(named, attempt).await?;
+            self.check_that_it_still_is(named, attempt).await?;
             let failure = match self.intend(named, attempt).await? {
                 Intended::AlreadySo(value) => {
                     self.strain.works(tries.service);
@@ -363,6 +364,26 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Looks once more at what the effect says. What an earlier process set out to do without that look may be done already.
+    async fn check_that_it_still_is<E: Effect>(
+        &mut self,
+        named: &Named<'_, E>,
+        attempt: u32,
+    ) -> Result<(), Halt> {
+        let Some(only_while) = named.effect.only_while() else { return Ok(()) };
+        let Named { step, subject, base, .. } = named;
+        let look = format!("{base}/still so {attempt}");
+        let set_out = self.seam.recorded(&self.placed(&format!("{base}/intent {attempt}"))).is_some();
+        let was_made = self.seam.recorded(&self.placed(&format!("{look}/observe 1"))).is_some();
+        if set_out && !was_made {
+            return Ok(());
+        }
+        match self.observe(step, &only_while, subject, &look).await? {
+            Some(says) => Err(Halt::Refuted { step: step.id.to_owned(), says }),
+            None => Ok(()),
+        }
     }
 
     /// What a procedure goes on with after an effect.
