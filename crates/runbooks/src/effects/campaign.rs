@@ -157,11 +157,18 @@ impl PauseCampaign {
     /// whose change names no expected state cannot refuse ours.
     async fn overridden(&self, intent: &Intent, ours: &str) -> Result<Option<CampaignChange>, PortError> {
         let changes = self.campaigns.changes_since(self.id, intent.at - TO_THE_SECOND).await?;
-        let Some(place) = changes.iter().rposition(|change| change.ours && change.action == ours) else {
+        let Some(written) = changes.iter().rfind(|change| change.ours && change.action == ours) else {
             return Ok(None);
         };
-        let ends = |change: &&CampaignChange| [PAUSED, STOPPED].contains(&&*change.action) && !change.ours;
-        Ok(changes[..place].last().filter(ends).cloned())
+        // Of the same moment nobody knows which came first; then it counts as theirs before ours.
+        let ends = |change: &&CampaignChange| {
+            [PAUSED, STOPPED].contains(&&*change.action) && !change.ours && change.at <= written.at
+        };
+        let Some(theirs) = changes.iter().filter(ends).max_by_key(|change| change.at) else {
+            return Ok(None);
+        };
+        let was_lifted = changes.iter().any(|change| change.at > theirs.at && change.at < written.at);
+        Ok((!was_lifted).then(|| theirs.clone()))
     }
 
     /// The same, and gives the campaign back to them as they left it. Returns what they did.
