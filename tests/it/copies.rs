@@ -30,6 +30,7 @@ async fn d2_an_older_copy_of_a_run_that_has_ended_does_nothing_again() {
     assert_eq!(ended.outcome, Outcome::Verified, "{}", ended.says);
     let (before, entries) = (acted(&scene), journal.entries().unwrap());
     let gave_back = entries.iter().position(|entry| matches!(entry.event, Event::GaveBack { .. })).unwrap();
+    let whole = 1 + entries.iter().rposition(|entry| !entry.key.starts_with('~')).unwrap();
     for cut in (1..gave_back).rev() {
         journal.cut(cut);
         let copy = on("another laptop", &scene, &journal, &plan).await;
@@ -39,7 +40,7 @@ async fn d2_an_older_copy_of_a_run_that_has_ended_does_nothing_again() {
                 assert!(says.contains("has ended (verified)") && says.contains("older copy"), "{says}");
             }
             // Everything of the procedure is in it.
-            Ok(finished) if cut + 1 == gave_back => assert_eq!(finished.outcome, Outcome::Verified),
+            Ok(finished) if cut >= whole => assert_eq!(finished.outcome, Outcome::Verified),
             other => panic!("cut at {cut}: {other:?}"),
         }
         assert_eq!(on_record(&scene), (1, 1), "cut at {cut}");

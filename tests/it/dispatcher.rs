@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use allclear::engine::{Event, Outcome, Terms};
-use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, WorldSpec};
+use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, World, WorldSpec};
 use serde_json::json;
 
 use crate::drills::{outcome_of, statuses};
+use crate::people::{beside, with_status};
 use crate::scene::{Scene, approved, small};
 
 const RUNBOOK: &str = "campaign-dispatcher-stalls";
@@ -59,6 +60,32 @@ async fn one_tick_is_no_recovery_and_everything_is_paused_again() {
         assert!(!statuses(&scene).contains(&"running".to_owned()), "{profile:?}: {:?}", statuses(&scene));
         let paged = scene.effects().contains_key(&("pagerduty.trigger".to_owned(), "page".to_owned()));
         assert!(paged, "engineering must know");
+    }
+}
+
+#[tokio::test]
+async fn one_movement_between_two_looks_is_no_recovery_and_two_are() {
+    let cures = [(Scenario::StalledOneTick, false), (Scenario::Stalled, true)];
+    for (scenario, moves_on) in cures {
+        let scene =
+            Scene::with(RUNBOOK, json!(null), WorldSpec { profile: Profile::Target, ..small(scenario) })
+                .await;
+        let running = with_status(&scene, "running");
+        let start_all = move |world: &mut World| {
+            for campaign in running {
+                world.let_somebody_else("pause", campaign);
+                world.let_somebody_else("start", campaign);
+            }
+        };
+        let finished = beside(&scene, "look a second time", Box::new(start_all)).await;
+        assert_eq!(finished.outcome == Outcome::Verified, moves_on, "{scenario:?}: {}", finished.says);
+        assert_eq!(
+            scene.effects().is_empty(),
+            moves_on,
+            "{scenario:?}: {} {:?}",
+            finished.says,
+            scene.effects()
+        );
     }
 }
 

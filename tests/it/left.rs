@@ -188,20 +188,21 @@ async fn an_undo_keeps_messages_skipped_of_a_campaign_that_somebody_stopped_or_p
 }
 
 #[tokio::test]
-async fn the_plan_of_an_undo_says_that_its_messages_go_out_at_night() {
+async fn an_undo_sends_nothing_at_night_and_its_plan_says_so() {
     let scene = aborted((WHATSAPP, Value::Null, outage()), |_| {}, queues_are_stopped).await;
     scene.clock.advance_to("2026-11-23T23:30:00Z".parse().unwrap());
-    let begun = scene.sandbox.now();
-    let (plan, _) = undo(&scene).await;
-    scene.clock.advance_to(begun + std::time::Duration::from_mins(10));
-    let sent = scene
-        .sandbox
-        .with_world(|world| world.tries_between(begun, begun + std::time::Duration::from_mins(10)));
-    assert!(sent > 0, "what is given back goes out, half past one in the night");
+    let (begun, morning) = (scene.sandbox.now(), "2026-11-24T04:00:00Z".parse().unwrap());
+    let (plan, finished) = undo(&scene).await;
+    let finished = finished.unwrap();
+    assert_eq!(finished.outcome, Outcome::Undone, "{}", finished.says);
+    let an_hour_later = morning + std::time::Duration::from_hours(1);
+    scene.clock.advance_to(an_hour_later);
+    let sent = |from, to| scene.sandbox.with_world(|world| world.tries_between(from, to));
+    assert_eq!(sent(begun, morning), 0, "half past one in the night");
+    assert!(sent(morning, an_hour_later) > 0, "what is given back goes out by day");
     let sends = ["campaign.start", "send_queue.restore"];
     let makes_send = plan.effects.iter().filter(|effect| sends.contains(&effect.effect.as_str()));
-    let silent: Vec<_> = makes_send
-        .filter(|one| !one.notes.iter().any(|note| note.contains("at once, also in quiet hours")))
-        .collect();
+    let says_when = |note: &String| note.contains("outside quiet hours 22:00–06:00");
+    let silent: Vec<_> = makes_send.filter(|one| !one.notes.iter().any(says_when)).collect();
     assert!(silent.is_empty(), "{silent:?}");
 }

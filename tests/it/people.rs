@@ -40,7 +40,7 @@ fn campaigns(state: &Value, status: &str) -> Vec<Uuid> {
         .collect()
 }
 
-fn with_status(scene: &Scene, status: &str) -> Vec<Uuid> {
+pub(crate) fn with_status(scene: &Scene, status: &str) -> Vec<Uuid> {
     campaigns(&scene.sandbox.state(), status)
 }
 

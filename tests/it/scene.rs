@@ -106,6 +106,12 @@ impl Scene {
         (entry.build)(self.input.clone(), self.platform.clone()).unwrap()
     }
 
+    /// Another runbook on the same platform.
+    pub(crate) fn of_runbook(&self, runbook: &str) -> Box<dyn Runbook> {
+        let entry = runbooks::find(runbook).unwrap();
+        (entry.build)(serde_json::Value::Null, self.platform.clone()).unwrap()
+    }
+
     pub(crate) fn terms(&self) -> Terms {
         Terms { humans: drill(), input: self.input.clone(), ..Terms::new("drill-run", "kim", "sandbox") }
     }

@@ -171,7 +171,7 @@ async fn a_voucher_that_changed_since_it_was_looked_at_is_never_voided() {
     })
     .await;
     assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
-    assert!(finished.says.contains("was left alone"), "{}", finished.says);
+    assert!(finished.says.contains("was left as it is"), "{}", finished.says);
     assert_eq!(count(&scene, "voucher.void"), 2, "the two others: {:?}", scene.effects());
     assert_eq!(count(&scene, "voucher.release"), 2);
     never_two(&scene);

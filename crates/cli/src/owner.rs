@@ -108,10 +108,10 @@ pub(crate) fn is_untold(store: &Store, run: &RunSummary) -> bool {
 
 /// The announced runs of these runbooks that have not ended.
 pub(crate) async fn going_on(on: &Wired, runbooks: &[&str]) -> Result<Vec<Announced>, PortError> {
+    let record = Announcing::on(on.platform.announcements.clone(), host());
     let mut going = Vec::new();
     for runbook in runbooks {
-        let all = on.platform.announcements.all(runbook).await?;
-        going.extend(all.into_iter().filter(Announced::goes_on));
+        going.extend(record.going_on(runbook, &*on.clock).await?);
     }
     Ok(going)
 }

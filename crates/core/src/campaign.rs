@@ -22,6 +22,18 @@ open_enum! {
     }
 }
 
+open_enum! {
+    /// What can be done to a campaign, as the platform's audit log calls it.
+    CampaignAction {
+        /// It was paused.
+        Pause = "campaign_pause",
+        /// It was started, or started again.
+        Start = "campaign_start",
+        /// It was ended.
+        Stop = "campaign_stop",
+    }
+}
+
 /// One campaign as the database holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Campaign {
@@ -40,8 +52,8 @@ pub struct Campaign {
 /// Something that somebody did to a campaign, from the platform's audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CampaignChange {
-    /// The audited action, e.g. `campaign_pause`.
-    pub action: String,
+    /// What they did.
+    pub action: CampaignAction,
     /// Whether it was done with our own credentials.
     pub ours: bool,
     /// When.

@@ -112,6 +112,12 @@ impl Announcing {
         self.on.all(runbook).await.ok().map(|all| ended_runs(&all))
     }
 
+    /// The runs of a runbook that have not ended, wherever they are.
+    pub async fn going_on(&self, runbook: &str, clock: &dyn Clock) -> Result<Vec<Announced>, PortError> {
+        let all = persistent(clock, || self.on.all(runbook)).await?;
+        Ok(all.into_iter().filter(Announced::goes_on).collect())
+    }
+
     /// The same, with the runs of a durable store.
     #[cfg(feature = "sqlite")]
     pub fn knowing_store(self, store: &Store) -> Self {
@@ -269,7 +275,9 @@ pub(crate) async fn announce_effect(
         intended_at: intent.at,
         host: announcing.host.clone(),
     };
-    let Ok(found) = announcing.on.announce_effect(&at, &ours).await else {
+    // A process that was suspended finds its connections dead: one failure is no outage.
+    let tell = || announcing.on.announce_effect(&at, &ours);
+    let Ok(found) = persistent(&*clock, tell).await else {
         run.standing_on_record.away_until = Some(clock.monotonic() + PATIENCE);
         return Ok(());
     };
@@ -291,6 +299,24 @@ fn another_copy(ours: &AnnouncedEffect, theirs: &AnnouncedEffect) -> SeamError {
          anew"
     );
     SeamError::Owned { run: run.clone(), says }
+}
+
+/// Before a run's last word: whoever took it over goes on, and what they did is not this one's to tell.
+pub(crate) async fn check_not_taken_over(run: &mut Run) -> Result<(), SeamError> {
+    let Some(announcing) = run.terms.announcing.clone() else { return Ok(()) };
+    if run.standing_on_record.number.is_none() {
+        return Ok(());
+    }
+    let (clock, runbook) = (run.clock(), run.standing_on_record.runbook.clone());
+    let Ok(all) = persistent(&*clock, || announcing.on.all(&runbook)).await else { return Ok(()) };
+    let own = all.into_iter().rfind(|one| one.says.run == run.id());
+    match own.filter(|own| own.ended.as_ref().is_some_and(|ended| ended.taken_over)) {
+        None => Ok(()),
+        Some(own) => {
+            let says = owned_by(&own, &Known::Here, run.id(), &run.terms.environment);
+            Err(SeamError::Owned { run: run.id().to_owned(), says })
+        }
+    }
 }
 
 /// Why a run that has ended by the platform's record does nothing new, where its journal does not say so.

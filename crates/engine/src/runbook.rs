@@ -1,7 +1,9 @@
 //! Runbooks, and how they are planned and executed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use allclear_core::clock::after;
 use allclear_core::{Clock, Rehearsal};
 use async_trait::async_trait;
 
@@ -115,20 +117,29 @@ pub async fn execute(
         Ok(()) => runbook.procedure(&mut run).await,
         Err(halt) => Err(halt),
     };
+    if !matches!(result, Err(Halt::Seam(_) | Halt::Aborted { .. })) {
+        owner::check_not_taken_over(&mut run).await?;
+    }
     // The backstop of every claim: whatever a procedure says, what it did and did not prove bounds its end.
-    let (result, rests_on) = match result {
+    let result = match result {
         Ok(resolution) => match run.open_points() {
-            None => {
-                let ends = (resolution.outcome(), resolution.says().to_owned());
-                (Ok(ends), resolution.rests_on().to_vec())
-            }
-            Some(halt) => (Err(halt(resolution.says().to_owned())), Vec::new()),
+            None => Ok(GoodEnd {
+                outcome: resolution.outcome(),
+                says: resolution.says().to_owned(),
+                rests_on: resolution.rests_on().to_vec(),
+            }),
+            Some(halt) => Err(halt(resolution.says().to_owned())),
         },
-        Err(Halt::NothingToDo { says }) => {
-            let all_clear = bounded_all_clear(runbook, &run, says);
-            (all_clear.map(|says| (Outcome::Verified, says)), Vec::new())
-        }
-        Err(halt) => (Err(halt), Vec::new()),
+        Err(Halt::NothingToDo { says }) => bounded_all_clear(runbook, &run, says).map(|says| GoodEnd {
+            outcome: Outcome::Verified,
+            says,
+            rests_on: Vec::new(),
+        }),
+        Err(halt) => Err(halt),
+    };
+    let result = match result {
+        Ok(end) => still_so(&mut run, end).await,
+        Err(halt) => Err(halt),
     };
     if let Err(halt @ (Halt::Failed { .. } | Halt::GaveUp { .. })) = &result {
         let says = halt.to_string();
@@ -136,16 +147,46 @@ pub async fn execute(
             return Err(error);
         }
     }
-    let finished = match result {
-        Ok((outcome, says)) => Finished { outcome, says },
+    let (finished, rests_on) = match result {
+        Ok(GoodEnd { outcome, says, rests_on }) => (Finished { outcome, says }, rests_on),
         Err(Halt::Seam(error)) => return Err(error),
-        Err(halt) => Finished {
-            outcome: halt.outcome().expect("only a seam failure has none, and it was returned above"),
-            says: halt.to_string(),
-        },
+        Err(halt) => {
+            let outcome = halt.outcome().expect("only a seam failure has none, and it was returned above");
+            (Finished { outcome, says: halt.to_string() }, Vec::new())
+        }
     };
     end(runbook.announced_as(), &mut run, incarnation, &finished, rests_on).await?;
     Ok(finished)
+}
+
+/// What a procedure came to, where nothing bounds it.
+struct GoodEnd {
+    outcome: Outcome,
+    says: String,
+    rests_on: Vec<String>,
+}
+
+/// An end that nothing is looked at again for says as of when it is, where that is longer ago.
+const LONG_AGO: Duration = Duration::from_mins(5);
+
+/// What it rests on may have been proven by an earlier process, or before a wait: it is looked at once more.
+async fn still_so(run: &mut Run, end: GoodEnd) -> Result<GoodEnd, Halt> {
+    if !run.rests_on_a_look() {
+        let seen_at = run.now();
+        if after(seen_at, LONG_AGO) > run.clock().now() {
+            return Ok(end);
+        }
+        let says = format!("{} (as it was at {})", end.says, seen_at.strftime("%F %H:%M UTC"));
+        return Ok(GoodEnd { says, ..end });
+    }
+    match Box::pin(run.look_before_the_end()).await? {
+        None => Ok(end),
+        Some((step, says)) => {
+            let says =
+                format!("{}; but by the look before this end that is not so any more: {says}", end.says);
+            Err(Halt::Refuted { step: step.id.to_owned(), says })
+        }
+    }
 }
 
 /// That there is nothing to do is a claim too: something must have been looked at, and nothing be left open.

@@ -1,12 +1,18 @@
 //! Probes that several runbooks make.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::quiet::recipients_zone;
 use crate::words::counted;
+use allclear_core::campaign::CampaignAction;
+use allclear_core::clock::before;
 use allclear_core::policy::{SendPolicy, StoredPolicy};
-use allclear_core::ports::{Campaigns, PolicyStore, SendQueue};
+use allclear_core::ports::{Campaigns, Limits, PolicyStore, SendLog, SendQueue};
+use allclear_core::send_fault::SendFault;
+use allclear_core::target::SendTally;
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Class, Platform, PortError};
-use allclear_engine::{Evidence, Halt, Observation, Probe, Run, Step};
+use allclear_engine::{Evidence, Halt, Observation, OnlyWhile, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,11 +21,17 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct RunningCampaigns {
     campaigns: Arc<dyn Campaigns>,
     only: Vec<CampaignId>,
+    subject: &'static str,
 }
 
 impl RunningCampaigns {
     pub(crate) fn of(on: &Platform, only: &[CampaignId]) -> Self {
-        Self { campaigns: Arc::clone(&on.campaigns), only: only.to_vec() }
+        Self { campaigns: Arc::clone(&on.campaigns), only: only.to_vec(), subject: "running campaigns" }
+    }
+
+    /// Which of these run still.
+    pub(crate) fn still(on: &Platform, of: &[CampaignId]) -> Self {
+        Self { subject: "still running", ..Self::of(on, of) }
     }
 }
 
@@ -28,7 +40,7 @@ impl Probe for RunningCampaigns {
     type Value = Vec<Campaign>;
 
     fn subject(&self) -> String {
-        "running campaigns".to_owned()
+        self.subject.to_owned()
     }
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<Campaign>>, PortError> {
@@ -122,7 +134,7 @@ pub(crate) async fn look_for_taken(
         CampaignStatus::Running => false,
         CampaignStatus::Done => {
             let last = campaigns.last_change(campaign.id).await?;
-            let stopped = last.is_some_and(|last| last.action == "campaign_stop" && !last.ours);
+            let stopped = last.is_some_and(|last| last.action == CampaignAction::Stop && !last.ours);
             stopped || queue.pending(campaign.id).await? > 0
         }
         _ => true,
@@ -181,18 +193,125 @@ impl Probe for TakenSince {
     }
 }
 
-/// How many of the campaigns that a run started still run, by one more look before its last word. What somebody else took since
-/// is theirs: it is left as they have it, told, and keeps the run from ending as verified.
-pub(crate) async fn count_still_started(
+/// Whether a campaign that a run started runs as it was started, and what waits of it goes out: for the run's last word.
+struct StillRuns {
+    campaigns: Arc<dyn Campaigns>,
+    queue: Arc<dyn SendQueue>,
+    log: Arc<dyn SendLog>,
+    policy: Arc<dyn PolicyStore>,
+    limits: Limits,
+    campaign: CampaignId,
+    name: String,
+    /// When it was last seen to run as it should.
+    seen_at: Timestamp,
+}
+
+/// From this share of failures on a campaign that was started again has relapsed, in percent.
+pub(crate) const RELAPSE_PERCENT: u64 = 5;
+/// So far back its sends are looked at, at least.
+const LATELY: Duration = Duration::from_mins(10);
+
+impl StillRuns {
+    fn of(on: &Platform, campaign: CampaignId, name: &str, seen_at: Timestamp) -> Self {
+        Self {
+            campaigns: Arc::clone(&on.campaigns),
+            queue: Arc::clone(&on.send_queue),
+            log: Arc::clone(&on.send_log),
+            policy: Arc::clone(&on.policy),
+            limits: on.limits.clone(),
+            campaign,
+            name: name.to_owned(),
+            seen_at,
+        }
+    }
+
+    async fn not_any_more(&self, now: Timestamp) -> Result<Option<String>, PortError> {
+        let name = &self.name;
+        let (campaign, is_taken) = look_for_taken(&*self.campaigns, &*self.queue, self.campaign).await?;
+        if is_taken {
+            return Ok(Some(format!(
+                "campaign {name} is {}: somebody else took it, and it was left as they have it",
+                campaign.status
+            )));
+        }
+        let interval = self.limits.dispatcher_interval;
+        // What failed before is over.
+        let since = before(now, LATELY.max(interval * 3)).max(self.seen_at);
+        let sends = self.log.tally(Some(self.campaign), since).await?;
+        let percent = percent_of_our_failures(&sends);
+        if percent >= RELAPSE_PERCENT {
+            return Ok(Some(format!(
+                "{percent} % of the sends of {name} since {since} failed or went out again"
+            )));
+        }
+        // What has been due for some runs of the dispatcher is not taken up any more, unless it rests.
+        let was_due = self.queue.depth(self.campaign, before(now, interval * 3)).await?.due;
+        if was_due == 0
+            || sends.tries() > 0
+            || since > before(now, interval * 3)
+            || self.is_quiet(now).await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "{} of {name} due, and none was tried since {since}",
+            counted(was_due, "message is", "messages are")
+        )))
+    }
+
+    async fn is_quiet(&self, now: Timestamp) -> Result<bool, PortError> {
+        let stored = StoredSendPolicy::of(&self.policy).observe(now).await?.value;
+        let hours = stored.repaired(&self.limits.default_policy).quiet_hours;
+        Ok(hours.began_at(now, &recipients_zone(&self.limits)).is_some())
+    }
+}
+
+#[async_trait]
+impl Probe for StillRuns {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        format!("campaign {} before the end", self.campaign)
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let value = self.not_any_more(now).await?;
+        let says = value.clone().unwrap_or_else(|| format!("campaign {} runs as it was started", self.name));
+        let evidence = vec![Evidence::new("campaigns, send_queue and send_logs (PostgREST)", says.clone())];
+        Ok(Observation { value, says, evidence })
+    }
+}
+
+/// Failures that are not the recipient's: numbers that cannot receive are a matter of data, and pausing for them again
+/// would never end.
+pub(crate) fn percent_of_our_failures(tally: &SendTally) -> u64 {
+    let is_theirs = |code: &str| {
+        matches!(
+            SendFault::from_text(code),
+            SendFault::InvalidNumber | SendFault::Recipient | SendFault::PairLimit
+        )
+    };
+    let failed: u64 = tally.failed.iter().filter(|(code, _)| !is_theirs(code)).map(|(_, count)| count).sum();
+    // Who gets a message twice is no progress.
+    let ours = failed + tally.repeats;
+    if tally.tries() == 0 { 0 } else { ours * 100 / tally.tries() }
+}
+
+/// Which of the campaigns that a run started still run, by one more look before it goes on record. What somebody else took since is
+/// theirs: it is left as they have it, told, and keeps the run from ending as verified. The others are looked at once more before
+/// the run's last word.
+pub(crate) async fn still_started(
     run: &mut Run,
     step: &Step,
     on: &Platform,
-    started: &[CampaignId],
-) -> Result<usize, Halt> {
+    started: &[(CampaignId, String)],
+) -> Result<Vec<CampaignId>, Halt> {
+    let ids: Vec<CampaignId> = started.iter().map(|(id, _)| *id).collect();
     if started.is_empty() || run.is_plan() {
-        return Ok(started.len());
+        return Ok(ids);
     }
-    let taken = run.probe(step, TakenSince::of(on, started)).await?;
+    let taken = run.probe(step, TakenSince::of(on, &ids)).await?;
+    let is_taken = |id: &CampaignId| taken.iter().any(|campaign| campaign.id == *id);
     for campaign in &taken {
         let says = format!(
             "campaign {} is {}: somebody else took it after this run had started it again, and that was left as they have it",
@@ -200,7 +319,10 @@ pub(crate) async fn count_still_started(
         );
         run.owe(step, &format!("campaign {} after its start", campaign.id), says).await?;
     }
-    Ok(started.len() - taken.len())
+    for (id, name) in started.iter().filter(|(id, _)| !is_taken(id)) {
+        run.ends_only_while(step, OnlyWhile::of(StillRuns::of(on, *id, name, run.now())));
+    }
+    Ok(ids.into_iter().filter(|id| !is_taken(id)).collect())
 }
 
 /// How many these are, and their names.
@@ -215,6 +337,7 @@ fn named(campaigns: &[&Campaign], one: &str, many: &str) -> String {
 /// The stored policy.
 pub(crate) struct StoredSendPolicy {
     policy: Arc<dyn PolicyStore>,
+    subject: &'static str,
 }
 
 impl StoredSendPolicy {
@@ -223,7 +346,12 @@ impl StoredSendPolicy {
     }
 
     pub(crate) fn of(policy: &Arc<dyn PolicyStore>) -> Self {
-        Self { policy: Arc::clone(policy) }
+        Self { policy: Arc::clone(policy), subject: "sending policy" }
+    }
+
+    /// The same, where the bullet has read it before.
+    pub(crate) fn again(on: &Platform) -> Self {
+        Self { subject: "sending policy again", ..Self::read(on) }
     }
 
     /// A table that is not as it should be answers the same twice; what a proxy put in its place does not.
@@ -279,7 +407,7 @@ impl Probe for StoredSendPolicy {
     type Value = KnownPolicy;
 
     fn subject(&self) -> String {
-        "sending policy".to_owned()
+        self.subject.to_owned()
     }
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<KnownPolicy>, PortError> {

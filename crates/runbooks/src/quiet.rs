@@ -9,7 +9,7 @@ use std::time::Duration;
 use allclear_core::clock::after;
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{Campaigns, Limits, PolicyStore, SendQueue};
-use allclear_core::{CampaignId, Platform, PortError};
+use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{Halt, NotBefore, Observation, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -81,6 +81,18 @@ pub(crate) struct Start {
     messages: u64,
     /// The campaigns whose messages these are, where several are started together.
     counted: Vec<CampaignId>,
+    /// What must be so for it to begin anything: an undo comes after whatever people did since.
+    begins: Begins,
+}
+
+/// Whether there is anything to begin, as the world is.
+#[derive(Clone)]
+enum Begins {
+    Anyway,
+    /// Where the campaign is paused.
+    WhilePaused,
+    /// Where these messages are skipped.
+    WhileSkipped(QueueRows),
 }
 
 impl Start {
@@ -107,7 +119,37 @@ impl Start {
             name: name.to_owned(),
             messages: 0,
             counted: Vec::new(),
+            begins: Begins::Anyway,
         }
+    }
+
+    /// Of what an undo starts again, where it is paused still.
+    pub(crate) fn by_undo(on: &Platform, (campaign, name): (CampaignId, &str)) -> Self {
+        Self { begins: Begins::WhilePaused, ..Self::of(on, (campaign, name), 0) }
+    }
+
+    /// Of messages that an undo gives back, where they are skipped still.
+    pub(crate) fn of_skipped(on: &Platform, (campaign, name): (CampaignId, &str), rows: &QueueRows) -> Self {
+        let messages = rows.ranges().iter().map(|(first, last)| last.abs_diff(*first) + 1).sum();
+        Self { begins: Begins::WhileSkipped(rows.clone()), ..Self::of(on, (campaign, name), messages) }
+    }
+
+    async fn begins_anything(&self) -> Result<bool, PortError> {
+        let Some(campaign) = self.campaign else { return Ok(true) };
+        Ok(match &self.begins {
+            Begins::Anyway => true,
+            Begins::WhilePaused => self.campaigns.find(campaign).await?.status == CampaignStatus::Paused,
+            Begins::WhileSkipped(rows) => self.queue.skipped(campaign, rows).await? > 0,
+        })
+    }
+
+    /// For the plan of an undo, which no other line tells when its messages go out.
+    pub(crate) async fn when(&self) -> String {
+        let hours = match self.policy.read().await {
+            Ok(stored) => format!("{}–{}", stored.quiet_start, stored.quiet_end),
+            Err(_) => "that cannot be read now".to_owned(),
+        };
+        format!("its messages go out outside quiet hours {hours} ({}) only", self.limits.recipients_zone)
     }
 
     /// For an effect that begins it.
@@ -320,6 +362,10 @@ impl Probe for QuietNow {
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<Timestamp>>, PortError> {
         let Self { start, is_plan } = self;
         let Start { limits, name, .. } = start;
+        if !start.begins_anything().await? {
+            let says = format!("nothing of {name} is there to begin");
+            return Ok(Observation { value: None, says, evidence: Vec::new() });
+        }
         let stored = StoredSendPolicy::of(&start.policy).observe(now).await?;
         let policy = stored.value.repaired(&limits.default_policy);
         let messages = start.own(*is_plan, now).await? + start.beside(now).await?;

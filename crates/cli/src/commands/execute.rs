@@ -328,8 +328,15 @@ pub(super) async fn resume(
     if let Some(undone) = UndoRun::undone_run(&run.input).filter(|_| run.runbook == UNDO)
         && !store.is_to_end(&run.id)?
     {
-        super::undo::refuse_beside_another(&on, [undone, &run.id], &format!("allclear resume {}", run.id))
-            .await?;
+        let next = format!("allclear resume {}", run.id);
+        let beside = super::undo::refuse_beside_another(&on, [undone, &run.id], &next).await;
+        // Nothing has ended: what could not be asked now is asked by the next resume.
+        beside.map_err(|error| match error.exit {
+            Exit::Unverified => {
+                CliError::new(Exit::Interrupted, format!("{}; go on with: {next}", error.message))
+            }
+            _ => error,
+        })?;
     }
     take_up(global, &store, &run, on, gates, hooks).await
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use allclear_core::campaign::CampaignChange;
+use allclear_core::campaign::{CampaignAction, CampaignChange};
 use allclear_core::ports::{Campaigns, Targets};
 use allclear_core::target::{TargetProgress, TargetRange};
 use allclear_core::{Campaign, CampaignId, CampaignStatus, PortError, Recipient, Target, TargetStatus};
@@ -79,7 +79,7 @@ impl Campaigns for Supabase {
         let mut rows = self.all(list, |row: &AuditRow| row.id).await?;
         // The key of this table says nothing about the time.
         rows.sort_by_key(|row| row.created_at);
-        Ok(rows.into_iter().map(|row| change_of(row, &us)).collect())
+        Ok(rows.into_iter().map(|row| change_of(&row, &us)).collect())
     }
 
     /// `GET /audit_log?target_id=eq.X&action=in.(...)&order=created_at.desc&limit=1`.
@@ -91,15 +91,15 @@ impl Campaigns for Supabase {
             .query("action", "in.(campaign_pause,campaign_start,campaign_stop)")
             .query("order", "created_at.desc")
             .query("limit", AT_ONCE);
-        let rows = self.rows::<AuditRow>(last).await?.into_iter().map(|row| change_of(row, &us));
+        let rows = self.rows::<AuditRow>(last).await?.into_iter().map(|row| change_of(&row, &us));
         // Of two changes in the same moment nobody knows which came last; then somebody else's stands.
         Ok(rows.min_by_key(|change| (Reverse(change.at), change.ours)))
     }
 }
 
-fn change_of(row: AuditRow, us: &str) -> CampaignChange {
+fn change_of(row: &AuditRow, us: &str) -> CampaignChange {
     let ours = row.actor_id.as_deref() == Some(us);
-    CampaignChange { ours, action: row.action, at: row.created_at }
+    CampaignChange { ours, action: CampaignAction::from(row.action.as_str()), at: row.created_at }
 }
 
 /// Whether a code holds nothing that must be taken out: too short for a secret or a number.

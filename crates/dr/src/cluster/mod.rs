@@ -25,6 +25,8 @@ pub struct ClusterOptions {
     pub disk_bytes: Option<u64>,
     /// A certificate and its key (PEM), for connections with TLS.
     pub tls: Option<(String, String)>,
+    /// The folder of the server's programs; the newest that is installed where it is not given.
+    pub programs: Option<PathBuf>,
 }
 
 /// Why there is no cluster.

@@ -53,9 +53,11 @@ pub(crate) fn program_folders() -> Vec<PathBuf> {
     folders.into_iter().map(|(_, folder)| folder).chain(of_path).collect()
 }
 
-fn server_programs() -> Result<PathBuf, ClusterError> {
+/// The folder that was given, or the first that has a server.
+fn server_programs(given: Option<&Path>) -> Result<PathBuf, ClusterError> {
     let has = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
-    program_folders().into_iter().find(has).ok_or(ClusterError::NotInstalled)
+    let folders = given.map_or_else(program_folders, |given| vec![given.to_owned()]);
+    folders.into_iter().find(has).ok_or(ClusterError::NotInstalled)
 }
 
 /// Ends the cluster that it belongs to when it is dropped.
@@ -85,10 +87,12 @@ struct Found {
     port: u16,
     password: String,
     settings: Vec<String>,
+    #[serde(default)]
+    programs: Option<PathBuf>,
 }
 
 pub(super) fn start(parent: &Path, options: &ClusterOptions) -> Result<Cluster, ClusterError> {
-    let bin = server_programs()?;
+    let bin = server_programs(options.programs.as_deref())?;
     let user = user()?;
     let password = random()?;
     let folder = parent.join(format!("postgres-{}", &random()?[..12]));
@@ -119,6 +123,7 @@ pub(super) fn start(parent: &Path, options: &ClusterOptions) -> Result<Cluster, 
                         port: cluster.port,
                         password: cluster.password.clone(),
                         settings: settings.clone(),
+                        programs: options.programs.clone(),
                     };
                     let text = serde_json::to_string(&found).unwrap_or_default();
                     private(&folder.join("cluster.json"), &text, user)?;
@@ -147,7 +152,7 @@ pub(super) fn attach(folder: &Path) -> Result<Cluster, ClusterError> {
         .map_err(|error| ClusterError::File { path, error: std::io::Error::other(error) })?;
     let cluster =
         Cluster { folder: folder.to_owned(), port: found.port, password: found.password, tether: None };
-    let bin = server_programs()?;
+    let bin = server_programs(found.programs.as_deref())?;
     if !is_ready(&bin, cluster.port) {
         let options = ClusterOptions { persist: true, ..ClusterOptions::default() };
         launch(&cluster, &bin, user()?, &found.settings, &options)?;
@@ -156,7 +161,7 @@ pub(super) fn attach(folder: &Path) -> Result<Cluster, ClusterError> {
 }
 
 pub(super) fn remove(cluster: &Cluster) -> Result<(), ClusterError> {
-    let bin = server_programs()?;
+    let bin = server_programs(None)?;
     let mut command = as_user(user()?);
     let data = cluster.folder.join("data");
     let _ =

@@ -127,7 +127,7 @@ fn as_before_17(definitions: &mut [Definition]) {
 }
 
 /// The major versions of the source and of a target.
-async fn versions(session: &Session, manifest: &Manifest) -> Result<(u32, u32), DatabaseError> {
+pub(crate) async fn versions(session: &Session, manifest: &Manifest) -> Result<(u32, u32), DatabaseError> {
     let target: String = session.row("ask for the version", "SHOW server_version", &[]).await?.get(0);
     Ok((major(&manifest.source.server_version), major(&target)))
 }

@@ -26,7 +26,12 @@ pub(crate) struct Finish<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) dump: &'a Dump<'a>,
     pub(crate) listener: &'a Listener,
+    /// Whether staging's server fills materialised views as if its sessions had no search path: from 17 on.
+    pub(crate) fills_without_path: bool,
 }
+
+/// The class of what has a name that nothing has: SQLSTATE 42, `undefined_table` and its like.
+const UNDEFINED: &str = "42";
 
 impl Finish<'_> {
     /// `early` are the tables whose plain indexes are there; `pointing_in` what staging's other schemas hold.
@@ -122,8 +127,20 @@ impl Finish<'_> {
             }
             self.session.look_in(&self.plan.manifest.surroundings.search_path).await?;
             let fill = format!("REFRESH MATERIALIZED VIEW {}", qualified(schema, name));
-            self.session.batch(&doing, &fill).await?;
+            let filled = tried(self.session, &doing, &fill).await?;
             self.session.look_in("").await?;
+            match filled {
+                Err(refused) if self.fills_without_path && refused.is_code(UNDEFINED) => {
+                    let says = format!(
+                        "left empty: PostgreSQL 17 and later fill it without a search path, and then {}; give its functions one on \
+                         production (ALTER FUNCTION … SET search_path = …)",
+                        refused.said()
+                    );
+                    notes.push(format!("the materialised view {title} was {says}"));
+                    changes.push(Change::empty(&title, says));
+                }
+                other => other?,
+            }
         }
         Ok(())
     }

@@ -162,7 +162,9 @@ impl PostgresStaging {
         tokio::try_join!(load, index)?;
         let part = Part::begin(&self.watcher, "finish", None, None);
         in_place(&swapping, plan, (dump.folder, &beside), &part).await?;
-        let restored = Finish { session: &swapping, plan, dump, listener: &listener };
+        let (_, version) = compare::versions(&swapping, plan.manifest).await?;
+        let fills_without_path = version >= 17;
+        let restored = Finish { session: &swapping, plan, dump, listener: &listener, fills_without_path };
         let restored = restored.all(&beside, &pointing_in, &part, log).await?;
         part.end(log);
         let part = Part::begin(&self.watcher, "swap", None, None);

@@ -13,16 +13,20 @@
 //! | `not compared WORDS` | none: the comparison names it |
 //! | `differs WORDS` | none: the comparison finds this difference |
 //! | `fails WORDS` | none: the restore fails with these words, and staging is as it was |
+//! | `needs xml` | none: both servers can do XML |
+//! | `needs production until N`, `needs staging until N`, `needs staging from N` | none: the server is of such a version |
 //!
-//! Without a section that says otherwise, everything must be equal.
+//! What needs more than the servers have, extensions too, is left out and named; Debian's have all but other versions. Without a section that says otherwise, everything must be equal.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use allclear_core::recovery::{Parity, Restored};
+use allclear_dr::cluster::Cluster;
 use futures_util::StreamExt as _;
 
-use crate::world::{Exercise, clusters};
+use crate::world::{Exercise, are_usual, clusters};
 
 /// Exercises at once.
 const AT_ONCE: usize = 2;
@@ -88,6 +92,34 @@ impl Case {
         wrong
     }
 
+    /// Why it cannot be tried on these servers.
+    fn lacking(&self, production: &Server, staging: &Server) -> Option<String> {
+        for (needs, _) in self.of("needs") {
+            let words: Vec<&str> = needs.split(' ').collect();
+            let holds = match words[..] {
+                ["xml"] => production.has_xml && staging.has_xml,
+                ["production", "until", version] => production.major <= version.parse().unwrap(),
+                ["staging", "until", version] => staging.major <= version.parse().unwrap(),
+                ["staging", "from", version] => staging.major >= version.parse().unwrap(),
+                _ => panic!("{}: what is `needs {needs}`?", self.name()),
+            };
+            if !holds {
+                return Some(format!("it needs {needs}"));
+            }
+        }
+        for (server, of) in [(production, "production"), (staging, "staging")] {
+            let scripts = self.of(of).filter(|(says, _)| says.is_empty());
+            let made = scripts.flat_map(|(_, sql)| sql.split("CREATE EXTENSION ").skip(1));
+            for name in made.filter_map(|rest| rest.split([' ', ';']).next()) {
+                let name = name.trim_matches('"');
+                if !server.extensions.contains(name) {
+                    return Some(format!("{of} has no {name}"));
+                }
+            }
+        }
+        None
+    }
+
     async fn said_against(&self, exercise: &Exercise) -> Vec<String> {
         let objections = exercise.databases.compare().await.unwrap().objections;
         let mut wrong = missing("refused", self.of("refused"), &objections);
@@ -138,6 +170,26 @@ impl Case {
     }
 }
 
+/// What a server can do.
+struct Server {
+    major: u32,
+    has_xml: bool,
+    extensions: BTreeSet<String>,
+}
+
+impl Server {
+    async fn of(cluster: &Cluster) -> Self {
+        let ask = |sql: &'static str| async move { cluster.run("postgres", sql).await };
+        let major = ask("SELECT current_setting('server_version_num')::int / 10000").await.unwrap();
+        let extensions = ask("SELECT name FROM pg_available_extensions").await.unwrap();
+        Self {
+            major: major[0][0].parse().unwrap(),
+            has_xml: ask("SELECT '<a/>'::xml").await.is_ok(),
+            extensions: extensions.into_iter().map(|mut row| row.remove(0)).collect(),
+        }
+    }
+}
+
 fn missing<'a>(what: &str, wanted: impl Iterator<Item = (&'a str, &'a str)>, said: &[String]) -> Vec<String> {
     let unsaid = wanted.filter(|(words, _)| !said.iter().any(|it| it.contains(words)));
     unsaid.map(|(words, _)| format!("not {what}: {words}; said was {said:?}")).collect()
@@ -157,7 +209,19 @@ async fn all_hold(begins: &str, at_least: usize) {
     assert!(cases.len() >= at_least, "only {} features", cases.len());
     cases.retain(|case| case.name().contains(&only));
     cases.sort_by(|a, b| a.path.cmp(&b.path));
-    clusters();
+    let (production, staging) =
+        (Server::of(&clusters().production).await, Server::of(&clusters().staging).await);
+    cases.retain(|case| match case.lacking(&production, &staging) {
+        None => true,
+        Some(why) => {
+            println!("{} is left out: {why}", case.name());
+            let other_version = why.starts_with("it needs production") || why.starts_with("it needs staging");
+            assert!(other_version || !are_usual(), "{}: {why}", case.name());
+            false
+        }
+    });
+    let (from, to) = (production.major, staging.major);
+    println!("{} features {begins}* from PostgreSQL {from} to {to}", cases.len());
     let results: Vec<(String, Vec<String>)> = futures_util::stream::iter(cases)
         .map(|case| async move {
             let name = case.name();

@@ -17,6 +17,16 @@ pub(crate) struct Clusters {
     pub(crate) staging: Cluster,
 }
 
+/// Names the folder of production's server, where it is not the newest that is installed.
+const PRODUCTION_PROGRAMS: &str = "ALLCLEAR_PRODUCTION_POSTGRES";
+/// The same of staging's.
+const STAGING_PROGRAMS: &str = "ALLCLEAR_STAGING_POSTGRES";
+
+/// Whether the servers are the ones that the whole suite is written for, with everything that Debian's have.
+pub(crate) fn are_usual() -> bool {
+    [PRODUCTION_PROGRAMS, STAGING_PROGRAMS].iter().all(|name| std::env::var_os(name).is_none())
+}
+
 pub(crate) fn options(settings: &[(&str, &str)]) -> ClusterOptions {
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     ClusterOptions { settings, ..ClusterOptions::default() }
@@ -26,14 +36,15 @@ pub(crate) fn options(settings: &[(&str, &str)]) -> ClusterOptions {
 pub(crate) fn clusters() -> &'static Clusters {
     static CLUSTERS: OnceLock<Clusters> = OnceLock::new();
     CLUSTERS.get_or_init(|| {
-        let start = |settings: &[(&str, &str)]| {
-            Cluster::start(&std::env::temp_dir(), &options(settings))
-                .unwrap_or_else(|error| panic!("{error}"))
+        let start = |settings: &[(&str, &str)], programs: &str| {
+            let programs = std::env::var_os(programs).map(PathBuf::from);
+            let options = ClusterOptions { programs, ..options(settings) };
+            Cluster::start(&std::env::temp_dir(), &options).unwrap_or_else(|error| panic!("{error}"))
         };
         let logged = [("log_statement", "ddl"), ("log_line_prefix", "%d/%a ")];
         std::thread::scope(|scope| {
-            let production = scope.spawn(|| start(&logged));
-            let staging = start(&[]);
+            let production = scope.spawn(|| start(&logged, PRODUCTION_PROGRAMS));
+            let staging = start(&[], STAGING_PROGRAMS);
             Clusters { production: production.join().unwrap(), staging }
         })
     })

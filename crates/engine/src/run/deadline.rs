@@ -255,9 +255,9 @@ impl Run {
 
     async fn record_beside(&mut self, says: String) -> Result<(), Halt> {
         let (time, ahead, pace) = (self.now, self.ahead, self.pace.clone());
-        self.beside = true;
+        let was_beside = std::mem::replace(&mut self.beside, true);
         let recorded = self.record(STUCK, async move { Event::WaitsLong { says } }).await;
-        self.beside = false;
+        self.beside = was_beside;
         (self.now, self.ahead, self.pace) = (time, ahead, pace);
         recorded.map(drop)
     }
@@ -272,9 +272,9 @@ impl Run {
         // So do the clock's pace, and what is known of services: a watch's rhythm follows from them.
         let (ahead, pace, strain) = (self.ahead, self.pace.clone(), self.strain.clone());
         self.deadlines.escalating = true;
-        self.beside = true;
+        let was_beside = std::mem::replace(&mut self.beside, true);
         let done = escalation.escalate(self).await;
-        self.beside = false;
+        self.beside = was_beside;
         self.deadlines.escalating = escalating;
         // What was done beside the procedure took none of its time, or a replay would compute other times.
         self.now = time;

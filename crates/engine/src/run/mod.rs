@@ -38,6 +38,7 @@ use crate::journal::{Entry, Event, Note, Of, Waiting};
 use crate::outcome::{Halt, Refusal};
 use crate::owner::{self, Announcing};
 use crate::plan::{Plan, PlannedEffect, PlannedGate, Seen};
+use crate::probe::OnlyWhile;
 use crate::replay::BESIDE;
 use crate::retry::{Failure, Persistence, RetryPolicy, Strain, Tries};
 use crate::seam::{Recorded, Seam, SeamError, Signal, Woken};
@@ -187,6 +188,11 @@ pub struct Run {
     deadlines: deadline::Deadlines,
     /// What is recorded now stands beside the procedure.
     beside: bool,
+    /// What a good end rests on.
+    ends_only_while: Vec<(Step, OnlyWhile)>,
+    /// What of it is not so any more, and whom that is told.
+    not_so: String,
+    when_not_so: Option<Arc<dyn Escalation>>,
     /// What this run has changed so far, by the titles of its effects.
     changed: Vec<String>,
     pub(crate) standing_on_record: owner::Standing,
@@ -241,6 +247,9 @@ impl Run {
             collected: None,
             deadlines: deadline::Deadlines::default(),
             beside: false,
+            ends_only_while: Vec::new(),
+            not_so: String::new(),
+            when_not_so: None,
             changed: Vec::new(),
             standing_on_record: owner::Standing::unknown(),
         }

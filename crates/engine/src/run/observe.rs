@@ -1,13 +1,24 @@
 //! Looking.
 
-use super::{Call, Mode, Run, key_of, of, to_value};
-use crate::journal::{Doing, Entry, Event};
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_core::clock::after;
+
+use super::{Call, Escalation, Mode, Run, key_of, of, to_value};
+use crate::journal::{Doing, Entry, Event, Waiting};
 use crate::outcome::Halt;
 use crate::plan::Seen;
-use crate::probe::Probe;
+use crate::probe::{OnlyWhile, Probe};
+use crate::replay::BESIDE;
 use crate::retry::{Failure, Persistence, Tries};
 use crate::seam::Recorded;
 use crate::step::Step;
+
+/// So many looks must say that something is not so any more.
+const LOOKS: u32 = 3;
+/// The time between them.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 
 /// What one look came to.
 pub(super) enum Looked<V> {
@@ -47,6 +58,77 @@ impl Run {
             }
         }
         unreachable!("tries are bounded by the retry policy")
+    }
+
+    /// Names what a good end rests on. It is looked at once more right before the run's last word, by each process that comes to
+    /// it: what was proven may have been proven by an earlier one, hours ago. Where it is not so any more, the run ends as refuted.
+    pub fn ends_only_while(&mut self, step: &Step, still: OnlyWhile) {
+        self.ends_only_while.push((*step, still));
+    }
+
+    /// Has somebody told where it is not so any more: people may have heard that all is well.
+    pub fn when_not_so(&mut self, escalation: Arc<dyn Escalation>) {
+        self.when_not_so = Some(escalation);
+    }
+
+    /// What is not so any more, for whoever tells it.
+    pub fn not_so(&self) -> &str {
+        &self.not_so
+    }
+
+    async fn tell_not_so(&mut self) -> Result<(), Halt> {
+        let Some(escalation) = self.when_not_so.clone() else { return Ok(()) };
+        match self.beside(&*escalation).await {
+            Err(halt @ Halt::Seam(_)) => Err(halt),
+            // Whoever could not be told finds the run refuted.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks at it. Returns the step and why, where it is not so any more.
+    pub(crate) async fn look_before_the_end(&mut self) -> Result<Option<(Step, String)>, Halt> {
+        let incarnation = self.seam.incarnation();
+        for (place, (step, still)) in (1..).zip(std::mem::take(&mut self.ends_only_while)) {
+            let subject = still.subject();
+            let base = format!("{BESIDE}before the end {incarnation}/{place}");
+            self.beside = true;
+            let looked = self.not_so_any_more(&step, &still, &subject, &base).await;
+            self.beside = false;
+            if let Some(says) = looked? {
+                self.not_so.clone_from(&says);
+                self.tell_not_so().await?;
+                return Ok(Some((step, says)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why something is not so any more: several looks in turn say so, because one may have met a glitch.
+    pub(super) async fn not_so_any_more(
+        &mut self,
+        step: &Step,
+        still: &OnlyWhile,
+        subject: &str,
+        base: &str,
+    ) -> Result<Option<String>, Halt> {
+        let mut key = base.to_owned();
+        for look in 1.. {
+            let says = self.observe(step, still, subject, &key).await?;
+            if says.is_none() || look == LOOKS {
+                return Ok(says);
+            }
+            let again = after(self.now, BETWEEN_LOOKS);
+            let wait = format!("{key}, look again");
+            let why = "look again before it is believed that it is not so any more".to_owned();
+            self.sleep(&wait, of(step, subject), again, Waiting::ForTheWorld, why).await?;
+            key = format!("{base}, look {}", look + 1);
+        }
+        unreachable!("it returns after a fixed number of looks")
+    }
+
+    /// Whether a good end rests on something that is looked at before it.
+    pub(crate) fn rests_on_a_look(&self) -> bool {
+        !self.ends_only_while.is_empty()
     }
 
     /// Looks once.

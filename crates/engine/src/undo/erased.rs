@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::effect::{
     Applied, Danger, Effect, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled, Repeat,
 };
+use crate::probe::NotBefore;
 use crate::run::to_value;
 
 /// An effect whose receipt is a value.
@@ -22,6 +23,7 @@ pub(crate) trait Erased: Send + Sync {
     fn repeat(&self) -> Repeat;
     fn danger(&self) -> Danger;
     fn patience(&self) -> Patience;
+    fn not_before(&self) -> Option<NotBefore>;
     fn foresee(&self, prediction: &Prediction) -> Value;
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError>;
     async fn apply(&self, intent: &Intent) -> Result<Applied<Value>, PortError>;
@@ -59,6 +61,10 @@ impl<E: Effect> Erased for Typed<E> {
 
     fn patience(&self) -> Patience {
         self.0.patience()
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        self.0.not_before()
     }
 
     fn foresee(&self, prediction: &Prediction) -> Value {

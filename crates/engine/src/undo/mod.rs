@@ -15,7 +15,7 @@ mod reversal;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use allclear_core::{Class, Clock, Rehearsal};
+use allclear_core::{Class, Clock, PortError, Rehearsal};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ use reversal::{Reversal, Reversed};
 use crate::effect::Verdict;
 use crate::journal::{Entry, Event, WholeJournal};
 use crate::outcome::{Halt, Refusal, Resolution};
-use crate::probe::{Evidence, Observation, Probe};
+use crate::probe::{Evidence, Observation, OnlyWhile, Probe};
 use crate::report::left::{Remaining, is_record, remaining};
 use crate::run::{Run, Terms};
 use crate::runbook::Runbook;
@@ -189,7 +189,7 @@ struct WhatIsLeft {
 impl Probe for WhatIsLeft {
     type Value = Vec<String>;
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<String>>, allclear_core::PortError> {
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<String>>, PortError> {
         let Self { run, can, stay } = self;
         let source = format!("journal of run {run}");
         let mut says = match can {
@@ -221,7 +221,7 @@ impl Probe for Said {
         self.about.clone()
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<()>, allclear_core::PortError> {
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<()>, PortError> {
         Ok(Observation { value: (), says: self.says.clone(), evidence: Vec::new() })
     }
 }
@@ -333,8 +333,11 @@ impl Runbook for UndoRun {
                     let verdict = account.verdict().clone();
                     tally.take(run, Came { step, title, about, receipt, verdict }).await?;
                 }
-                // One that fails for good keeps none of the others from being taken back.
-                Err(Halt::Failed { error, .. }) if error.class() == Class::Permanent => {
+                // One that the platform refuses keeps none of the others from being taken back. An answer that says nothing is
+                // no refusal: the undo is taken up again.
+                Err(Halt::Failed { error, .. })
+                    if error.class() == Class::Permanent && !matches!(error, PortError::Malformed { .. }) =>
+                {
                     tally.open.push(format!("{title}: {error}"));
                 }
                 Err(Halt::Unverified { says, .. } | Halt::Refuted { says, .. }) => {
@@ -348,30 +351,62 @@ impl Runbook for UndoRun {
     }
 }
 
-/// What of an undo is not as it left it, read once more before its last word: each in words.
+/// What of an undo is not as it left it, read once more before its last word: each with its place, in words.
 struct NotBackAnyMore(Vec<Reversal>);
+
+impl NotBackAnyMore {
+    async fn look(&self) -> Result<Vec<(usize, String)>, PortError> {
+        let mut taken = Vec::new();
+        for (place, reversal) in self.0.iter().enumerate() {
+            if let Some(says) = reversal.is_not_back_any_more().await? {
+                taken.push((place, format!("{}: {says}", reversal.what())));
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// The same for the look before the end, by whichever process comes to it.
+struct StillBack(NotBackAnyMore);
+
+#[async_trait]
+impl Probe for StillBack {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        "what was taken back".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let taken: Vec<String> = self.0.look().await?.into_iter().map(|(_, says)| says).collect();
+        let (value, says) = if taken.is_empty() {
+            (None, "what was taken back is as the undo left it".to_owned())
+        } else {
+            let says = format!("somebody else took meanwhile: {}", taken.join("; "));
+            (Some(says.clone()), says)
+        };
+        let evidence = vec![Evidence::new("read anew", says.clone())];
+        Ok(Observation { value, says, evidence })
+    }
+}
 
 #[async_trait]
 impl Probe for NotBackAnyMore {
-    type Value = Vec<String>;
+    type Value = Vec<(usize, String)>;
 
     fn subject(&self) -> String {
         "before the end".to_owned()
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<String>>, allclear_core::PortError> {
-        let mut taken = Vec::new();
-        for reversal in &self.0 {
-            if let Some(says) = reversal.is_not_back_any_more().await? {
-                taken.push(format!("{}: {says}", reversal.what()));
-            }
-        }
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
+        let taken = self.look().await?;
+        let words: Vec<&str> = taken.iter().map(|(_, says)| says.as_str()).collect();
         let says = if taken.is_empty() {
             "what was taken back is as the undo left it".to_owned()
         } else {
-            format!("somebody else took meanwhile: {}", taken.join("; "))
+            format!("somebody else took meanwhile: {}", words.join("; "))
         };
-        let evidence = taken.iter().map(|one| Evidence::new("read anew", one.clone())).collect();
+        let evidence = words.iter().map(|one| Evidence::new("read anew", *one)).collect();
         Ok(Observation { value: taken, says, evidence })
     }
 }
@@ -391,9 +426,13 @@ impl Tally {
         if back.is_empty() || run.is_plan() {
             return Ok(());
         }
-        let taken = run.probe(&UN_M1, NotBackAnyMore(back)).await?;
+        let taken = run.probe(&UN_M1, NotBackAnyMore(back.clone())).await?;
         self.back = self.back.saturating_sub(taken.len());
-        self.alone.extend(taken);
+        let is_taken = |place: &usize| taken.iter().any(|(taken, _)| taken == place);
+        let stands = back.into_iter().enumerate().filter(|(place, _)| !is_taken(place));
+        let stands = NotBackAnyMore(stands.map(|(_, reversal)| reversal).collect());
+        run.ends_only_while(&UN_M1, OnlyWhile::of(StillBack(stands)));
+        self.alone.extend(taken.into_iter().map(|(_, says)| says));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::effect::{
     Applied, Change, Danger, Effect, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled,
     Repeat,
 };
+use crate::probe::NotBefore;
 
 /// What came of taking one effect back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +163,10 @@ impl Effect for Reversal {
 
     fn patience(&self) -> Patience {
         self.by.patience()
+    }
+
+    fn not_before(&self) -> Option<NotBefore> {
+        self.by.not_before()
     }
 
     async fn verify(

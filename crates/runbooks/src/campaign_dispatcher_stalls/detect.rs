@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::effects::TO_THE_SECOND;
 use crate::probes::look_for_taken;
 use crate::words::counted;
+use allclear_core::campaign::CampaignAction;
 use allclear_core::function::{DeployedFunction, FunctionCalls, FunctionStatus};
 use allclear_core::ports::{Campaigns, FunctionHost, QueueDepth, SendLog, SendQueue, Targets};
 use allclear_core::target::TargetProgress;
@@ -42,7 +43,16 @@ pub(super) struct CampaignLook {
     pub(super) movement: Movement,
     pub(super) progress: TargetProgress,
     pub(super) depth: QueueDepth,
+    /// Tries to send within the window.
+    #[serde(default)]
+    pub(super) tries: u64,
+    /// Of them those of what had gone out already.
+    #[serde(default)]
+    pub(super) repeats: u64,
 }
+
+/// From so many on, messages that go out again are no accident.
+const FEWEST_REPEATS: u64 = 10;
 
 impl CampaignLook {
     pub(super) fn is_suspect(&self) -> bool {
@@ -52,6 +62,17 @@ impl CampaignLook {
     /// What was due is due no more, and no target shows what became of it.
     pub(super) fn lost_sight_of(&self, later: &Self) -> bool {
         later.movement == Movement::NothingDue && later.progress.waiting() > 0 && self.saw_the_same_as(later)
+    }
+
+    /// Nothing was tried for as long as the window, and messages are due. Targets may still change: what went out before is
+    /// delivered by and by.
+    pub(super) fn stands_still(&self) -> bool {
+        self.depth.due > 0 && self.tries == 0
+    }
+
+    /// Recipients get the same message again: that is no movement.
+    pub(super) fn repeats_itself(&self) -> bool {
+        self.repeats >= FEWEST_REPEATS
     }
 
     /// Whether nothing at all has changed between two looks.
@@ -80,6 +101,9 @@ pub(super) struct Look {
 }
 
 impl Look {
+    pub(super) const FIRST: &'static str = "first look";
+    pub(super) const THIRD: &'static str = "third look";
+
     pub(super) fn first(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
         Self {
             targets: Arc::clone(&on.targets),
@@ -87,12 +111,17 @@ impl Look {
             log: Arc::clone(&on.send_log),
             campaigns: campaigns.to_vec(),
             window,
-            which: "first look",
+            which: Self::FIRST,
         }
     }
 
     pub(super) fn second(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
         Self { which: "second look", ..Self::first(on, campaigns, window) }
+    }
+
+    /// Of what moved between the first two.
+    pub(super) fn third(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
+        Self { which: Self::THIRD, ..Self::first(on, campaigns, window) }
     }
 
     /// Before what was started is paused again.
@@ -118,7 +147,8 @@ impl Look {
             (_, _, true) => Movement::TargetsNotUpdated,
             (_, _, false) => Movement::Moves,
         };
-        Ok(CampaignLook { id: campaign.id, name: campaign.name.clone(), movement, progress, depth })
+        let (name, tries, repeats) = (campaign.name.clone(), sends.tries(), sends.repeats);
+        Ok(CampaignLook { id: campaign.id, name, movement, progress, depth, tries, repeats })
     }
 
     /// Whether messages went out that targets wait for and do not show. Until the queue is empty its due messages tell; after
@@ -331,7 +361,7 @@ impl Probe for RecentStarts {
         let mut recent = Vec::new();
         for campaign in &self.of {
             let changes = self.campaigns.changes_since(campaign.id, now - self.within).await?;
-            if changes.iter().any(|change| change.action == "campaign_start") {
+            if changes.iter().any(|change| change.action == CampaignAction::Start) {
                 recent.push(campaign.name.clone());
             }
         }

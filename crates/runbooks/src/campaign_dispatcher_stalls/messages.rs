@@ -18,6 +18,14 @@ no replay cures that, and a start could send twice"
     )
 }
 
+/// The same messages go out again and again.
+pub(super) fn repeating(campaigns: &str) -> String {
+    format!(
+        "people get the same message again ({campaigns}): messages go out and their rows of send_queue go on waiting; pause these \
+campaigns and mark what has gone out as SENT"
+    )
+}
+
 /// Messages left the queue, and nothing shows that they went out.
 pub(super) fn lost_sight(campaigns: &str) -> String {
     format!(

@@ -21,19 +21,21 @@ mod tests;
 
 use std::time::Duration;
 
+use allclear_core::clock::after;
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, QueueRows, Rehearsal};
 use allclear_engine::{
     Account, Approval, Claim, Escalation, Gate, Halt, Note, Observing, Phase, Proof, Refusal, Resolution,
     Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
     AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident, ResumeCampaign,
-    StoppedByEnded, Stuck, record_bad_end, record_pauses,
+    SkippedByEnded, StoppedByEnded, Stuck, owe_skipped, record_bad_end, record_pauses,
 };
-use crate::probes::{RunningCampaigns, count_still_started};
+use crate::probes::{RunningCampaigns, SendingCampaigns, still_started};
 use crate::quiet::{Days, Start};
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
@@ -76,6 +78,8 @@ pub const CD_R2: Step = Step { id: "CD-R2", phase: Phase::Resolve, title: "Recor
 /// The bullets, in the order of the text.
 pub const STEPS: &[Step] = &[CD_D1, CD_I1, CD_I2, CD_M1, CD_M2, CD_R1, CD_R2];
 
+/// The runbook whose runs mark messages as skipped.
+const WHO_SKIPS: &str = "whatsapp-send-failures";
 /// The runbook's own figure.
 const ADVANCE_WITHIN: Duration = Duration::from_mins(5);
 /// How often the dispatcher's health is looked at while it cannot be reached.
@@ -206,9 +210,11 @@ impl CampaignDispatcherStalls {
         let held = HeldByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
         let held = run.probe(&CD_D1, held).await?;
         self.owe_stopped(run).await?;
-        let mut stalled = match self.find_stalled(run, &held).await {
+        let skipped = SkippedByEnded::of(on, WHO_SKIPS, run.id(), &self.input.campaigns);
+        owe_skipped(run, &CD_D1, skipped).await?;
+        let Stall { mut stalled, moved } = match self.find_stalled(run, &held).await {
             // Nothing stalls, and a run that has ended left campaigns paused: they are brought back.
-            Err(Halt::NothingToDo { .. }) if !held.is_empty() => Vec::new(),
+            Err(Halt::NothingToDo { .. }) if !held.is_empty() => Stall::default(),
             found => found?,
         };
         let seen_at = run.now();
@@ -231,6 +237,7 @@ impl CampaignDispatcherStalls {
         let since = Since { seen: seen_at, replay: run.now() };
         self.replay(run, &stalled, done).await?;
         self.verify_movement(run, &stalled, since, done).await?;
+        self.tell_moved_once(run, &moved, seen_at).await?;
         self.put_back_given_up(run, &stalled, done).await?;
         self.tell_skipped_since(run, &stalled).await?;
         // Of what had nothing to send it is proven that it was started.
@@ -246,7 +253,9 @@ impl CampaignDispatcherStalls {
                 AuditNote::of(on, run.id(), "dispatcher_replay", "campaigns", &campaign.to_string(), &facts);
             run.perform(&CD_R2, note).await?;
         }
-        let moving_campaigns = count_still_started(run, &CD_R1, on, &done.replayed).await?;
+        let replayed = stalled.iter().filter(|look| done.replayed.contains(&look.id));
+        let replayed: Vec<(CampaignId, String)> = replayed.map(|look| (look.id, look.name.clone())).collect();
+        let run_again = still_started(run, &CD_R1, on, &replayed).await?;
         if done.replayed.is_empty() {
             let says = if done.paused.iter().any(|paused| paused.by_us) {
                 "no campaign was started again, because somebody else took each of them since this run paused it"
@@ -255,11 +264,7 @@ impl CampaignDispatcherStalls {
             };
             return Err(Halt::Unverified { step: CD_M1.id.to_owned(), says: says.to_owned() });
         }
-        let says = format!(
-            "{} again: targets advance over several runs of the dispatcher, and the send log agrees",
-            counted(moving_campaigns, "campaign moves", "campaigns move")
-        );
-        Ok((says, moving?))
+        Ok((resolved(&stalled, &run_again), moving?))
     }
 
     /// What a run stopped to start it again, and ended in between: only its undo, or a person, starts it.
@@ -275,8 +280,8 @@ impl CampaignDispatcherStalls {
         Ok(())
     }
 
-    /// Two looks, at least a minute apart: one frozen moment is no stall.
-    async fn find_stalled(&self, run: &mut Run, held: &[Held]) -> Result<Vec<CampaignLook>, Halt> {
+    /// Two looks, at least a minute apart: one frozen moment is no stall, and one movement no recovery.
+    async fn find_stalled(&self, run: &mut Run, held: &[Held]) -> Result<Stall, Halt> {
         let on = &self.on;
         let running = run.probe(&CD_D1, RunningCampaigns::of(on, &self.input.campaigns)).await?;
         if running.is_empty() && !self.input.campaigns.is_empty() && held.is_empty() {
@@ -284,32 +289,115 @@ impl CampaignDispatcherStalls {
                 "none of the campaigns that were named is running, so whether they stall cannot be said";
             return Err(Halt::Unverified { step: CD_D1.id.to_owned(), says: says.to_owned() });
         }
-        run.conclude_unless(!running.is_empty(), "all clear: no campaign is running, so none can stall")?;
+        if running.is_empty() {
+            return Err(self.nothing_runs(run).await?);
+        }
         let first = run.probe(&CD_D1, Look::first(on, &running, self.window())).await?;
         let is_suspect =
             |campaign: &&Campaign| first.iter().any(|look| look.id == campaign.id && look.is_suspect());
         let suspects: Vec<Campaign> = running.iter().filter(is_suspect).cloned().collect();
+        self.tell_repeating(run, &first).await?;
         let nothing = "all clear: every running campaign moves or has nothing due to send";
         run.conclude_unless(!suspects.is_empty(), nothing)?;
-        self.conclude_in_quiet_hours(run, &running).await?;
+        self.conclude_in_quiet_hours(run, &running, Look::FIRST).await?;
 
         let again = run.now() + on.limits.dispatcher_interval.max(Duration::from_mins(1));
         run.wait_until(&CD_D1, again, "look a second time before calling it a stall").await?;
         let second = run.probe(&CD_D1, Look::second(on, &suspects, self.window())).await?;
-        self.tell_silent_targets(run, &second).await?;
-        self.tell_lost_sight(run, &first, &second).await?;
-        let stalled: Vec<CampaignLook> = second
-            .into_iter()
-            .filter(|now| {
-                now.movement == Movement::Stalled
-                    && first.iter().any(|before| before.id == now.id && before.saw_the_same_as(now))
-            })
-            .collect();
-        run.conclude_unless(!stalled.is_empty(), "all clear: on the second look the campaigns move again")?;
-        for campaign in &stalled {
-            run.note(&CD_D1, campaign.affected()).await?;
+        self.tell_untold(run, &first, &second).await?;
+        let stalled = stalled_since(&first, &second);
+        let moved: Vec<CampaignLook> =
+            second.into_iter().filter(|look| look.movement == Movement::Moves).collect();
+        if !stalled.is_empty() || moved.is_empty() {
+            run.conclude_unless(!stalled.is_empty(), "all clear: on the second look nothing waits any more")?;
+            note_affected(run, &stalled).await?;
+            return Ok(Stall { stalled, moved });
         }
-        Ok(stalled)
+
+        // What stood still and moves may have been taken up once, and never again.
+        let again = self.after_one_movement(run.now());
+        run.wait_until(&CD_D1, again, "they moved: see that they did not move only once").await?;
+        let (running, third) = self.third_look(run, &CD_D1, &moved).await?;
+        self.tell_untold(run, &moved, &third).await?;
+        let stalled: Vec<CampaignLook> = third.into_iter().filter(CampaignLook::stands_still).collect();
+        run.conclude_unless(
+            !stalled.is_empty(),
+            "all clear: what did not move at first moves, as two more looks show",
+        )?;
+        self.conclude_in_quiet_hours(run, &running, Look::THIRD).await?;
+        note_affected(run, &stalled).await?;
+        Ok(Stall { stalled, moved: Vec::new() })
+    }
+
+    /// No campaign runs. Those that would have something to send are named: somebody paused them, perhaps another runbook.
+    async fn nothing_runs(&self, run: &mut Run) -> Result<Halt, Halt> {
+        let waiting = run.probe(&CD_D1, SendingCampaigns::of(&self.on, &self.input.campaigns)).await?;
+        let names: Vec<&str> = waiting.iter().map(|campaign| campaign.name.as_str()).collect();
+        let mut says = "all clear: no campaign is running, so none can stall".to_owned();
+        if !names.is_empty() {
+            says = format!("{says}; not running, with messages waiting: {}", names.join(", "));
+        }
+        Ok(Halt::NothingToDo { says })
+    }
+
+    /// What two looks show and no replay cures.
+    async fn tell_untold(
+        &self,
+        run: &mut Run,
+        before: &[CampaignLook],
+        now: &[CampaignLook],
+    ) -> Result<(), Halt> {
+        self.tell_repeating(run, now).await?;
+        self.tell_silent_targets(run, now).await?;
+        self.tell_lost_sight(run, before, now).await
+    }
+
+    /// Rows that are sent and go on waiting are sent again: a start would do it too.
+    async fn tell_repeating(&self, run: &mut Run, looks: &[CampaignLook]) -> Result<(), Halt> {
+        let repeating: Vec<&str> =
+            looks.iter().filter(|look| look.repeats_itself()).map(|look| look.name.as_str()).collect();
+        if repeating.is_empty() {
+            return Ok(());
+        }
+        let says = messages::repeating(&repeating.join(", "));
+        run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
+        Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
+    }
+
+    /// What moved between the first two looks, as far as it runs still.
+    async fn third_look(
+        &self,
+        run: &mut Run,
+        step: &Step,
+        moved: &[CampaignLook],
+    ) -> Result<(Vec<Campaign>, Vec<CampaignLook>), Halt> {
+        let moved: Vec<CampaignId> = moved.iter().map(|look| look.id).collect();
+        let running = run.probe(step, RunningCampaigns::still(&self.on, &moved)).await?;
+        let looks = run.probe(step, Look::third(&self.on, &running, self.window())).await?;
+        Ok((running, looks))
+    }
+
+    /// What moved on the second look, while others were found to stall, may have moved only once.
+    async fn tell_moved_once(
+        &self,
+        run: &mut Run,
+        moved: &[CampaignLook],
+        since: Timestamp,
+    ) -> Result<(), Halt> {
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let again = self.after_one_movement(since);
+        run.wait_until(&CD_R1, again, "see that what moved meanwhile did not move only once").await?;
+        let (_, now) = self.third_look(run, &CD_R1, moved).await?;
+        for look in now.iter().filter(|look| look.stands_still()) {
+            let says = format!(
+                "campaign {} did not move, moved once while others were handled, and does not move again: run the runbook once more",
+                look.name
+            );
+            run.owe(&CD_R1, &format!("campaign {} moved only once", look.id), says).await?;
+        }
+        Ok(())
     }
 
     /// The dispatcher sends and the targets do not show it: another fault, which no replay cures.
@@ -506,9 +594,53 @@ impl CampaignDispatcherStalls {
         tell_skipped_since(run, &CD_R1, &self.on, &first, stalled.iter().map(handled).collect()).await
     }
 
+    /// When what moved only once has sent nothing for as long as makes a stall.
+    fn after_one_movement(&self, seen: Timestamp) -> Timestamp {
+        after(seen, self.window() + self.on.limits.dispatcher_interval)
+    }
+
     fn window(&self) -> Duration {
         Duration::from_secs(u64::from(self.input.stalled_minutes.max(1)) * 60)
     }
+}
+
+/// What came of the campaigns that run again. Of those that had nothing waiting nobody has seen that they move.
+fn resolved(looks: &[CampaignLook], run_again: &[CampaignId]) -> String {
+    let is_idle = |id: &CampaignId| looks.iter().any(|look| look.id == *id && look.depth.pending == 0);
+    let (idle, moving): (Vec<&CampaignId>, Vec<&CampaignId>) = run_again.iter().partition(|id| is_idle(id));
+    let moves = format!(
+        "{} again: targets advance over several runs of the dispatcher, and the send log agrees",
+        counted(moving.len(), "campaign moves", "campaigns move")
+    );
+    let runs =
+        format!("{} again with nothing left to send", counted(idle.len(), "campaign runs", "campaigns run"));
+    match (moving.len(), idle.len()) {
+        (_, 0) => moves,
+        (0, _) => runs,
+        _ => format!("{moves}; {runs}"),
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Stall {
+    stalled: Vec<CampaignLook>,
+    /// What stood still on the first look, and moved on the second.
+    moved: Vec<CampaignLook>,
+}
+
+/// What stalls, and has not changed since a look before.
+fn stalled_since(before: &[CampaignLook], now: &[CampaignLook]) -> Vec<CampaignLook> {
+    let unchanged =
+        |now: &&CampaignLook| before.iter().any(|before| before.id == now.id && before.saw_the_same_as(now));
+    now.iter().filter(|now| now.movement == Movement::Stalled).filter(unchanged).cloned().collect()
+}
+
+async fn note_affected(run: &mut Run, stalled: &[CampaignLook]) -> Result<(), Halt> {
+    for campaign in stalled {
+        run.note(&CD_D1, campaign.affected()).await?;
+    }
+    Ok(())
 }
 
 /// A held campaign, for a look at it.

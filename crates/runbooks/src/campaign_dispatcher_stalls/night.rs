@@ -11,7 +11,7 @@ use allclear_engine::{Escalation, Evidence, Halt, Note, Observation, Observing, 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::detect::{CampaignLook, DispatcherHealth, Health};
+use super::detect::{CampaignLook, DispatcherHealth, Health, Look};
 use super::{CD_D1, CD_M1, CampaignDispatcherStalls, Done, GIVE_UP_AFTER, HEALTH_EVERY};
 use crate::effects::Paused;
 use crate::probes::{KnownPolicy, StoredSendPolicy, owe_policy};
@@ -26,8 +26,14 @@ impl CampaignDispatcherStalls {
         &self,
         run: &mut Run,
         running: &[Campaign],
+        look: &'static str,
     ) -> Result<(), Halt> {
-        let stored = match run.probe(&CD_D1, StoredSendPolicy::read(&self.on)).await? {
+        let policy = if look == Look::FIRST {
+            StoredSendPolicy::read(&self.on)
+        } else {
+            StoredSendPolicy::again(&self.on)
+        };
+        let stored = match run.probe(&CD_D1, policy).await? {
             KnownPolicy::Stored(stored) => stored,
             // What is unknown explains nothing, so the stall is handled.
             KnownPolicy::Unreadable { unreadable } => return owe_policy(run, &CD_D1, &unreadable).await,
@@ -43,8 +49,10 @@ impl CampaignDispatcherStalls {
             return run.note(&CD_D1, Note::OpenQuestion { says: says.to_owned() }).await;
         };
         let Some(began) = quiet.began_at(run.now(), &recipients_zone(&self.on.limits)) else { return Ok(()) };
-        let rests =
-            run.probe(&CD_D1, AtNight::since(began, &self.on, running, self.window())).await?.is_none();
+        let rests = run
+            .probe(&CD_D1, AtNight::since((began, look), &self.on, running, self.window()))
+            .await?
+            .is_none();
         let says = format!(
             "all clear: nothing moves because it is quiet hours {quiet}, and what moved before them stopped with them"
         );
@@ -140,18 +148,26 @@ struct AtNight {
     queue: Arc<dyn SendQueue>,
     health: DispatcherHealth,
     began: Timestamp,
+    /// By which look.
+    look: &'static str,
     running: Vec<Campaign>,
     window: Duration,
     interval: Duration,
 }
 
 impl AtNight {
-    fn since(began: Timestamp, on: &Platform, running: &[Campaign], window: Duration) -> Self {
+    fn since(
+        (began, look): (Timestamp, &'static str),
+        on: &Platform,
+        running: &[Campaign],
+        window: Duration,
+    ) -> Self {
         Self {
             log: Arc::clone(&on.send_log),
             queue: Arc::clone(&on.send_queue),
             health: DispatcherHealth::of(on),
             began,
+            look,
             running: running.to_vec(),
             window,
             interval: on.limits.dispatcher_interval,
@@ -174,7 +190,8 @@ impl Probe for AtNight {
     type Value = Option<String>;
 
     fn subject(&self) -> String {
-        "since the quiet hours began".to_owned()
+        let since = "since the quiet hours began";
+        if self.look == Look::FIRST { since.to_owned() } else { format!("{since}, {}", self.look) }
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {

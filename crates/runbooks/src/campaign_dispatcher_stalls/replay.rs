@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use allclear_core::campaign::CampaignAction;
 use allclear_core::ports::Campaigns;
 use allclear_core::{Campaign, CampaignStatus, Platform, PortError};
 use allclear_engine::{
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::effects::{Paused, change};
+use crate::effects::{Changes, Paused, change};
 use crate::quiet::Start;
 
 /// The two moves.
@@ -40,12 +41,20 @@ impl Move {
             Self::Start => CampaignStatus::Running,
         }
     }
+
+    fn action(self) -> CampaignAction {
+        match self {
+            Self::Stop => CampaignAction::Stop,
+            Self::Start => CampaignAction::Start,
+        }
+    }
 }
 
 /// What both have in common: one campaign, from one status to another.
 #[derive(Clone)]
 struct Moving {
     campaigns: Arc<dyn Campaigns>,
+    changes: Changes,
     campaign: Paused,
     to: Move,
     not_before: Option<NotBefore>,
@@ -59,13 +68,23 @@ pub(super) struct Moved {
 }
 
 impl Moving {
+    fn of(on: &Platform, paused: &Paused, to: Move) -> Self {
+        Self {
+            campaigns: Arc::clone(&on.campaigns),
+            changes: Changes::of(on, paused.campaign),
+            campaign: paused.clone(),
+            to,
+            not_before: None,
+        }
+    }
+
     /// Why the campaign is somebody else's, where it is: what they did last stands.
     async fn taken(&self, now: &Campaign) -> Result<Option<String>, PortError> {
         match self.to {
             Move::Stop => self.campaign.touched(&*self.campaigns, now).await,
             Move::Start => {
                 let last = self.campaigns.last_change(now.id).await?;
-                let theirs = last.filter(|last| last.action == "campaign_stop" && !last.ours);
+                let theirs = last.filter(|last| last.action == CampaignAction::Stop && !last.ours);
                 Ok(theirs.map(|last| format!("somebody else stopped it at {}, and that stands", last.at)))
             }
         }
@@ -92,25 +111,36 @@ impl Moving {
         Moved { by_us: !prediction.changes.is_empty() }
     }
 
-    async fn apply(&self) -> Result<Applied<Moved>, PortError> {
+    async fn apply(&self, intent: &Intent) -> Result<Applied<Moved>, PortError> {
         match self.to {
             Move::Stop => self.campaigns.stop(self.campaign.campaign).await?,
             Move::Start => self.campaigns.start(self.campaign.campaign).await?,
         }
-        let says = format!("campaign {} is {}", self.campaign.name, self.to.to());
-        Ok(Applied { receipt: Moved { by_us: true }, says })
+        let theirs = self.changes.give_back(intent, &self.to.action()).await?;
+        let mut says = format!("campaign {} was made {}", self.campaign.name, self.to.to());
+        if let Some(theirs) = &theirs {
+            says = format!("{says}; {theirs}");
+        }
+        Ok(Applied { receipt: Moved { by_us: theirs.is_none() }, says })
     }
 
     /// The state decides, and repeating the move writes the same. Whose it is, the platform's audit log says.
-    async fn reconcile(&self) -> Result<Reconciled<Moved>, PortError> {
+    async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
         let id = self.campaign.campaign;
         let status = self.campaigns.find(id).await?.status;
+        let happened = |by_us, says| Ok(Reconciled::Happened(Applied { receipt: Moved { by_us }, says }));
+        if let Some(theirs) = self.changes.overridden(intent, &self.to.action()).await? {
+            let says = format!(
+                "the campaign is {status}; our change came right after somebody else's {} at {}",
+                theirs.action, theirs.at
+            );
+            return happened(false, says);
+        }
         if status != self.to.to() {
             return Ok(Reconciled::DidNot { why: format!("the campaign is {status}") });
         }
         let by_us = self.campaigns.last_change(id).await?.is_none_or(|last| last.ours);
-        let says = format!("the campaign is {status}");
-        Ok(Reconciled::Happened(Applied { receipt: Moved { by_us }, says }))
+        happened(by_us, format!("the campaign is {status}"))
     }
 
     async fn verify(&self, moved: &Moved) -> Result<Judgement, PortError> {
@@ -133,12 +163,7 @@ pub(super) struct StopCampaign(Moving);
 
 impl StopCampaign {
     pub(super) fn of(on: &Platform, paused: &Paused) -> Self {
-        Self(Moving {
-            campaigns: Arc::clone(&on.campaigns),
-            campaign: paused.clone(),
-            to: Move::Stop,
-            not_before: None,
-        })
+        Self(Moving::of(on, paused, Move::Stop))
     }
 
     /// Not so late that what the start sends would reach into quiet hours.
@@ -153,12 +178,7 @@ pub(super) struct StartStopped(Moving);
 
 impl StartStopped {
     pub(super) fn of(on: &Platform, paused: &Paused) -> Self {
-        Self(Moving {
-            campaigns: Arc::clone(&on.campaigns),
-            campaign: paused.clone(),
-            to: Move::Start,
-            not_before: None,
-        })
+        Self(Moving::of(on, paused, Move::Start))
     }
 
     /// Not so that what it sends would reach into quiet hours.
@@ -204,12 +224,12 @@ impl Effect for StopCampaign {
         Moving::foresee(prediction)
     }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<Moved>, PortError> {
-        self.0.apply().await
+    async fn apply(&self, intent: &Intent) -> Result<Applied<Moved>, PortError> {
+        self.0.apply(intent).await
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
-        self.0.reconcile().await
+    async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
+        self.0.reconcile(intent).await
     }
 
     async fn verify(&self, _intent: &Intent, moved: &Moved, _now: Timestamp) -> Result<Judgement, PortError> {
@@ -258,12 +278,12 @@ impl Effect for StartStopped {
         Moving::foresee(prediction)
     }
 
-    async fn apply(&self, _intent: &Intent) -> Result<Applied<Moved>, PortError> {
-        self.0.apply().await
+    async fn apply(&self, intent: &Intent) -> Result<Applied<Moved>, PortError> {
+        self.0.apply(intent).await
     }
 
-    async fn reconcile(&self, _intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
-        self.0.reconcile().await
+    async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
+        self.0.reconcile(intent).await
     }
 
     async fn verify(&self, _intent: &Intent, moved: &Moved, _now: Timestamp) -> Result<Judgement, PortError> {

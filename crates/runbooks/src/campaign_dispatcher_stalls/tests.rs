@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use allclear_core::campaign::CampaignChange;
+use allclear_core::campaign::{CampaignAction, CampaignChange};
 use allclear_core::function::{DeployedFunction, FunctionCalls, FunctionStatus};
 use allclear_core::policy::StoredPolicy;
 use allclear_core::ports::*;
@@ -84,7 +84,7 @@ impl World {
         let started_before = self.started_before;
         mock.expect_changes_since().returning(move |_, since| {
             let at = since + Duration::from_mins(1);
-            let change = CampaignChange { action: "campaign_start".into(), ours: true, at };
+            let change = CampaignChange { action: CampaignAction::Start, ours: true, at };
             Ok(if started_before { vec![change] } else { vec![] })
         });
         let moves = |to: CampaignStatus, call: &'static str| {

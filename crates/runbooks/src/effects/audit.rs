@@ -53,6 +53,11 @@ impl AuditNote {
         Self { log: Arc::clone(&on.audit), row, about_run: target == run }
     }
 
+    /// A row about something that is done once, whichever run does it: of two that come to write it there is one row.
+    pub(crate) fn once(on: &Platform, action: &str, table: &str, target: &str, facts: &Value) -> Self {
+        Self::of(on, "once", action, table, target, facts)
+    }
+
     /// The row of one step: another step of the run may have to write one of the same kind.
     pub(crate) fn at(mut self, step: &Step) -> Self {
         self.row.id = Uuid::new_v5(&self.row.id, step.id.as_bytes());

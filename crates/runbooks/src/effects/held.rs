@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use allclear_core::campaign::CampaignAction;
 use allclear_core::ports::{Announcements, AuditLog, AuditRow, Campaigns, SendQueue};
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{Because, Effect, Evidence, Halt, Observation, Probe, Run, Step};
@@ -133,6 +134,12 @@ impl HeldByEnded {
         Ok(rows.into_iter().filter_map(Row::of).filter(|row| row.run != self.run).collect())
     }
 
+    /// The runs that have ended, also by a person's word: one that was taken over applies nothing more, wherever it is.
+    async fn ended(&self) -> Result<Vec<String>, PortError> {
+        let announced = self.announcements.all(self.runbook).await?;
+        Ok(announced.iter().filter(|one| !one.goes_on()).map(|one| one.says.run.clone()).collect())
+    }
+
     /// What every campaign came to that a run of this runbook named.
     async fn all(&self) -> Result<Vec<(CampaignId, Found)>, PortError> {
         let rows = self.rows(HOLDS).await?;
@@ -143,10 +150,7 @@ impl HeldByEnded {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let announced = self.announcements.all(self.runbook).await?;
-        // Also by a person's word: a run that was taken over applies nothing more, wherever it is.
-        let ended = announced.iter().filter(|one| !one.goes_on());
-        let ended: Vec<String> = ended.map(|one| one.says.run.clone()).collect();
+        let ended = self.ended().await?;
         let skips = self.rows(SKIPS).await?;
         let mut all = Vec::with_capacity(ids.len());
         for id in ids {
@@ -169,14 +173,14 @@ impl HeldByEnded {
         let campaign = self.campaigns.find(id).await?;
         let change = self.campaigns.last_change(id).await?;
         if campaign.status == CampaignStatus::Done {
-            let stopped = change.is_some_and(|change| change.ours && change.action == "campaign_stop");
+            let stopped = change.is_some_and(|change| change.ours && change.action == CampaignAction::Stop);
             let by = last.run.clone();
             return Ok(if stopped { Found::Stopped { name: campaign.name, by } } else { Found::NotPaused });
         }
         if campaign.status != CampaignStatus::Paused {
             return Ok(Found::NotPaused);
         }
-        let ours = change.filter(|change| change.ours && change.action == "campaign_pause");
+        let ours = change.filter(|change| change.ours && change.action == CampaignAction::Pause);
         // Whoever took it over wrote a row of their own: the pause is older than that, and not older than the first.
         let pauser = ours.and_then(|pause| rows.iter().filter(names).find(|row| row.at <= pause.at));
         if pauser.is_none() {
@@ -301,4 +305,95 @@ impl Probe for StoppedByEnded {
         let evidence = vec![Evidence::new("audit_log and campaigns (PostgREST)", shows)];
         Ok(Observation { value, says, evidence })
     }
+}
+
+/// Messages of one running campaign that an ended run marked as skipped, and nobody sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SkippedMessages {
+    pub(crate) campaign: CampaignId,
+    pub(crate) name: String,
+    pub(crate) messages: u64,
+    /// Which run.
+    pub(crate) by: String,
+}
+
+/// Looks for messages that ended runs marked as skipped and that are so still, while their campaign runs: whoever started it does
+/// not know that it runs without them.
+pub(crate) struct SkippedByEnded(HeldByEnded);
+
+impl SkippedByEnded {
+    /// By runs of the runbook that skips; `only` of these campaigns, of all when empty.
+    pub(crate) fn of(on: &Platform, runbook: &'static str, run: &str, only: &[CampaignId]) -> Self {
+        Self(HeldByEnded::of(on, runbook, run, only))
+    }
+
+    async fn all(&self) -> Result<Vec<SkippedMessages>, PortError> {
+        let looks = &self.0;
+        let mut skips = looks.rows(SKIPS).await?;
+        if skips.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ended = looks.ended().await?;
+        skips.retain(|row| ended.contains(&row.run));
+        let mut all: Vec<SkippedMessages> = Vec::new();
+        // The newest first: whoever took a campaign over names its messages again.
+        for row in skips.into_iter().rev() {
+            for (id, rows) in row.rows {
+                let wanted = looks.only.is_empty() || looks.only.contains(&id);
+                if !wanted || all.iter().any(|one| one.campaign == id) {
+                    continue;
+                }
+                let campaign = looks.campaigns.find(id).await?;
+                let messages = looks.queue.skipped(id, &rows).await?;
+                if campaign.status == CampaignStatus::Running && messages > 0 {
+                    all.push(SkippedMessages {
+                        campaign: id,
+                        name: campaign.name,
+                        messages,
+                        by: row.run.clone(),
+                    });
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+#[async_trait]
+impl Probe for SkippedByEnded {
+    type Value = Vec<SkippedMessages>;
+
+    fn subject(&self) -> String {
+        "skipped by ended runs".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
+        let value = self.all().await?;
+        let shows: Vec<String> =
+            value.iter().map(|one| format!("{}: {} by run {}", one.name, one.messages, one.by)).collect();
+        let says = if value.is_empty() {
+            "no running campaign has messages that a run which has ended marked as skipped".to_owned()
+        } else {
+            format!("messages of running campaigns are skipped by runs that have ended: {}", shows.join("; "))
+        };
+        let evidence = vec![Evidence::new("audit_log and send_queue (PostgREST)", says.clone())];
+        Ok(Observation { value, says, evidence })
+    }
+}
+
+/// What was skipped and is not given back keeps a run from ending as verified: nobody sends it.
+pub(crate) async fn owe_skipped(run: &mut Run, step: &Step, skipped: SkippedByEnded) -> Result<(), Halt> {
+    for one in run.probe(step, skipped).await? {
+        let says = format!(
+            "{} of campaign {} skipped by run {}, which has ended, and nobody sends them while the campaign runs: `allclear undo {}` \
+             gives them back",
+            counted(one.messages, "message is", "messages are"),
+            one.name,
+            one.by,
+            one.by
+        );
+        run.owe(step, &format!("messages of campaign {} skipped by an ended run", one.campaign), says)
+            .await?;
+    }
+    Ok(())
 }

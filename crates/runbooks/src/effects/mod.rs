@@ -2,7 +2,6 @@
 //! folder.
 
 mod alarm;
-mod at_once;
 mod audit;
 mod campaign;
 mod chat;
@@ -12,14 +11,15 @@ mod page;
 mod stuck;
 
 pub(crate) use alarm::{Alarm, Reached, Told, Words, tell, tell_last};
-pub(crate) use at_once::AtOnce;
 pub(crate) use audit::{AuditNote, record_bad_end};
-pub(crate) use campaign::{PauseCampaign, Paused, ResumeCampaign, Resumed, TO_THE_SECOND};
+pub(crate) use campaign::{Changes, PauseCampaign, Paused, ResumeCampaign, Resumed, TO_THE_SECOND};
 pub(crate) use chat::PostMessage;
 pub(crate) use given_up::{
     GivenUp, GivenUpMessages, MayBeGivenUp, PutBack, Whose, account_for_given_up, passes,
 };
-pub(crate) use held::{Held, HeldByEnded, StoppedByEnded, record_pauses, record_skips};
+pub(crate) use held::{
+    Held, HeldByEnded, SkippedByEnded, StoppedByEnded, owe_skipped, record_pauses, record_skips,
+};
 pub(crate) use page::{PageSomebody, ResolveIncident};
 pub(crate) use stuck::Stuck;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use allclear_core::campaign::CampaignAction;
 use allclear_core::incident::IncidentStatus;
 use allclear_core::ports::{Campaigns, Page, Paging};
 use allclear_core::{CampaignId, CampaignStatus, Class, Platform, PortError};
@@ -61,7 +62,7 @@ impl Stopped {
             return Ok(None);
         }
         let last = self.campaigns.last_change(self.campaign).await?;
-        let is_theirs = last.is_some_and(|last| last.action == "campaign_stop" && !last.ours);
+        let is_theirs = last.is_some_and(|last| last.action == CampaignAction::Stop && !last.ours);
         Ok((!is_theirs).then(|| format!("campaign {} is still stopped: start it", now.name)))
     }
 }

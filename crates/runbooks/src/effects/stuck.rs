@@ -13,7 +13,7 @@ use allclear_core::ports::{ChatMessage, Page};
 use allclear_engine::{Escalation, Halt, Outcome, Run, Step};
 use async_trait::async_trait;
 
-use super::Alarm;
+use super::{Alarm, PostMessage, tell};
 
 /// How long a run waits for failing services, all such waits together, before it tells somebody. Longer than a restart
 /// takes, and well before the retry policy gives up.
@@ -40,6 +40,7 @@ impl Stuck {
     ) -> Result<Arc<Self>, Halt> {
         let stuck = Arc::new(Self { on: on.clone(), step: *step, runbook, alarm: Alarm::of(on, ABOUT) });
         run.when_stuck(AFTER, stuck.clone()).await?;
+        run.when_not_so(Arc::new(Relapsed { on: on.clone(), step: *step, runbook }));
         Ok(stuck)
     }
 
@@ -49,7 +50,7 @@ impl Stuck {
         let goes_on = |halt: &Halt| !halt.outcome().is_some_and(Outcome::is_final);
         match halt {
             Some(halt) if goes_on(halt) || matches!(halt, Halt::Aborted { .. }) => Ok(()),
-            _ => self.alarm.answer_beside(run, "The run does not wait for a service any more.").await,
+            _ => self.alarm.answer_beside(run, "The run gets on again.").await,
         }
     }
 }
@@ -62,6 +63,37 @@ impl Escalation for Stuck {
         let told = "people were told that the run does not get on".to_owned();
         let untold = "nobody was told that the run does not get on: look after it by hand".to_owned();
         self.alarm.mention(run, &self.step, message, page, (told, untold)).await.map(drop)
+    }
+}
+
+/// Tells the operations channel that the look before the end found otherwise than what people may have heard.
+struct Relapsed {
+    on: Platform,
+    step: Step,
+    runbook: &'static str,
+}
+
+#[async_trait]
+impl Escalation for Relapsed {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        let about = "not so any more";
+        let message = ChatMessage {
+            channel: self.on.limits.ops_channel.clone(),
+            text: format!(
+                "Run {} of {} ends as refuted. By its last look: {}.",
+                run.id(),
+                self.runbook,
+                run.not_so()
+            ),
+            about: about.to_owned(),
+            marker: format!("{}/{}/{about}", self.runbook, run.id()),
+        };
+        let posted = tell(run, &self.step, PostMessage::of(&self.on, message)).await?;
+        let (told, untold) = (
+            "people were told what is not so any more",
+            "nobody was told what is not so any more: tell them by hand",
+        );
+        run.told(&self.step, told, untold, &[posted.account()]).await.map(drop)
     }
 }
 

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use allclear_core::clock::before;
 use allclear_core::ports::{RedemptionExports, RedemptionLog, Vouchers};
 use allclear_core::redeem::{RedeemAttempt, RedeemOutcome, Repetition};
 use allclear_core::redemption::Repeats;
@@ -31,15 +29,17 @@ pub(super) struct Anomalies {
     exports: Arc<dyn RedemptionExports>,
     vouchers: Arc<dyn Vouchers>,
     input: Input,
+    since: Timestamp,
 }
 
 impl Anomalies {
-    pub(super) fn over(on: &Platform, input: &Input) -> Self {
+    pub(super) fn over(on: &Platform, input: &Input, since: Timestamp) -> Self {
         Self {
             log: Arc::clone(&on.redemptions),
             exports: Arc::clone(&on.redemption_exports),
             vouchers: Arc::clone(&on.vouchers),
             input: input.clone(),
+            since,
         }
     }
 
@@ -210,16 +210,12 @@ async fn each_attempt(
     }
 }
 
-fn window_start(input: &Input, now: Timestamp) -> Timestamp {
-    before(now, Duration::from_secs(u64::from(input.window_hours.max(1)) * 3_600))
-}
-
 #[async_trait]
 impl Probe for Anomalies {
     type Value = Found;
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Found>, PortError> {
-        let since = window_start(&self.input, now);
+        let since = self.since;
         let mut found = Found::default();
         self.repeats(since, &mut found).await?;
         self.refusals(since, now, &mut found).await?;
@@ -250,12 +246,12 @@ pub(super) struct Collision {
 /// Looks for keys that do not tell vouchers apart.
 pub(super) struct KeyUse {
     log: Arc<dyn RedemptionLog>,
-    input: Input,
+    since: Timestamp,
 }
 
 impl KeyUse {
-    pub(super) fn over(on: &Platform, input: &Input) -> Self {
-        Self { log: Arc::clone(&on.redemptions), input: input.clone() }
+    pub(super) fn over(on: &Platform, since: Timestamp) -> Self {
+        Self { log: Arc::clone(&on.redemptions), since }
     }
 }
 
@@ -271,8 +267,8 @@ impl Probe for KeyUse {
 
     /// Two passes: which keys came more than once, then what they came with. A key that came again with the same
     /// voucher is a repetition, which is what keys are for.
-    async fn observe(&self, now: Timestamp) -> Result<Observation<Vec<Collision>>, PortError> {
-        let since = window_start(&self.input, now);
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<Collision>>, PortError> {
+        let since = self.since;
         let mut repeats = Repeats::with_capacity(PAGE as usize);
         let attempts = each_attempt(&*self.log, since, |attempt| {
             if let Some((_, key)) = used(attempt) {

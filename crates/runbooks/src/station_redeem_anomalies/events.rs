@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::replace::Replacing;
 use crate::effects::change;
-use crate::words::counted;
 
 /// Of an event, whether it is there.
 const ROW: &str = "row";
@@ -24,22 +23,36 @@ const ROW: &str = "row";
 pub(super) struct RecordEvent {
     log: Arc<dyn RedemptionLog>,
     event: NewVoucherEvent,
+    /// Whether it is added only where the voucher has none of its kind: what another run did is on record however that put it.
+    only_of_its_kind: bool,
 }
 
 impl RecordEvent {
-    /// The void of the original and the issue of its replacement.
+    /// The void of the original and the issue of its replacement. Their ids name the two vouchers, so that whichever run comes to
+    /// add them, there is one of each.
     pub(super) fn both(on: &Platform, what: &Replacing) -> [Self; 2] {
         let of = |voucher: VoucherId, kind: &str, other: (&str, VoucherId)| {
-            let name = format!("allclear event {kind} {voucher} {}", what.run);
+            let name = format!("allclear event {kind} {voucher} {}", other.1);
             let context = json!({ "reason": "double_redemption", "run": what.run, other.0: other.1 });
             let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
             let event = NewVoucherEvent { id, voucher, kind: kind.to_owned(), context };
-            Self { log: Arc::clone(&on.redemptions), event }
+            Self { log: Arc::clone(&on.redemptions), event, only_of_its_kind: false }
         };
         [
             of(what.case.id, "void", ("replaced_by", what.id)),
             of(what.id, "issued", ("replaces", what.case.id)),
         ]
+    }
+
+    /// The same for what another run did, which may have ended before it came to them.
+    pub(super) fn missing(on: &Platform, what: &Replacing) -> [Self; 2] {
+        Self::both(on, what).map(|event| Self { only_of_its_kind: true, ..event })
+    }
+
+    async fn is_there(&self) -> Result<bool, PortError> {
+        let history = self.log.history(self.event.voucher).await?;
+        let of_its_kind = |kind: &str| self.only_of_its_kind && kind == self.event.kind;
+        Ok(history.events.iter().any(|event| event.id == self.event.id || of_its_kind(&event.kind)))
     }
 }
 
@@ -69,8 +82,7 @@ impl Effect for RecordEvent {
     }
 
     async fn predict(&self, _foreseen: &Foreseen) -> Result<Prediction, PortError> {
-        let history = self.log.history(self.event.voucher).await?;
-        if history.events.iter().any(|event| event.id == self.event.id) {
+        if self.is_there().await? {
             return Ok(Prediction::default());
         }
         let name = self.subject();
@@ -89,13 +101,8 @@ impl Effect for RecordEvent {
     }
 
     async fn verify(&self, _intent: &Intent, (): &(), _now: Timestamp) -> Result<Judgement, PortError> {
-        let history = self.log.history(self.event.voucher).await?;
-        let there = history.events.iter().any(|event| event.id == self.event.id);
-        let shows = format!(
-            "{}, ours {}",
-            counted(history.events.len(), "event", "events"),
-            if there { "among them" } else { "missing" }
-        );
+        let there = self.is_there().await?;
+        let shows = format!("event {} is {}", self.event.kind, if there { "there" } else { "missing" });
         let evidence = vec![Evidence::new("voucher_events (PostgREST)", shows)];
         Ok(if there {
             Judgement::verified("the voucher's history has the event", evidence)

@@ -21,12 +21,16 @@ mod scope;
 mod tests;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use allclear_core::clock::before;
 use allclear_core::{Platform, Rehearsal, VoucherId};
 use allclear_engine::{
-    Approval, Approvers, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step,
+    Approval, Approvers, Claim, Gate, Halt, Note, OnlyWhile, Phase, Proof, Resolution, Run, Runbook, Settled,
+    Step,
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -38,7 +42,7 @@ use events::RecordEvent;
 use found::Found;
 use replace::{
     AdoptReplacement, NotReplaced, ReleaseReplacement, ReplacementsStand, Replacing, ReserveReplacement,
-    VoidVoucher, concerns_one_voucher,
+    StillReplaced, VoidVoucher, concerns_one_voucher,
 };
 
 /// Detect: errors for valid vouchers, or double redemption.
@@ -162,10 +166,12 @@ impl StationRedeemAnomalies {
     /// The runbook, from the redemptions to the vendor's message: what was done.
     async fn handle(&self, run: &mut Run) -> Result<Done, Halt> {
         let on = &self.on;
-        let found = run.probe(&SR_D1, Anomalies::over(on, &self.input)).await?;
+        // Counted from when the run began: it may have been away since.
+        let since = before(run.now(), Duration::from_hours(u64::from(self.input.window_hours.max(1))));
+        let found = run.probe(&SR_D1, Anomalies::over(on, &self.input, since)).await?;
         self.note_counts(run, &found).await?;
         let mut done = Done::default();
-        self.check_keys(run, &mut done).await?;
+        self.check_keys(run, since, &mut done).await?;
         if !found.needs_hands() && done.left.is_empty() {
             found.must_rest_on_samples()?;
             run.conclude_unless(false, found.all_clear(self.input.window_hours))?;
@@ -189,10 +195,12 @@ impl StationRedeemAnomalies {
         for says in found.left_to_people().into_iter().chain(unseen).chain(found.unexplained(&cases)) {
             self.leave(run, &SR_D1, &mut done, says).await?;
         }
-        self.look_at_replacements_again(run, (&released, "before the end"), &mut done).await?;
+        self.look_at_replacements_again(run, &released, &mut done).await?;
         self.note_and_tell_vendor(run, &found, &done).await?;
         // The vendor may have been told hours after that look.
-        self.look_at_replacements_again(run, (&released, "before the last word"), &mut done).await?;
+        for what in released.iter().filter(|what| done.replaced.contains(&what.case.id)) {
+            run.ends_only_while(&SR_R1, OnlyWhile::of(StillReplaced::of(on, what)));
+        }
         Ok(done)
     }
 }
@@ -243,8 +251,8 @@ impl StationRedeemAnomalies {
     }
 
     /// One key for several vouchers is a defect of the app; no voucher is to blame, so none is touched.
-    async fn check_keys(&self, run: &mut Run, done: &mut Done) -> Result<(), Halt> {
-        let collisions = run.probe(&SR_I1, KeyUse::over(&self.on, &self.input)).await?;
+    async fn check_keys(&self, run: &mut Run, since: Timestamp, done: &mut Done) -> Result<(), Halt> {
+        let collisions = run.probe(&SR_I1, KeyUse::over(&self.on, since)).await?;
         for collision in collisions {
             let says = format!(
                 "one idempotency key came with {} vouchers at station {}: the app must make a key per voucher, the server must compare the voucher too",
@@ -274,7 +282,13 @@ impl StationRedeemAnomalies {
                     );
                     self.leave(run, &SR_M1, done, says).await?;
                 }
-                Err(NotReplaced::Already) => done.replaced_before.push(case.id),
+                Err(NotReplaced::Already) => {
+                    // Whoever did it may have ended before it was on record.
+                    if let Some(before) = Replacing::done_before(case, run.id()) {
+                        self.record_replacing(run, &before, RecordEvent::missing(&self.on, &before)).await?;
+                    }
+                    done.replaced_before.push(case.id);
+                }
                 Err(NotReplaced::ByHand(why)) => {
                     self.leave(run, &SR_M1, done, format!("voucher {} is not replaced: {why}", case.id))
                         .await?;
@@ -301,25 +315,19 @@ impl StationRedeemAnomalies {
         Ok(doubled)
     }
 
-    /// What somebody took back after it was released is not counted: that customer has nothing.
+    /// What somebody changed after it was released is not counted: that customer has nothing, or two.
     async fn look_at_replacements_again(
         &self,
         run: &mut Run,
-        (released, when): (&[Replacing], &'static str),
+        released: &[Replacing],
         done: &mut Done,
     ) -> Result<(), Halt> {
         if released.is_empty() || run.is_plan() {
             return Ok(());
         }
-        let gone = run.probe(&SR_R1, ReplacementsStand::of(&self.on, released, when)).await?;
-        // Those that an earlier look found gone are told already.
-        let (gone, stand) = done.replaced.iter().partition(|original| gone.contains(original));
-        done.replaced = stand;
-        let gone: Vec<VoucherId> = gone;
-        for original in gone {
-            let says = format!(
-                "the replacement of voucher {original} was taken back by somebody else after it was released: its customer has no voucher"
-            );
+        let changed = run.probe(&SR_R1, ReplacementsStand::of(&self.on, released)).await?;
+        done.replaced.retain(|original| changed.iter().all(|(changed, _)| changed != original));
+        for (_, says) in changed {
             self.leave(run, &SR_R1, done, says).await?;
         }
         Ok(())
@@ -363,31 +371,43 @@ impl StationRedeemAnomalies {
             Ok(()) => run.perform(&SR_M1, VoidVoucher::of(on, replacing)).await,
             failed => failed,
         };
-        // Somebody was there first, or this row breaks a rule of the table. If the replacement was made, it stays held: nobody can redeem it.
+        let released = match taken_back {
+            Ok(()) => run.attempt(&SR_M1, ReleaseReplacement::of(on, replacing)).await,
+            Err(halt) => Err(halt),
+        };
+        // Somebody was there first, or this row breaks a rule of the table. If the replacement was made, it stays as it is.
         // What a person must put right first (a missing GRANT, a credential), a service that is away, or whatever else is no
         // matter of this voucher would meet the next one too: it interrupts the run.
-        if let Err(Halt::Failed { error, .. }) = &taken_back
+        if let Err(Halt::Failed { error, .. }) = &released
             && concerns_one_voucher(error)
         {
-            let says =
-                format!("voucher {original} was left alone, and no replacement of it was released: {error}");
+            let says = format!(
+                "voucher {original} was left as it is, and this run released no replacement of it: {error}"
+            );
             self.leave(run, &SR_M1, done, says).await?;
             return Ok(None);
         }
-        taken_back?;
-        let released = run.attempt(&SR_M1, ReleaseReplacement::of(on, replacing)).await?;
+        let released = released?;
         released.clone().proven(&SR_M1)?;
-        for event in RecordEvent::both(on, replacing) {
-            run.perform(&SR_M1, event).await?;
-        }
-        let facts = json!({ "reason": "double_redemption", "before": replacing.case.status, "after": "void", "replaced_by": replacing.id, "run": run.id() });
-        run.perform(
-            &SR_M1,
-            AuditNote::of(on, run.id(), "voucher_void", "vouchers", &original.to_string(), &facts),
-        )
-        .await?;
+        self.record_replacing(run, replacing, RecordEvent::both(on, replacing)).await?;
         done.replaced.push(original);
         Ok(Some(released))
+    }
+
+    /// Puts on record, in the vouchers' histories and in the audit log, that one was replaced by the other: once, whichever run does.
+    async fn record_replacing(
+        &self,
+        run: &mut Run,
+        replacing: &Replacing,
+        events: [RecordEvent; 2],
+    ) -> Result<(), Halt> {
+        for event in events {
+            run.perform(&SR_M1, event).await?;
+        }
+        let facts = json!({ "reason": "double_redemption", "after": "void", "replaced_by": replacing.id, "run": run.id() });
+        let original = replacing.case.id.to_string();
+        let note = AuditNote::once(&self.on, "voucher_void", "vouchers", &original, &facts);
+        run.perform(&SR_M1, note).await
     }
 
     async fn note_and_tell_vendor(&self, run: &mut Run, found: &Found, done: &Done) -> Result<(), Halt> {

@@ -29,12 +29,10 @@ use uuid::Uuid;
 
 use super::cases::{Case, Held, Made};
 use crate::effects::change;
-use crate::words::counted;
 
 const ROW: &str = "row";
 /// Of a held replacement, why it stays.
-const STAYS_VOID: &str =
-    "the held row stays void, so that nobody can redeem it, and the next run takes it over";
+const STAYS_VOID: &str = "while the row is held nobody can redeem it, and the next run takes it over";
 
 /// One voucher to be replaced, with everything decided.
 #[derive(Debug, Clone)]
@@ -71,6 +69,12 @@ impl Replacing {
         let by_hand = |fault| NotReplaced::ByHand(format!("its worth cannot be told: {fault}"));
         let worth = case.amount.worth().map_err(by_hand)?;
         Ok(Self { case: case.clone(), id, from, worth, run: run.to_owned() })
+    }
+
+    /// What was done before, by another run or by this one. `None` where the voucher's worth cannot be told.
+    pub(super) fn done_before(case: &Case, run: &str) -> Option<Self> {
+        let worth = case.amount.worth().ok()?;
+        Some(Self { case: case.clone(), id: replacement_of(case.id), from: None, worth, run: run.to_owned() })
     }
 
     /// What whoever approves is shown: the voucher, and whose unfinished work this run would go on with.
@@ -206,45 +210,96 @@ impl Desk {
     fn is_released(voucher: &Voucher) -> bool {
         voucher.held_by.is_none() && voucher.status != VoucherStatus::Void
     }
+
+    /// Why the replacement is not this run's any more.
+    fn not_ours(row: &Voucher) -> String {
+        if row.status == VoucherStatus::Void {
+            let by = row.held_by.as_ref().map_or_else(|| "nobody".to_owned(), |by| format!("run {by}"));
+            return format!("its replacement {} is void, and held by {by}", row.id);
+        }
+        format!(
+            "somebody gave its replacement {} out by hand: it is {} and can be redeemed; look at both vouchers",
+            row.id, row.status
+        )
+    }
+
+    /// Why the customer has not what the run gave, once it gave it: exactly one voucher. `None` where it is so.
+    async fn does_not_stand(&self) -> Result<Option<String>, PortError> {
+        let original = self.what.case.id;
+        let all = self.replacements.of(original).await?;
+        if let Some(other) = all.iter().find(|one| one.id != self.what.id) {
+            return Ok(Some(format!(
+                "voucher {} replaces voucher {original} too: its customer has two",
+                other.id
+            )));
+        }
+        if !all.first().is_some_and(Self::is_released) {
+            return Ok(Some(format!(
+                "the replacement of voucher {original} was taken back by somebody else after it was released: its customer has no \
+                 voucher"
+            )));
+        }
+        let status = self.vouchers.find(original).await?.status;
+        Ok((status != VoucherStatus::Void).then(|| {
+            format!(
+                "somebody else gave voucher {original} back, beside its replacement: it is {status}, and its customer has two"
+            )
+        }))
+    }
 }
 
-/// Whether the customers still have what this run gave them, read once more before anybody is told. Gives the vouchers whose
-/// replacement somebody took back since.
-pub(super) struct ReplacementsStand {
-    desks: Vec<Desk>,
-    when: &'static str,
-}
+/// Whether the customers still have what this run gave them, read once more before anybody is told. Gives the vouchers of which
+/// that is not so, and why.
+pub(super) struct ReplacementsStand(Vec<Desk>);
 
 impl ReplacementsStand {
-    pub(super) fn of(on: &Platform, released: &[Replacing], when: &'static str) -> Self {
-        Self { desks: released.iter().map(|what| Desk::of(on, what)).collect(), when }
+    pub(super) fn of(on: &Platform, released: &[Replacing]) -> Self {
+        Self(released.iter().map(|what| Desk::of(on, what)).collect())
     }
 }
 
 #[async_trait]
 impl Probe for ReplacementsStand {
-    type Value = Vec<VoucherId>;
+    type Value = Vec<(VoucherId, String)>;
 
     fn subject(&self) -> String {
-        format!("replacements {}", self.when)
+        "replacements before the end".to_owned()
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<Vec<VoucherId>>, PortError> {
-        let mut gone = Vec::new();
-        let mut evidence = Vec::new();
-        for desk in &self.desks {
-            let row = desk.replacement().await?;
-            evidence.push(Evidence::new("vouchers (PostgREST)", row_text(row.as_ref())));
-            if !row.as_ref().is_some_and(Desk::is_released) {
-                gone.push(desk.what.case.id);
-            }
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
+        let mut changed = Vec::new();
+        for desk in &self.0 {
+            changed.extend(desk.does_not_stand().await?.map(|says| (desk.what.case.id, says)));
         }
-        let says = if gone.is_empty() {
-            "every replacement stands".to_owned()
-        } else {
-            counted(gone.len(), "replacement was taken back since", "replacements were taken back since")
-        };
-        Ok(Observation { value: gone, says, evidence })
+        let words: Vec<&str> = changed.iter().map(|(_, says)| says.as_str()).collect();
+        let says = if changed.is_empty() { "every replacement stands".to_owned() } else { words.join("; ") };
+        let evidence = vec![Evidence::new("vouchers (PostgREST)", says.clone())];
+        Ok(Observation { value: changed, says, evidence })
+    }
+}
+
+/// The same of one, for the run's last word.
+pub(super) struct StillReplaced(Desk);
+
+impl StillReplaced {
+    pub(super) fn of(on: &Platform, what: &Replacing) -> Self {
+        Self(Desk::of(on, what))
+    }
+}
+
+#[async_trait]
+impl Probe for StillReplaced {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        format!("voucher {} and its replacement", self.0.what.case.id)
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let value = self.0.does_not_stand().await?;
+        let says = value.clone().unwrap_or_else(|| "the replacement stands".to_owned());
+        let evidence = vec![Evidence::new("vouchers (PostgREST)", says.clone())];
+        Ok(Observation { value, says, evidence })
     }
 }
 
@@ -306,9 +361,7 @@ impl Effect for ReserveReplacement {
         let what = &self.0.what;
         match self.0.replacement().await? {
             Some(row) if self.0.is_held_by_us(&row) || Desk::is_released(&row) => Ok(Prediction::default()),
-            Some(row) => {
-                Err(state_changed(what.case.id, format!("another run holds its replacement {}", row.id)))
-            }
+            Some(row) => Err(state_changed(what.case.id, Desk::not_ours(&row))),
             None => {
                 let label = format!("replacement of {}", what.case.id);
                 Ok(Prediction::of(change("voucher", what.id, &label, ROW, "absent", &what.held())))
@@ -590,7 +643,7 @@ impl Effect for ReleaseReplacement {
         let actual = match self.0.replacement().await? {
             Some(row) if self.0.is_held_by_us(&row) => what.held(),
             Some(row) if Desk::is_released(&row) => "issued".to_owned(),
-            Some(_) => "held by another run".to_owned(),
+            Some(row) => return Err(state_changed(what.case.id, Desk::not_ours(&row))),
             None => "absent".to_owned(),
         };
         let row = foreseen.or("voucher", &what.id.to_string(), ROW, actual);

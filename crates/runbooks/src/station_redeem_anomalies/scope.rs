@@ -14,7 +14,7 @@ use allclear_core::voucher::AsSeen;
 use allclear_core::{Platform, PortError, VoucherId};
 use allclear_engine::{
     Applied, Choice, Claim, Effect, Escalation, Evidence, Foreseen, Gate, Halt, Intent, Judgement,
-    Observation, Prediction, Probe, Reconciled, Repeat, Run,
+    Observation, OnlyWhile, Prediction, Probe, Reconciled, Repeat, Run,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -155,7 +155,8 @@ impl StationRedeemAnomalies {
         }
         match (run.ask(&SR_M2, gate).await?, &mismatch.right) {
             (Remedy::Update, Some(right)) => {
-                let set = run.attempt(&SR_M2, SetScope::of(&self.on, mismatch, right)).await?;
+                let set_scope = SetScope::of(&self.on, mismatch, right);
+                let set = run.attempt(&SR_M2, set_scope.clone()).await?;
                 let claim = Claim::of(
                     &set,
                     format!("the scope of voucher {} was corrected to {}", mismatch.voucher, right.name),
@@ -166,6 +167,7 @@ impl StationRedeemAnomalies {
                 );
                 run.note(&SR_M2, claim).await?;
                 set.proven(&SR_M2)?;
+                run.ends_only_while(&SR_M2, OnlyWhile::of(StillScoped(set_scope)));
                 let facts = json!({ "before": mismatch.scope, "after": right.id, "run": run.id() });
                 let voucher = mismatch.voucher.to_string();
                 let note = AuditNote::of(&self.on, run.id(), "voucher_scope", "vouchers", &voucher, &facts);
@@ -314,6 +316,32 @@ impl SetScope {
     /// Sets the scope back that was there before.
     fn back(&self) -> Self {
         Self { seen: None, from: self.to, to: self.from, to_name: self.from.to_string(), ..self.clone() }
+    }
+}
+
+/// Whether a corrected scope is as it was set, for the run's last word.
+struct StillScoped(SetScope);
+
+#[async_trait]
+impl Probe for StillScoped {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        format!("scope of voucher {}", self.0.voucher)
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let SetScope { vouchers, voucher, to, to_name, .. } = &self.0;
+        let scope = vouchers.find(*voucher).await?.station_scope;
+        let value = (scope != Some(*to)).then(|| {
+            let is = scope.map_or_else(|| "any station".to_owned(), |scope| scope.to_string());
+            format!(
+                "somebody else changed the scope of voucher {voucher}, which was set to {to_name}: it is {is}"
+            )
+        });
+        let says = value.clone().unwrap_or_else(|| format!("the voucher may be redeemed at {to_name}"));
+        let evidence = vec![Evidence::new("vouchers (PostgREST)", says.clone())];
+        Ok(Observation { value, says, evidence })
     }
 }
 

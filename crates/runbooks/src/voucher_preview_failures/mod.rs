@@ -194,12 +194,8 @@ impl VoucherPreviewFailures {
         let closed = run.attempt(&VP_R2, ResolveIncident::of(on, &self.input.incident)).await?;
         let closed_key = closed.is_proven().then(|| self.input.incident.clone());
         self.tell_support_that_it_is_over(run, told, (&sample, closed_key.clone())).await?;
-        if !run.is_plan() {
-            let check = PreviewCheck::of(on, &sample, "before the last word");
-            if let Some(says) = run.probe(&VP_R2, StillOver::of(on, check, closed_key)).await? {
-                return Err(Halt::Refuted { step: VP_R2.id.to_owned(), says });
-            }
-        }
+        let check = PreviewCheck::of(on, &sample, "before the last word");
+        run.ends_only_while(&VP_R2, OnlyWhile::of(StillOver::of(on, check, closed_key)));
         let incident = if closed.is_proven() { "is" } else { "is not" };
         let says = format!(
             "previews are rendered again: a picture was fetched and decoded, and the incident {incident} closed"

@@ -49,7 +49,8 @@ use export::ExportFailedTargets;
 use resume::Over;
 
 use crate::effects::{
-    AuditNote, Held, HeldByEnded, PauseCampaign, Paused, Stuck, record_bad_end, record_pauses,
+    AuditNote, Held, HeldByEnded, PauseCampaign, Paused, SkippedByEnded, Stuck, owe_skipped, record_bad_end,
+    record_pauses,
 };
 use crate::probes::SendingCampaigns;
 use crate::skipped::{Handled, LookForSkipped, SkippedByOthers, tell_skipped_since};
@@ -238,6 +239,8 @@ impl WhatsAppSendFailures {
 
         let held = HeldByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
         let held = run.probe(&WA_D1, held).await?;
+        let skipped = SkippedByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
+        owe_skipped(run, &WA_D1, skipped).await?;
         let signal = run.probe(&WA_D1, SendHealth::over(on, &self.input)).await?;
         let is_on = signal.elevated && signal.must_be_paused_for();
         if !is_on && !held.is_empty() {

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::ports::{Campaigns, SendLog, SendQueue};
-use allclear_core::send_fault::SendFault;
-use allclear_core::target::SendTally;
 use allclear_core::{CampaignId, Platform, PortError};
 use allclear_engine::{Claim, Evidence, Halt, Note, Observation, Observing, Probe, Run, Settled, Watch};
 use async_trait::async_trait;
@@ -21,13 +19,13 @@ use super::{WA_R1, WhatsAppSendFailures};
 use crate::effects::{
     GivenUp, GivenUpMessages, MayBeGivenUp, Paused, PutBack, ResumeCampaign, Resumed, Whose,
 };
-use crate::probes::{StoredSendPolicy, count_still_started, look_for_taken};
+use crate::probes::{
+    RELAPSE_PERCENT, StoredSendPolicy, look_for_taken, percent_of_our_failures, still_started,
+};
 use crate::quiet::{Start, recipients_zone};
 use crate::spread::spread;
 use crate::words::counted;
 
-/// From this share of failures on a resumed campaign has relapsed, in percent.
-const RELAPSE_PERCENT: u64 = 5;
 /// A resumed campaign that sends nothing for this long is no proof of anything.
 const SEND_WITHIN: Duration = Duration::from_mins(10);
 
@@ -95,8 +93,7 @@ impl WhatsAppSendFailures {
 
     /// How many of those that were resumed still run before the last word.
     pub(super) async fn count_still_resumed(&self, run: &mut Run, resumed: &[Paused]) -> Result<usize, Halt> {
-        let started: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
-        count_still_started(run, &WA_R1, &self.on, &started).await
+        Ok(still_started(run, &WA_R1, &self.on, &named(resumed)).await?.len())
     }
 
     /// Right before the start: a dispatcher that looks at no campaign's status sends what waits.
@@ -403,21 +400,6 @@ impl SendsAfterResume {
             interval: on.limits.dispatcher_interval,
         }
     }
-}
-
-/// Failures that are not the recipient's: numbers that cannot receive are a matter of data, and pausing for them again
-/// would never end.
-fn percent_of_our_failures(tally: &SendTally) -> u64 {
-    let is_theirs = |code: &str| {
-        matches!(
-            SendFault::from_text(code),
-            SendFault::InvalidNumber | SendFault::Recipient | SendFault::PairLimit
-        )
-    };
-    let failed: u64 = tally.failed.iter().filter(|(code, _)| !is_theirs(code)).map(|(_, count)| count).sum();
-    // Who gets a message twice is no progress.
-    let ours = failed + tally.repeats;
-    if tally.tries() == 0 { 0 } else { ours * 100 / tally.tries() }
 }
 
 #[async_trait]

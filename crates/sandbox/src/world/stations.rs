@@ -152,6 +152,12 @@ impl World {
         twice
     }
 
+    /// Replacements that a run holds, by id.
+    pub fn vouchers_held(&self) -> Vec<Uuid> {
+        let held = self.vouchers.iter().filter(|row| row.metadata["held_by"].is_string());
+        held.map(|row| row.id).collect()
+    }
+
     /// Gives a voucher another date. False where there is no such voucher.
     pub fn let_expire(&mut self, voucher: Uuid, at: Timestamp) -> bool {
         let Some(row) = self.vouchers.iter_mut().find(|row| row.id == voucher) else { return false };
@@ -199,9 +205,14 @@ impl World {
 
     /// Lets somebody else take a voucher back. False where there is no such voucher.
     pub fn let_somebody_void(&mut self, voucher: Uuid) -> bool {
+        self.let_somebody_set(voucher, "void")
+    }
+
+    /// Lets somebody else write a voucher's status by hand. False where there is no such voucher.
+    pub fn let_somebody_set(&mut self, voucher: Uuid, status: &str) -> bool {
         let now = self.now;
         let Some(row) = self.vouchers.iter_mut().find(|row| row.id == voucher) else { return false };
-        "void".clone_into(&mut row.status);
+        status.clone_into(&mut row.status);
         row.touch(now);
         true
     }

@@ -28,6 +28,9 @@ use crate::step::Step;
 use intent::Intended;
 pub(super) use outcome::Went;
 
+/// How often an effect may be put off before somebody is told that it is.
+const PUT_OFF: u32 = 3;
+
 /// An effect that was applied (or needed not be) and read back.
 ///
 /// What it says is made a [`Claim`](crate::Claim) of, or a proof. Dropping it changes nothing about how the run may end:
@@ -357,6 +360,10 @@ impl Run {
                 Some(until) => {
                     let key = format!("{base}/not before {attempt}.{go}");
                     let says = not_before.says.clone();
+                    // What is put off again and again may never come by itself.
+                    if go > PUT_OFF {
+                        self.tell_stuck(&format!("{}: {says}", step.id)).await?;
+                    }
                     self.sleep(&key, of(step, subject), until, Waiting::ForTheWorld, says).await?;
                 }
                 None if !was_made => break,
@@ -380,7 +387,7 @@ impl Run {
         if set_out && !was_made {
             return Ok(());
         }
-        match self.observe(step, &only_while, subject, &look).await? {
+        match self.not_so_any_more(step, &only_while, subject, &look).await? {
             Some(says) => Err(Halt::Refuted { step: step.id.to_owned(), says }),
             None => Ok(()),
         }

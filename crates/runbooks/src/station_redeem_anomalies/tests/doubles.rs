@@ -102,7 +102,10 @@ async fn a_replacement_that_breaks_a_rule_of_the_table_is_left_alone_and_the_oth
     world.tables.lock().unwrap().breaks_a_rule = Some(id(2));
     let (outcome, says) = world.run().await;
     assert_eq!(outcome, Outcome::Unverified, "{says}");
-    assert!(says.contains("was left alone") && says.contains("points to a row that is not there"), "{says}");
+    assert!(
+        says.contains("was left as it is") && says.contains("points to a row that is not there"),
+        "{says}"
+    );
     let released = world.calls.all().iter().filter(|call| *call == "release").count();
     assert_eq!(released, 2, "{says}");
     assert_eq!(world.tables.lock().unwrap().vouchers[&id(2)].status, VoucherStatus::Redeemed);

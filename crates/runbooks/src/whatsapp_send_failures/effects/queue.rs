@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::stood::Stood;
-use crate::effects::{AtOnce, Paused, Rows, change};
+use crate::effects::{Paused, Rows, change};
 use crate::quiet::Start;
 use crate::words::counted;
 
@@ -40,7 +40,7 @@ pub(in super::super) struct SkipQueue {
     queue: Arc<dyn SendQueue>,
     log: Arc<dyn SendLog>,
     limits: Limits,
-    at_once: AtOnce,
+    start: Start,
     paused: Paused,
     stood: Option<Stood>,
 }
@@ -53,7 +53,7 @@ impl SkipQueue {
             queue: Arc::clone(&on.send_queue),
             log: Arc::clone(&on.send_log),
             limits: on.limits.clone(),
-            at_once: AtOnce::on(on),
+            start: Start::of_skipped(on, (paused.campaign, &paused.name), &paused.skipped),
             paused: paused.clone(),
             stood: stood.cloned(),
         }
@@ -208,8 +208,8 @@ impl Effect for SkipQueue {
         receipt.left_alone.is_none().then(|| RestoreQueue {
             queue,
             paused: self.paused.clone(),
-            by_undo: Some(ByUndo { campaigns, at_once: self.at_once.clone() }),
-            not_before: None,
+            by_undo: Some(ByUndo { campaigns, start: self.start.clone() }),
+            not_before: Some(self.start.clone().not_before()),
         })
     }
 }
@@ -224,11 +224,11 @@ pub(in super::super) struct RestoreQueue {
     not_before: Option<NotBefore>,
 }
 
-/// What an undo adds, which waits for no hour and comes after whatever people did since.
+/// What an undo adds, which comes after whatever people did since.
 #[derive(Clone)]
 struct ByUndo {
     campaigns: Arc<dyn Campaigns>,
-    at_once: AtOnce,
+    start: Start,
 }
 
 impl ByUndo {
@@ -302,7 +302,7 @@ impl Effect for RestoreQueue {
         let prediction =
             Prediction::of(back).note(counted(skipped, "message is skipped now", "messages are skipped now"));
         Ok(match &self.by_undo {
-            Some(by_undo) => prediction.note(by_undo.at_once.says().await),
+            Some(by_undo) => prediction.note(by_undo.start.when().await),
             None => prediction,
         })
     }

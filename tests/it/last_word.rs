@@ -1,0 +1,230 @@
+//! What a run says last is so as it says it: also where what it rests on was proven hours ago, by a process that died, or before a
+//! wait. Judged by what people or the world did in between.
+
+use std::time::Duration;
+
+use allclear::core::owner::{Ended, end};
+use allclear::engine::{
+    Announcing, Entry, Event, Finished, MemoryJournal, Outcome, SeamError, Terms, execute,
+};
+use allclear::sandbox::{Profile, Scenario, Trouble, World, WorldSpec};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::left::{aborted, undo};
+use crate::people::{beside, with_status};
+use crate::scene::{Scene, approved, small};
+
+const WHATSAPP: &str = "whatsapp-send-failures";
+const DISPATCHER: &str = "campaign-dispatcher-stalls";
+const STATIONS: &str = "station-redeem-anomalies";
+
+fn spec(scenario: Scenario) -> WorldSpec {
+    WorldSpec { vouchers: 40, stations: 4, ..small(scenario) }
+}
+
+fn vouchers(scene: &Scene) -> Vec<Value> {
+    scene.sandbox.state()["vouchers"].as_array().unwrap().clone()
+}
+
+fn id(voucher: &Value) -> Uuid {
+    voucher["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// The vouchers that replace others, with those.
+fn replacements(scene: &Scene) -> Vec<(Uuid, Uuid)> {
+    let all = vouchers(scene);
+    let of = |one: &Value| Some((id(one), one["replaces"].as_str()?.parse().unwrap()));
+    all.iter().filter_map(of).collect()
+}
+
+fn posts(scene: &Scene, words: &str) -> usize {
+    scene.sandbox.with_world(|world| world.slack_texts()).iter().filter(|text| text.contains(words)).count()
+}
+
+/// What somebody does.
+type Act<'a> = &'a dyn Fn(&Scene);
+
+/// Dies right before its last word, somebody acts, and it is taken up half a day later.
+async fn taken_up_late(
+    runbook: &'static str,
+    scenario: Scenario,
+    act: impl FnOnce(&Scene),
+) -> (Scene, Finished) {
+    let calm = Scene::with(runbook, Value::Null, spec(scenario)).await;
+    let (_, finished) = calm.plan_and_run().await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{runbook}: {}", finished.says);
+    let last = calm.entries().iter().rfind(|entry| !entry.key.starts_with('~')).unwrap().seq;
+    let scene = Scene::with(runbook, Value::Null, spec(scenario)).await;
+    let plan = scene.plan().await;
+    scene.run_until_killed(approved(&plan, "drill-run"), last).await;
+    act(&scene);
+    scene.clock.advance(Duration::from_hours(12));
+    let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+    (scene, finished)
+}
+
+fn stop_everything(scene: &Scene) {
+    for campaign in with_status(scene, "running") {
+        assert!(scene.sandbox.with_world(|world| world.let_somebody_else("stop", campaign)));
+    }
+}
+
+#[tokio::test]
+async fn s1_what_was_proven_before_the_process_died_is_looked_at_again_before_the_last_word() {
+    let give_back = |scene: &Scene| {
+        let (_, original) = replacements(scene)[0];
+        assert!(scene.sandbox.with_world(|world| world.let_somebody_set(original, "issued")));
+    };
+    let wrong_again = |scene: &Scene| {
+        for voucher in vouchers(scene) {
+            scene.sandbox.with_world(|world| world.let_scope_be_wrong(id(&voucher)));
+        }
+    };
+    let away = |scene: &Scene| scene.sandbox.with_world(World::let_the_preview_function_vanish);
+    let cases: [(&'static str, Scenario, Act<'_>, &str); 5] = [
+        (WHATSAPP, Scenario::Outage { minutes: 6 }, &stop_everything, "somebody else took it"),
+        (DISPATCHER, Scenario::Stalled, &stop_everything, "somebody else took it"),
+        (STATIONS, Scenario::DoubleRedemption, &give_back, "its customer has two"),
+        (STATIONS, Scenario::WrongScope, &wrong_again, "somebody else changed the scope"),
+        ("voucher-preview-failures", Scenario::PreviewBroken, &away, "fail again"),
+    ];
+    for (runbook, scenario, act, words) in cases {
+        let (scene, finished) = taken_up_late(runbook, scenario, act).await;
+        let shown = format!("{runbook} {scenario:?}: {}", finished.says);
+        assert_eq!(finished.outcome, Outcome::Refuted, "{shown}");
+        assert!(finished.says.contains(words), "{shown}");
+        assert_eq!(posts(&scene, "ends as refuted"), 1, "{shown}: people are told");
+    }
+}
+
+#[tokio::test]
+async fn s1_where_nothing_happened_meanwhile_a_late_last_word_is_as_good() {
+    for (runbook, scenario) in
+        [(WHATSAPP, Scenario::Outage { minutes: 6 }), (STATIONS, Scenario::DoubleRedemption)]
+    {
+        let (scene, finished) = taken_up_late(runbook, scenario, |_| ()).await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{runbook}: {}", finished.says);
+        assert_eq!(posts(&scene, "ends as refuted"), 0, "{runbook}");
+    }
+}
+
+#[tokio::test]
+async fn s1_an_all_clear_says_as_of_when_it_is() {
+    let (_, finished) = taken_up_late(STATIONS, Scenario::Healthy, |_| ()).await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert!(finished.says.contains("(as it was at 2026-11-23 07:00 UTC)"), "{}", finished.says);
+}
+
+#[tokio::test]
+async fn s2_s3_a_voucher_that_somebody_changes_before_the_run_tells_of_it_is_not_counted() {
+    let scene = Scene::with(STATIONS, Value::Null, spec(Scenario::DoubleRedemption)).await;
+    let first = scene.sandbox.with_world(|world| world.vouchers_redeemed_twice()[0]);
+    let act = move |world: &mut World| assert!(world.let_somebody_set(first, "issued"));
+    let finished = beside(&scene, "incident_note", Box::new(act)).await;
+    let shown = finished.says;
+    assert_ne!(finished.outcome, Outcome::Verified, "{shown}");
+    assert!(shown.contains("its customer has two"), "{shown}");
+}
+
+#[tokio::test]
+async fn s5_a_replacement_that_somebody_gives_out_by_hand_is_left_to_them_and_the_others_go_on() {
+    let scene = Scene::with(STATIONS, Value::Null, spec(Scenario::DoubleRedemption)).await;
+    let act = |world: &mut World| {
+        let held = world.vouchers_held();
+        assert!(world.let_somebody_set(held[0], "issued"));
+    };
+    // Once the first one is held.
+    let finished = beside(&scene, "effect\":\"voucher.void\"", Box::new(act)).await;
+    assert_eq!(finished.outcome, Outcome::Unverified, "{}", finished.says);
+    assert!(
+        finished.says.contains("gave its replacement") && finished.says.contains("by hand"),
+        "{}",
+        finished.says
+    );
+    assert!(!finished.says.contains("another run"), "{}", finished.says);
+    let released = scene.effects().iter().filter(|((effect, _), _)| effect == "voucher.release").count();
+    assert_eq!(released, 2, "the others: {:?}", scene.effects());
+}
+
+/// A run that skipped messages, was ended, and whose campaigns a person started since.
+#[tokio::test]
+async fn s4_messages_that_an_ended_run_skipped_keep_later_runs_from_an_all_clear() {
+    let outage = WorldSpec { profile: Profile::AsIs, ..small(Scenario::Outage { minutes: 6 }) };
+    let skipped = |entry: &Entry| entry.key.contains("send_queue.skip/verify");
+    let scene = aborted((WHATSAPP, Value::Null, outage), |_| (), skipped).await;
+    for campaign in with_status(&scene, "paused") {
+        scene.sandbox.with_world(|world| world.let_somebody_else("start", campaign));
+    }
+    scene.clock.advance(Duration::from_hours(1));
+    assert!(scene.sandbox.with_world(|world| !world.skipped_rows().is_empty()));
+    for runbook in [DISPATCHER, WHATSAPP] {
+        let next = scene.of_runbook(runbook);
+        let plan = allclear::engine::plan(&*next, of(&scene, "next"), scene.clock.clone()).await.unwrap();
+        let seam = MemoryJournal::new().seam(scene.clock.clone()).unwrap();
+        let finished =
+            execute(&*next, Box::new(seam), approved(&plan, "next"), of(&scene, "next")).await.unwrap();
+        assert_ne!(finished.outcome, Outcome::Verified, "{runbook}: {}", finished.says);
+    }
+    let (_, undone) = undo(&scene).await;
+    assert_eq!(undone.unwrap().outcome, Outcome::Undone);
+    assert!(scene.sandbox.with_world(|world| world.skipped_rows().is_empty()));
+}
+
+fn of(scene: &Scene, run: &str) -> Terms {
+    Terms { run: run.to_owned(), input: Value::Null, ..scene.terms() }
+}
+
+#[tokio::test]
+async fn s8_what_a_run_looks_at_does_not_move_while_it_is_away() {
+    let scene = Scene::with(STATIONS, Value::Null, spec(Scenario::DoubleRedemption)).await;
+    let plan = scene.plan().await;
+    scene.run_until_killed(approved(&plan, "drill-run"), 2).await;
+    scene.clock.advance(Duration::from_hours(30));
+    let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert!(finished.says.contains("3 vouchers were voided and replaced"), "{}", finished.says);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn e1_a_run_that_was_taken_over_while_it_was_suspended_says_nothing_more() {
+    let scene = Scene::with(STATIONS, Value::Null, spec(Scenario::DoubleRedemption)).await;
+    let plan = scene.plan().await;
+    let announcing = || Announcing::on(scene.platform.announcements.clone(), "a laptop");
+    let terms = || Terms { announcing: Some(announcing()), ..scene.terms() };
+    let record = scene.platform.announcements.clone();
+    let taken = std::sync::Mutex::new(false);
+    let handle = tokio::runtime::Handle::current();
+    // As the last effect is applied, somebody says that its machine is gone.
+    let listener = move |entry: &Entry| {
+        let is_last = matches!(&entry.event, Event::Judged { effect, .. } if effect == "slack.post");
+        if is_last && !std::mem::replace(&mut *taken.lock().unwrap(), true) {
+            let gone = Ended::taken_over("taken over by lee on a desk: burnt".to_owned());
+            let record = record.clone();
+            let told = handle.spawn(async move { end(&*record, STATIONS, "drill-run", &gone).await });
+            while !told.is_finished() {
+                std::thread::yield_now();
+            }
+        }
+    };
+    let terms = Terms { listener: Some(std::sync::Arc::new(listener)), ..terms() };
+    let seam = scene.journal.seam(scene.clock.clone()).unwrap();
+    let ended = execute(&*scene.runbook(), Box::new(seam), approved(&plan, "drill-run"), terms).await;
+    assert!(matches!(&ended, Err(SeamError::Owned { says, .. }) if says.contains("taken over")), "{ended:?}");
+}
+
+#[tokio::test]
+async fn e3_one_bad_answer_to_the_last_look_ends_nothing() {
+    let spec = || WorldSpec { vouchers: 40, ..small(Scenario::PreviewBroken) };
+    for status in [429, 503, 404] {
+        let scene = Scene::with("voucher-preview-failures", Value::Null, spec()).await;
+        let glitch = move |world: &mut World| {
+            let says = json!({ "says": { "status": status, "body": "a glitch" } });
+            let trouble = json!({ "calls": "GET /supabase/storage", "answer": says });
+            world.trouble(serde_json::from_value::<Trouble>(trouble).unwrap());
+        };
+        // The message is sent, and only the look before the end is still to come.
+        let finished = beside(&scene, "channel #ops previews work", Box::new(glitch)).await;
+        assert_eq!(finished.outcome, Outcome::Verified, "{status}: {}", finished.says);
+    }
+}
