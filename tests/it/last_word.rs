@@ -228,3 +228,46 @@ async fn e3_one_bad_answer_to_the_last_look_ends_nothing() {
         assert_eq!(finished.outcome, Outcome::Verified, "{status}: {}", finished.says);
     }
 }
+
+/// Dies right before its first pause, and is taken up so many minutes later.
+async fn dies_before_the_first_pause(
+    scenario: Scenario,
+    minutes: u64,
+    act: impl FnOnce(&Scene),
+) -> (Scene, Finished) {
+    let calm = Scene::of(spec(scenario)).await;
+    calm.plan_and_run().await;
+    let pauses =
+        |entry: &&Entry| matches!(&entry.event, Event::Intended { effect, .. } if effect == "campaign.pause");
+    let first = calm.entries().iter().find(pauses).unwrap().seq;
+    let scene = Scene::of(spec(scenario)).await;
+    let plan = scene.plan().await;
+    scene.run_until_killed(approved(&plan, "drill-run"), first - 1).await;
+    act(&scene);
+    scene.clock.advance(Duration::from_mins(minutes));
+    let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+    (scene, finished)
+}
+
+#[tokio::test]
+async fn f4_f6_what_was_found_hours_ago_is_looked_at_again_before_anything_is_touched_or_told() {
+    let replay = |scene: &Scene| {
+        for campaign in with_status(scene, "running") {
+            for action in ["pause", "start"] {
+                assert!(scene.sandbox.with_world(|world| world.let_somebody_else(action, campaign)));
+            }
+        }
+    };
+    let nothing = |_: &Scene| ();
+    // While messages are sent still: silence would say nothing.
+    let cases: [(Scenario, u64, Act<'_>); 2] =
+        [(Scenario::Outage { minutes: 6 }, 22, &nothing), (Scenario::Stalled, 120, &replay)];
+    for (scenario, minutes, act) in cases {
+        let (scene, finished) = dies_before_the_first_pause(scenario, minutes, act).await;
+        let shown = format!("{scenario:?}: {} {:?}", finished.says, scene.effects());
+        assert_eq!(finished.outcome, Outcome::Refuted, "{shown}");
+        let touched =
+            ["campaign.pause", "campaign.start", "provider.ticket", "pagerduty.trigger", "slack.post"];
+        assert!(scene.effects().keys().all(|(effect, _)| !touched.contains(&effect.as_str())), "{shown}");
+    }
+}

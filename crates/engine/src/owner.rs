@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use allclear_core::clock::after;
 use allclear_core::owner::{
-    Announced, AnnouncedEffect, Announcement, EffectPlace, Ended, Owner, ProcessId, Told, announce, end,
-    ended_runs,
+    Announced, AnnouncedEffect, Announcement, EffectFound, EffectPlace, Ended, Owner, ProcessId, Told,
+    announce, end, ended_runs,
 };
 use allclear_core::ports::Announcements;
 use allclear_core::{Class, Clock, PortError};
@@ -39,6 +39,8 @@ use crate::sqlite::{RunSummary, Store};
 const TRIES: u32 = 3;
 /// A platform that takes longer to fail holds nobody up a second time.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For so long an answer about who has a run holds; whoever takes one over waits for longer before it begins.
+const FRESH: Duration = Duration::from_secs(2);
 /// So many ended runs of this store, which could not tell the platform that they have, are told of before one begins.
 const MOST_UNTOLD: u32 = 16;
 
@@ -259,7 +261,9 @@ pub(crate) async fn announce_effect(
 ) -> Result<(), SeamError> {
     let Some(announcing) = run.terms.announcing.clone() else { return Ok(()) };
     let standing = &run.standing_on_record;
-    if let Some(how) = &standing.ended {
+    // That people are told how the run stands is found by name, and done once whichever copy of the journal comes to it.
+    let is_told_beside = run.is_beside();
+    if let Some(how) = standing.ended.as_ref().filter(|_| !is_told_beside) {
         return Err(ended_elsewhere(run.id(), how));
     }
     // Asked once, and not again while the platform is away: what is told about an outage must not wait for it.
@@ -277,11 +281,21 @@ pub(crate) async fn announce_effect(
     };
     // A process that was suspended finds its connections dead: one failure is no outage.
     let tell = || announcing.on.announce_effect(&at, &ours);
-    let Ok(found) = persistent(&*clock, tell).await else {
-        run.standing_on_record.away_until = Some(clock.monotonic() + PATIENCE);
-        return Ok(());
-    };
-    if let Some(Ended { how, .. }) = found.ended {
+    let mut found = EffectFound::default();
+    for _ in 0..TRIES {
+        let (asked, asked_at) = (clock.monotonic(), clock.now());
+        let Ok(answer) = persistent(&*clock, tell).await else {
+            run.standing_on_record.away_until = Some(clock.monotonic() + PATIENCE);
+            return Ok(());
+        };
+        found = answer;
+        // The answer is as old as the question: a process that was suspended in between asks again.
+        let took = clock.monotonic().saturating_sub(asked);
+        if took < FRESH && clock.now() < after(asked_at, FRESH) {
+            break;
+        }
+    }
+    if let Some(Ended { how, .. }) = found.ended.filter(|_| !is_told_beside) {
         return Err(ended_elsewhere(&ours.run, &how));
     }
     match found.effect {

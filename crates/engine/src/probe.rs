@@ -77,12 +77,21 @@ impl std::fmt::Debug for NotBefore {
 #[derive(Clone)]
 pub struct OnlyWhile {
     probe: Arc<dyn Probe<Value = Option<String>>>,
+    /// Before this it is taken for so: it was looked at a moment ago.
+    pub(crate) from: Option<Timestamp>,
 }
 
 impl OnlyWhile {
     /// `probe` finds why it is not so any more; `None` where it is.
     pub fn of(probe: impl Probe<Value = Option<String>> + 'static) -> Self {
-        Self { probe: Arc::new(probe) }
+        Self { probe: Arc::new(probe), from: None }
+    }
+
+    /// The same, looked at from then on only: for what acts upon something that was seen a moment ago, unless a process died, a service
+    /// was away, or a person was asked in between.
+    #[must_use]
+    pub fn from(self, at: Timestamp) -> Self {
+        Self { from: Some(at), ..self }
     }
 }
 

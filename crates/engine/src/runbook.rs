@@ -120,27 +120,7 @@ pub async fn execute(
     if !matches!(result, Err(Halt::Seam(_) | Halt::Aborted { .. })) {
         owner::check_not_taken_over(&mut run).await?;
     }
-    // The backstop of every claim: whatever a procedure says, what it did and did not prove bounds its end.
-    let result = match result {
-        Ok(resolution) => match run.open_points() {
-            None => Ok(GoodEnd {
-                outcome: resolution.outcome(),
-                says: resolution.says().to_owned(),
-                rests_on: resolution.rests_on().to_vec(),
-            }),
-            Some(halt) => Err(halt(resolution.says().to_owned())),
-        },
-        Err(Halt::NothingToDo { says }) => bounded_all_clear(runbook, &run, says).map(|says| GoodEnd {
-            outcome: Outcome::Verified,
-            says,
-            rests_on: Vec::new(),
-        }),
-        Err(halt) => Err(halt),
-    };
-    let result = match result {
-        Ok(end) => still_so(&mut run, end).await,
-        Err(halt) => Err(halt),
-    };
+    let result = bounded(runbook, &mut run, result).await;
     if let Err(halt @ (Halt::Failed { .. } | Halt::GaveUp { .. })) = &result {
         let says = halt.to_string();
         if let Err(Halt::Seam(error)) = run.tell_stuck(&says).await {
@@ -166,12 +146,38 @@ struct GoodEnd {
     rests_on: Vec<String>,
 }
 
+/// The backstop of every claim: whatever a procedure says, what it did and did not prove bounds its end, and so does what is not so any
+/// more. That is looked at first: what is claimed beside an open point must be so too.
+async fn bounded(
+    runbook: &dyn Runbook,
+    run: &mut Run,
+    result: Result<Resolution, Halt>,
+) -> Result<GoodEnd, Halt> {
+    match result {
+        Ok(resolution) => {
+            let (outcome, says) = (resolution.outcome(), resolution.says().to_owned());
+            let end = GoodEnd { outcome, says, rests_on: resolution.rests_on().to_vec() };
+            let end = still_so(run, end).await?;
+            match run.open_points() {
+                None => Ok(end),
+                Some(halt) => Err(halt(end.says)),
+            }
+        }
+        Err(Halt::NothingToDo { says }) => {
+            let says = bounded_all_clear(runbook, run, says)?;
+            still_so(run, GoodEnd { outcome: Outcome::Verified, says, rests_on: Vec::new() }).await
+        }
+        Err(halt) => Err(halt),
+    }
+}
+
 /// An end that nothing is looked at again for says as of when it is, where that is longer ago.
 const LONG_AGO: Duration = Duration::from_mins(5);
 
 /// What it rests on may have been proven by an earlier process, or before a wait: it is looked at once more.
 async fn still_so(run: &mut Run, end: GoodEnd) -> Result<GoodEnd, Halt> {
-    if !run.rests_on_a_look() {
+    // A run that has said so on the platform's record ended then: what came after it is not its to tell.
+    if !run.rests_on_a_look() || run.standing_on_record.ended.is_some() {
         let seen_at = run.now();
         if after(seen_at, LONG_AGO) > run.clock().now() {
             return Ok(end);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::effects::Resumed;
 use crate::quiet::recipients_zone;
 use crate::words::counted;
 use allclear_core::campaign::CampaignAction;
@@ -12,7 +13,7 @@ use allclear_core::ports::{Campaigns, Limits, PolicyStore, SendLog, SendQueue};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::SendTally;
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Class, Platform, PortError};
-use allclear_engine::{Evidence, Halt, Observation, OnlyWhile, Probe, Run, Step};
+use allclear_engine::{Evidence, Halt, Observation, OnlyWhile, Probe, Run, Settled, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -295,6 +296,25 @@ pub(crate) fn percent_of_our_failures(tally: &SendTally) -> u64 {
     // Who gets a message twice is no progress.
     let ours = failed + tally.repeats;
     if tally.tries() == 0 { 0 } else { ours * 100 / tally.tries() }
+}
+
+/// Whether a campaign was started by this run. `None` where the start does not hold: it is owed, and the other campaigns come back all
+/// the same.
+pub(crate) async fn started_by_us(
+    run: &mut Run,
+    step: &Step,
+    (id, name): (CampaignId, &str),
+    settled: &Settled<Resumed>,
+) -> Result<Option<bool>, Halt> {
+    match settled.clone().proven(step) {
+        Ok(resumed) => Ok(Some(resumed.by_us)),
+        Err(Halt::Refuted { says, .. } | Halt::Unverified { says, .. }) => {
+            let says = format!("campaign {name} was started and that does not hold ({says}): start it");
+            run.owe(step, &format!("campaign {id} not started"), says).await?;
+            Ok(None)
+        }
+        Err(halt) => Err(halt),
+    }
 }
 
 /// Which of the campaigns that a run started still run, by one more look before it goes on record. What somebody else took since is

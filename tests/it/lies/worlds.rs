@@ -174,7 +174,12 @@ impl Seen {
 
     /// That messages go out, each once, for a while after a run that says so.
     async fn sending(&self) -> Vec<String> {
-        let fails = |seen: &Self| seen.world(|world| world.fails_for_customers().filter(|_| !world.rests()));
+        // Where nothing waits, nothing but a canary could be seen to go out, and that is what is said.
+        let is_said = self.finished.says.contains("no customer's message was seen to go out");
+        let unseen = is_said && self.world(|world| world.due()) == 0;
+        let fails = |seen: &Self| {
+            seen.world(|world| world.fails_for_customers().filter(|_| !world.rests() && !unseen))
+        };
         if let Some(why) = fails(self) {
             return vec![format!("messages to customers fail: {why}")];
         }

@@ -52,6 +52,10 @@ impl Previews {
         };
         // A picture out of some cache on the way would show nothing of what lies there now.
         let picture = self.storage.send(Call::read_at(path).header("cache-control", "no-cache")).await?;
+        // That storage is away, or wants fewer calls, says nothing about the picture.
+        if picture.status == 429 || picture.status >= 500 {
+            picture.expect_success()?;
+        }
         if !picture.is_success() {
             return no_picture(&format!("fetching it answers HTTP {}", picture.status));
         }

@@ -353,12 +353,15 @@ fn operator_families() -> String {
     )
 }
 
+/// Without what only some versions know: the column of the locale was renamed in 17, and that of the rules is there since 16.
 fn collations() -> String {
     let (owner, own, comment) =
         (owner("c.collowner"), own("pg_collation", "c.oid"), comment("pg_collation", "c.oid"));
     format!(
         "SELECT 'collation', format('%I.%I', n.nspname, c.collname), {LINES}{owner}, {comment}, \
-         (to_jsonb(c) - 'oid' - 'collname' - 'collnamespace' - 'collowner' - 'collversion' - 'collencoding')::text) \
+         jsonb_strip_nulls(to_jsonb(c) - 'oid' - 'collname' - 'collnamespace' - 'collowner' - 'collversion' - 'collencoding' \
+           - 'colllocale' - 'colliculocale' \
+           || jsonb_build_object('locale', coalesce(to_jsonb(c)->>'colllocale', to_jsonb(c)->>'colliculocale')))::text) \
          FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace WHERE n.nspname = ANY($1) AND {own}"
     )
 }

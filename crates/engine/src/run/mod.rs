@@ -350,6 +350,11 @@ impl Run {
         matches!(self.mode, Mode::Planning(_))
     }
 
+    /// Whether what is done now stands beside the procedure.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.beside
+    }
+
     pub(crate) fn condition(&self) -> Option<String> {
         match &self.mode {
             Mode::Planning(planning) => planning.condition.clone(),

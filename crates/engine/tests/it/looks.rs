@@ -123,7 +123,8 @@ async fn an_effect_is_looked_at_until_it_is_seen_or_its_patience_is_used_up_and_
         (never, 1, 3, vec![0, 1, 2, 3]),
         (never, 2, 3, vec![0, 2, 3]),
         (never, 5, 3, vec![0, 3]),
-        (never, 1, 0, vec![0]),
+        // Without patience; one read may be stale.
+        (never, 1, 0, vec![0, 5, 10]),
     ] {
         let clock = clock();
         let slow = Slow::new(&clock, shows_after, every, within);

@@ -182,6 +182,30 @@ impl Probe for Look {
     }
 }
 
+/// Whether what was seen to stall stalls still, for what is done upon an older look.
+pub(super) struct StillStalls(pub(super) Look);
+
+#[async_trait]
+impl Probe for StillStalls {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        "whether it stalls still".to_owned()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let Observation { value: looks, says, evidence } = self.0.observe(now).await?;
+        let moves = looks.iter().find(|look| look.movement != Movement::Stalled);
+        let value = moves.map(|look| {
+            format!(
+                "campaign {} does not stall any more since it was looked at ({}; queue {}); start the runbook anew",
+                look.name, look.progress, look.depth
+            )
+        });
+        Ok(Observation { value, says, evidence })
+    }
+}
+
 /// How much waits.
 pub(super) struct QueueLengths {
     queue: Arc<dyn SendQueue>,

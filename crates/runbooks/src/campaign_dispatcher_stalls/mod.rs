@@ -24,25 +24,27 @@ use std::time::Duration;
 use allclear_core::clock::after;
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, QueueRows, Rehearsal};
 use allclear_engine::{
-    Account, Approval, Claim, Escalation, Gate, Halt, Note, Observing, Phase, Proof, Refusal, Resolution,
-    Run, Runbook, Settled, Step, Verdict, Watch,
+    Account, Approval, Claim, Escalation, Gate, Halt, Note, Observing, OnlyWhile, Phase, Proof, Refusal,
+    Resolution, Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
-    AuditNote, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident, ResumeCampaign,
-    SkippedByEnded, StoppedByEnded, Stuck, owe_skipped, record_bad_end, record_pauses,
+    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident,
+    ResumeCampaign, SkippedByEnded, StoppedByEnded, Stuck, owe_skipped, record_bad_end, record_pauses,
 };
-use crate::probes::{RunningCampaigns, SendingCampaigns, still_started};
+use crate::probes::{RunningCampaigns, SendingCampaigns, started_by_us, still_started};
 use crate::quiet::{Days, Start};
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::words::counted;
 use detect::{
     CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice, Since,
+    StillStalls,
 };
 use engineering::NotifyEngineering;
+use movement::as_running;
 use replay::{Moved, StartStopped, StopCampaign};
 
 /// Detect: running, and nothing moves.
@@ -193,6 +195,7 @@ impl Runbook for CampaignDispatcherStalls {
         match result {
             Ok(resolution) => {
                 run.perform(&CD_R2, note).await?;
+                stuck.over(run, None).await?;
                 Ok(resolution)
             }
             Err(halt) => {
@@ -434,7 +437,12 @@ impl CampaignDispatcherStalls {
     }
 
     async fn pause(&self, run: &mut Run, stalled: &[CampaignLook], done: &mut Done) -> Result<(), Halt> {
-        let pauses = stalled.iter().map(|look| PauseCampaign::of(&self.on, look.id, &look.name)).collect();
+        let from = after(run.now(), DIAGNOSIS_HOLDS);
+        let pause = |look: &CampaignLook| {
+            let still = StillStalls(Look::last(&self.on, &[as_running(look)], self.window()));
+            PauseCampaign::of(&self.on, look.id, &look.name).only_while(OnlyWhile::of(still).from(from))
+        };
+        let pauses = stalled.iter().map(pause).collect();
         let settled = run.attempt_each(&CD_I2, pauses).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
         done.paused = settled.iter().map(|one| one.receipt().clone()).collect();
@@ -504,8 +512,10 @@ impl CampaignDispatcherStalls {
                 Replay::PauseStart => {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };
                     let settled = run.attempt(&CD_M1, resume.outside_quiet_hours(start)).await?;
+                    let named = (paused.campaign, paused.name.as_str());
+                    let Some(by_us) = started_by_us(run, &CD_M1, named, &settled).await? else { continue };
                     // Somebody else ended or started it meanwhile: left alone, and not claimed.
-                    if !settled.clone().proven(&CD_M1)?.by_us {
+                    if !by_us {
                         self.owe_taken(run, paused).await?;
                         continue;
                     }

@@ -142,7 +142,7 @@ impl Escalation for PauseAndTell {
 }
 
 /// A campaign that was started again, for a look at it.
-fn as_running(look: &CampaignLook) -> Campaign {
+pub(super) fn as_running(look: &CampaignLook) -> Campaign {
     let (id, name, status) = (look.id, look.name.clone(), CampaignStatus::Running);
     Campaign { id, name, status, started_at: None, finished_at: None }
 }

@@ -386,7 +386,7 @@ pub(crate) async fn owe_skipped(run: &mut Run, step: &Step, skipped: SkippedByEn
     for one in run.probe(step, skipped).await? {
         let says = format!(
             "{} of campaign {} skipped by run {}, which has ended, and nobody sends them while the campaign runs: `allclear undo {}` \
-             gives them back",
+             gives them back, on the machine that has that run; where it is gone, set those rows of send_queue to PENDING by hand",
             counted(one.messages, "message is", "messages are"),
             one.name,
             one.by,

@@ -23,8 +23,14 @@ pub(crate) use held::{
 pub(crate) use page::{PageSomebody, ResolveIncident};
 pub(crate) use stuck::Stuck;
 
+use std::time::Duration;
+
 use allclear_engine::Change;
 use serde::{Deserialize, Serialize};
+
+/// A diagnosis holds for so long. What acts upon an older one — a process died, a service was away, a person was asked — looks again
+/// before it touches anything.
+pub(crate) const DIAGNOSIS_HOLDS: Duration = Duration::from_mins(5);
 
 /// How many rows an effect changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

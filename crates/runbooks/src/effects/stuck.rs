@@ -5,6 +5,7 @@
 //! line is not proven to have arrived, whoever is on call is paged.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use allclear_core::Platform;
@@ -28,6 +29,7 @@ pub(crate) struct Stuck {
     step: Step,
     runbook: &'static str,
     alarm: Alarm,
+    answered: AtomicBool,
 }
 
 impl Stuck {
@@ -38,18 +40,26 @@ impl Stuck {
         step: &Step,
         runbook: &'static str,
     ) -> Result<Arc<Self>, Halt> {
-        let stuck = Arc::new(Self { on: on.clone(), step: *step, runbook, alarm: Alarm::of(on, ABOUT) });
+        let stuck = Arc::new(Self {
+            on: on.clone(),
+            step: *step,
+            runbook,
+            alarm: Alarm::of(on, ABOUT),
+            answered: AtomicBool::new(false),
+        });
         run.when_stuck(AFTER, stuck.clone()).await?;
         run.when_not_so(Arc::new(Relapsed { on: on.clone(), step: *step, runbook }));
         Ok(stuck)
     }
 
-    /// Says that it is over, where it was told, before the procedure resolves or ends another way for good. Where it can be
+    /// Says that it is over, once and where it was told, before the procedure resolves or ends another way for good and after its last
+    /// row. Where it can be
     /// resumed it is not over, and whoever ended the run by hand knows.
     pub(crate) async fn over(&self, run: &mut Run, halt: Option<&Halt>) -> Result<(), Halt> {
         let goes_on = |halt: &Halt| !halt.outcome().is_some_and(Outcome::is_final);
         match halt {
             Some(halt) if goes_on(halt) || matches!(halt, Halt::Aborted { .. }) => Ok(()),
+            _ if !self.alarm.is_raised() || self.answered.swap(true, Ordering::Relaxed) => Ok(()),
             _ => self.alarm.answer_beside(run, "The run gets on again.").await,
         }
     }

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::cases::Case;
 use super::found::{Found, Refused};
+use super::replace::concerns_one_voucher;
 use super::{Done, SR_M2, StationRedeemAnomalies, messages};
 use crate::effects::{AuditNote, PostMessage, change, tell_last};
 use crate::words::counted;
@@ -156,7 +157,15 @@ impl StationRedeemAnomalies {
         match (run.ask(&SR_M2, gate).await?, &mismatch.right) {
             (Remedy::Update, Some(right)) => {
                 let set_scope = SetScope::of(&self.on, mismatch, right);
-                let set = run.attempt(&SR_M2, set_scope.clone()).await?;
+                let set = match run.attempt(&SR_M2, set_scope.clone()).await {
+                    // Somebody was there first: the voucher is theirs, and the others are settled all the same.
+                    Err(Halt::Failed { error, .. }) if concerns_one_voucher(&error) => {
+                        let says =
+                            format!("the scope of voucher {} was left as it is: {error}", mismatch.voucher);
+                        return self.leave(run, &SR_M2, done, says).await;
+                    }
+                    set => set?,
+                };
                 let claim = Claim::of(
                     &set,
                     format!("the scope of voucher {} was corrected to {}", mismatch.voucher, right.name),

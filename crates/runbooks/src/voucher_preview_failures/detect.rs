@@ -220,6 +220,25 @@ impl Probe for PreviewCheck {
     }
 }
 
+/// Whether previews fail still, for what is done upon an older look.
+pub(super) struct StillFails(pub(super) PreviewCheck);
+
+#[async_trait]
+impl Probe for StillFails {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        self.0.subject()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let Observation { value: looked, says, evidence } = self.0.observe(now).await?;
+        let value = (!looked.fails())
+            .then(|| "previews work again since they were looked at; start the runbook anew".to_owned());
+        Ok(Observation { value, says, evidence })
+    }
+}
+
 /// Whether it is still over: previews work and the incident that this run closed is not open again. Gives why not.
 pub(super) struct StillOver {
     check: PreviewCheck,

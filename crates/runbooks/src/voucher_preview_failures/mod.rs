@@ -30,10 +30,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::effects::{PostMessage, ResolveIncident, Stuck, Told, tell, tell_last};
+use crate::effects::{DIAGNOSIS_HOLDS, PostMessage, ResolveIncident, Stuck, Told, tell, tell_last};
 use crate::words::counted;
 use detect::{
-    Impacted, Looked, PreviewCheck, PreviewFunction, PreviewsOf, Sample, StillOver, WithoutPicture,
+    Impacted, Looked, PreviewCheck, PreviewFunction, PreviewsOf, Sample, StillFails, StillOver,
+    WithoutPicture,
 };
 
 /// Detect: no preview.
@@ -185,9 +186,9 @@ impl VoucherPreviewFailures {
             return Err(nothing_fails(&VP_I2, &second));
         };
 
-        let told = self.tell_support(run).await?;
+        let told = self.tell_support(run, &sample).await?;
         self.check_degraded_copy(run, says_degraded).await?;
-        self.repair(run, &fault, host).await?;
+        self.repair(run, (&fault, host), &sample).await?;
         let rendered = self.prove(run, &sample, &impacted).await?;
 
         // Whether the incident is closed or not: support works by code view until it is told otherwise.
@@ -232,9 +233,11 @@ impl VoucherPreviewFailures {
     }
 
     /// Holds nothing up: repairing it helps support more than to know of it.
-    async fn tell_support(&self, run: &mut Run) -> Result<Told<Option<Posted>>, Halt> {
+    async fn tell_support(&self, run: &mut Run, sample: &[VoucherId]) -> Result<Told<Option<Posted>>, Halt> {
         let message = messages::unavailable(&self.on.limits.ops_channel, run.id());
-        let posted = tell(run, &VP_M1, PostMessage::of(&self.on, message)).await?;
+        let check = PreviewCheck::of(&self.on, sample, "before support is told");
+        let still = OnlyWhile::of(StillFails(check)).from(after(run.now(), DIAGNOSIS_HOLDS));
+        let posted = tell(run, &VP_M1, PostMessage::of(&self.on, message).only_while(still)).await?;
         let told = "support was told to fall back to code view";
         let untold = "support was not told to fall back to code view: tell them by hand";
         run.told(&VP_M1, told, untold, &[posted.account()]).await?;

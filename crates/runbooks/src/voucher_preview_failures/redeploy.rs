@@ -12,8 +12,8 @@ use allclear_core::function::FunctionStatus;
 use allclear_core::ports::FunctionHost;
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
-    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, Patience, Prediction, Reconciled,
-    Repeat,
+    Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, OnlyWhile, Patience, Prediction,
+    Reconciled, Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -27,6 +27,7 @@ pub(super) struct DeployFunction {
     slug: String,
     /// The source that a person agreed to.
     sha256: String,
+    only_while: Option<OnlyWhile>,
 }
 
 impl DeployFunction {
@@ -35,7 +36,13 @@ impl DeployFunction {
             host: Arc::clone(&on.functions),
             slug: on.limits.preview_function.clone(),
             sha256: sha256.to_owned(),
+            only_while: None,
         }
+    }
+
+    /// Only while previews fail: somebody may have deployed what works.
+    pub(super) fn only_while(self, only_while: OnlyWhile) -> Self {
+        Self { only_while: Some(only_while), ..self }
     }
 
     /// The version as the host shows it.
@@ -71,6 +78,10 @@ impl Effect for DeployFunction {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn only_while(&self) -> Option<OnlyWhile> {
+        self.only_while.clone()
     }
 
     fn cannot_undo(&self) -> Option<&'static str> {

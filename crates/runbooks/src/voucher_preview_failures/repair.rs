@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use allclear_core::Platform;
-use allclear_core::clock::before;
+use allclear_core::clock::{after, before};
 use allclear_core::function::{FunctionStatus, PreviewFault};
-use allclear_engine::{Approval, Choice, Claim, Escalation, Gate, Halt, Run};
+use allclear_core::{Platform, VoucherId};
+use allclear_engine::{Approval, Choice, Claim, Escalation, Gate, Halt, OnlyWhile, Run};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::detect::{HostView, PinnedBundle, PreviewFunction};
+use super::detect::{HostView, PinnedBundle, PreviewCheck, PreviewFunction, StillFails};
 use super::redeploy::DeployFunction;
 use super::{VP_I1, VP_R1, VoucherPreviewFailures};
+use crate::effects::DIAGNOSIS_HOLDS;
 use crate::words::counted;
 
 /// A build that is older than this worked before, so it is not what broke.
@@ -129,8 +130,8 @@ impl VoucherPreviewFailures {
     pub(super) async fn repair(
         &self,
         run: &mut Run,
-        fault: &PreviewFault,
-        host: HostView,
+        (fault, host): (&PreviewFault, HostView),
+        sample: &[VoucherId],
     ) -> Result<(), Halt> {
         let mut host = host;
         let mut repair = Repair::of(fault, &host, run.now());
@@ -149,14 +150,19 @@ impl VoucherPreviewFailures {
             repair = Repair::of(fault, &host, run.now());
         }
         match repair {
-            Repair::Redeploy => self.redeploy(run, fault, &host).await,
-            Repair::Unclear => self.ask_what_it_is(run, fault, &host).await,
+            Repair::Redeploy => self.redeploy(run, (fault, &host), sample).await,
+            Repair::Unclear => self.ask_what_it_is(run, (fault, &host), sample).await,
             other => self.wait_for_a_person(run, other, fault, &host).await,
         }
     }
 
     /// Deploys the pinned source when a person agrees. Without one, a person deploys.
-    async fn redeploy(&self, run: &mut Run, fault: &PreviewFault, host: &HostView) -> Result<(), Halt> {
+    async fn redeploy(
+        &self,
+        run: &mut Run,
+        (fault, host): (&PreviewFault, &HostView),
+        sample: &[VoucherId],
+    ) -> Result<(), Halt> {
         let slug = &self.on.limits.preview_function;
         let Some(pinned) = run.probe(&VP_R1, PinnedBundle::of(&self.on)).await? else {
             let question = format!("No source is pinned for {slug}. Has it been redeployed by hand?");
@@ -176,6 +182,15 @@ impl VoucherPreviewFailures {
             ));
         let deploy = DeployFunction::pinned(&self.on, &pinned.sha256);
         run.approve(&VP_R1, gate.covering(&deploy)).await?;
+        // While it was thought about, somebody may have deployed what works.
+        let check = |which| PreviewCheck::of(&self.on, sample, which);
+        let looked = run.probe(&VP_R1, check("before the redeployment")).await?;
+        if !looked.fails() && !run.is_plan() {
+            let says = format!("previews work again, so {slug} was not redeployed");
+            return run.note(&VP_R1, Claim::seen(&run.proof(&VP_R1)?, says)).await;
+        }
+        let still = OnlyWhile::of(StillFails(check("right before the redeployment")));
+        let deploy = deploy.only_while(still.from(after(run.now(), DIAGNOSIS_HOLDS)));
         let deployed = run.attempt(&VP_R1, deploy).await?;
         let claim = Claim::of(
             &deployed,
@@ -187,7 +202,12 @@ impl VoucherPreviewFailures {
     }
 
     /// A person looks: a deployment would cure none of the other causes, and hide which it was.
-    async fn ask_what_it_is(&self, run: &mut Run, fault: &PreviewFault, host: &HostView) -> Result<(), Halt> {
+    async fn ask_what_it_is(
+        &self,
+        run: &mut Run,
+        (fault, host): (&PreviewFault, &HostView),
+        sample: &[VoucherId],
+    ) -> Result<(), Halt> {
         let presumed = match fault {
             PreviewFault::NotConfiguredOrSilent { .. } => Found::EndpointSet,
             _ => Found::Repaired,
@@ -202,7 +222,7 @@ impl VoucherPreviewFailures {
         let instead = Deploying { on: self.on.clone() };
         run.in_case("a person finds that its build is bad", &instead).await?;
         match run.ask(&VP_R1, gate).await? {
-            Found::Redeploy => self.redeploy(run, fault, host).await,
+            Found::Redeploy => self.redeploy(run, (fault, host), sample).await,
             found => {
                 let says = format!("a person says of the repair: {}", found.says());
                 run.note(&VP_R1, Claim::seen(&run.proof(&VP_R1)?, says)).await

@@ -284,6 +284,30 @@ impl Probe for SendHealth {
     }
 }
 
+/// Whether campaigns must be paused still, for what is done upon an older look. Silence says nothing: paused campaigns send nothing.
+pub(super) struct StillFails(pub(super) SendHealth);
+
+#[async_trait]
+impl Probe for StillFails {
+    type Value = Option<String>;
+
+    fn subject(&self) -> String {
+        "whether sends fail still".to_owned()
+    }
+
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
+        let Observation { value: signal, says, evidence } = self.0.observe(now).await?;
+        let has_samples = signal.sent + signal.failures() > 0;
+        let is_over = has_samples && !(signal.elevated && signal.must_be_paused_for());
+        let value = is_over.then(|| {
+            format!(
+                "what was to be paused for is over since it was looked at: {says}; start the runbook anew"
+            )
+        });
+        Ok(Observation { value, says, evidence })
+    }
+}
+
 fn sum(a: &SendTally, b: &SendTally) -> SendTally {
     let mut failed = a.failed.clone();
     for (code, count) in &b.failed {

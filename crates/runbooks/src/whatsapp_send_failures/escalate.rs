@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use allclear_core::clock::after;
 use allclear_core::ports::{AccountIds, Provider, Ticket};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{
@@ -16,24 +17,26 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::WA_E1;
-use super::detect::Signal;
+use super::detect::{SendHealth, Signal, StillFails};
 use super::messages;
-use crate::effects::{Alarm, Words, change, tell};
+use super::{ESCALATE_AFTER, Input, WA_E1};
+use crate::effects::{Alarm, DIAGNOSIS_HOLDS, Words, change, tell};
 
 /// Tells everybody who must know that the failures last.
 pub(super) struct NotifyProvider {
     on: Platform,
     signal: Signal,
+    input: Input,
     run: String,
     begun: OnceLock<()>,
     pub(super) alarm: Alarm,
 }
 
 impl NotifyProvider {
-    pub(super) fn about(on: &Platform, signal: &Signal, run: &str) -> Self {
-        let alarm = Alarm::of(on, "escalation");
-        Self { on: on.clone(), signal: signal.clone(), run: run.to_owned(), begun: OnceLock::new(), alarm }
+    pub(super) fn about(on: &Platform, (signal, input): (&Signal, &Input), run: &str) -> Self {
+        let (alarm, run) = (Alarm::of(on, "escalation"), run.to_owned());
+        let (signal, input) = (signal.clone(), input.clone());
+        Self { on: on.clone(), signal, input, run, begun: OnceLock::new(), alarm }
     }
 
     /// Once, whether a block or the deadline comes first; the deadline may pass while the block is told.
@@ -67,7 +70,24 @@ impl NotifyProvider {
 #[async_trait]
 impl Escalation for NotifyProvider {
     async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
-        self.tell(run).await
+        if self.is_over_meanwhile(run).await? { Ok(()) } else { self.tell(run).await }
+    }
+}
+
+impl NotifyProvider {
+    /// Whether the failures ended before anybody came to tell of them: the deadline passed while the run was away. What cannot be
+    /// looked at is told.
+    async fn is_over_meanwhile(&self, run: &mut Run) -> Result<bool, Halt> {
+        let passed = after(self.signal.began_at().unwrap_or(run.now()), ESCALATE_AFTER);
+        if run.is_plan() || run.now() < after(passed, DIAGNOSIS_HOLDS) {
+            return Ok(false);
+        }
+        let still = StillFails(SendHealth::over(&self.on, &self.input));
+        match run.probe(&WA_E1, still).await {
+            Ok(over) => Ok(over.is_some()),
+            Err(Halt::Failed { .. }) => Ok(false),
+            Err(halt) => Err(halt),
+        }
     }
 }
 

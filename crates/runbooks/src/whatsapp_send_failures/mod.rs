@@ -34,7 +34,8 @@ use allclear_core::clock::after;
 use allclear_core::ports::Artifact;
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows, Rehearsal};
 use allclear_engine::{
-    Approval, Claim, Gate, Halt, Note, Phase, Proof, Resolution, Run, Runbook, Settled, Step, Verdict, Watch,
+    Approval, Claim, Gate, Halt, Note, OnlyWhile, Phase, Proof, Resolution, Run, Runbook, Settled, Step,
+    Verdict, Watch,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -42,15 +43,15 @@ use serde::{Deserialize, Serialize};
 
 use causes::Cause;
 use contingencies::{StopTheQueue, Stopped};
-use detect::{SendHealth, Signal};
+use detect::{SendHealth, Signal, StillFails};
 use effects::PostponeSends;
 use escalate::NotifyProvider;
 use export::ExportFailedTargets;
 use resume::Over;
 
 use crate::effects::{
-    AuditNote, Held, HeldByEnded, PauseCampaign, Paused, SkippedByEnded, Stuck, owe_skipped, record_bad_end,
-    record_pauses,
+    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PauseCampaign, Paused, SkippedByEnded, Stuck, owe_skipped,
+    record_bad_end, record_pauses,
 };
 use crate::probes::SendingCampaigns;
 use crate::skipped::{Handled, LookForSkipped, SkippedByOthers, tell_skipped_since};
@@ -220,6 +221,7 @@ impl Runbook for WhatsAppSendFailures {
                     ),
                 )
                 .await?;
+                stuck.over(run, None).await?;
                 Ok(resolution)
             }
             Err(halt) => {
@@ -267,7 +269,7 @@ impl WhatsAppSendFailures {
 
         // Set before anything is done or asked: while people think, the failures last.
         let lasts = after(signal.began_at().unwrap_or(run.now()), ESCALATE_AFTER);
-        let provider = Arc::new(NotifyProvider::about(on, &signal, run.id()));
+        let provider = Arc::new(NotifyProvider::about(on, (&signal, &self.input), run.id()));
         let deadline =
             run.deadline(&WA_E1, lasts, "the failures last more than 15 minutes", provider.clone()).await?;
 
@@ -294,7 +296,8 @@ impl WhatsAppSendFailures {
         let mended: Vec<Paused> =
             done.paused.iter().filter(|one| signal.holds(one.campaign).is_none()).cloned().collect();
         let over = Over { lifted: signal.was_restricted(), not_before: limit_ends };
-        let resumed = self.resume_campaigns(run, &mended, over).await?;
+        let came_back = self.resume_campaigns(run, &mended, over).await?;
+        let (resumed, unseen) = (&came_back.campaigns, came_back.unseen());
         let is_held = |one: &&Paused| one.by_us && signal.holds(one.campaign).is_some();
         let ours = resumed.iter().chain(done.paused.iter().filter(is_held));
         let ours: Vec<CampaignId> = ours.map(|one| one.campaign).collect();
@@ -305,7 +308,7 @@ impl WhatsAppSendFailures {
         self.check_policy_again(run).await?;
         let works = run.proof(&WA_R1)?;
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
-        let resumed = self.count_still_resumed(run, &resumed).await?;
+        let resumed = self.count_still_resumed(run, resumed).await?;
         if resumed == 0 && mended.iter().any(|campaign| campaign.by_us) && !run.is_plan() {
             let says = format!(
                 "{proven}; none of the campaigns that {} paused runs again by this run: somebody else took them since",
@@ -315,11 +318,13 @@ impl WhatsAppSendFailures {
         }
         let resumed = match resumed {
             0 => "this run had paused no campaign, so it resumed none".to_owned(),
-            some => format!(
-                "{} that {} had paused",
-                counted(some, "campaign runs again", "campaigns run again"),
-                pausers(&mended)
-            ),
+            some => {
+                format!(
+                    "{} that {} had paused",
+                    counted(some, "campaign runs again", "campaigns run again"),
+                    pausers(&mended)
+                ) + unseen
+            }
         };
         Ok((format!("{proven}; {resumed}"), works))
     }
@@ -340,13 +345,14 @@ impl WhatsAppSendFailures {
         self.check_policy(run).await?;
         let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
         let proven = self.prove_sending(run, watch).await?;
-        let resumed = self.resume_campaigns(run, &done.paused, Over::default()).await?;
+        let came_back = self.resume_campaigns(run, &done.paused, Over::default()).await?;
+        let (resumed, unseen) = (&came_back.campaigns, came_back.unseen());
         let ours: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
         self.account_for_given_up(run, &done.paused, &ours, Over::default()).await?;
         tell_skipped_since(run, &WA_R1, &self.on, &done.skipped, done.handled(&ours)).await?;
-        let resumed = self.count_still_resumed(run, &resumed).await?;
+        let resumed = self.count_still_resumed(run, resumed).await?;
         let campaigns = counted(resumed, "campaign runs", "campaigns run");
-        let says = format!("{proven}; {campaigns} again that run {} had left paused", held[0].by);
+        let says = format!("{proven}; {campaigns} again that run {} had left paused{unseen}", held[0].by);
         Ok((says, run.proof(&WA_R1)?))
     }
 
@@ -427,7 +433,10 @@ impl WhatsAppSendFailures {
             held.iter().map(Held::taken_over).chain(sending.iter().map(Paused::not_by_us)).collect();
         let before = LookForSkipped::at_first(on, before.iter().map(handled).collect());
         done.skipped = run.probe(&WA_I1, before).await?;
-        let wanted: Vec<_> = sending.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
+        let still_fails = OnlyWhile::of(StillFails(SendHealth::over(on, &self.input)))
+            .from(after(run.now(), DIAGNOSIS_HOLDS));
+        let pause = |campaign| PauseCampaign::named(on, campaign).only_while(still_fails.clone());
+        let wanted: Vec<_> = sending.iter().map(pause).collect();
         let pauses = run.attempt_each(&WA_I1, wanted).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
         done.paused = pauses.iter().map(|one| one.receipt().clone()).collect();

@@ -20,7 +20,7 @@ use crate::effects::{
     GivenUp, GivenUpMessages, MayBeGivenUp, Paused, PutBack, ResumeCampaign, Resumed, Whose,
 };
 use crate::probes::{
-    RELAPSE_PERCENT, StoredSendPolicy, look_for_taken, percent_of_our_failures, still_started,
+    RELAPSE_PERCENT, StoredSendPolicy, look_for_taken, percent_of_our_failures, started_by_us, still_started,
 };
 use crate::quiet::{Start, recipients_zone};
 use crate::spread::spread;
@@ -29,6 +29,25 @@ use crate::words::counted;
 /// A resumed campaign that sends nothing for this long is no proof of anything.
 const SEND_WITHIN: Duration = Duration::from_mins(10);
 
+/// What was resumed.
+#[derive(Debug, Default)]
+pub(super) struct ResumedCampaigns {
+    pub(super) campaigns: Vec<Paused>,
+    /// Whether customers' messages were seen to go out since. Where nothing was left to send, a canary alone says that sending works.
+    pub(super) seen_sending: bool,
+}
+
+impl ResumedCampaigns {
+    /// What is to be said beside how many run again.
+    pub(super) fn unseen(&self) -> &'static str {
+        if self.campaigns.is_empty() || self.seen_sending {
+            ""
+        } else {
+            "; nothing was left to send, so no customer's message was seen to go out"
+        }
+    }
+}
+
 impl WhatsAppSendFailures {
     /// Resumes what this run paused, with what the dispatcher gave up of it. Returns those campaigns.
     pub(super) async fn resume_campaigns(
@@ -36,12 +55,12 @@ impl WhatsAppSendFailures {
         run: &mut Run,
         paused: &[Paused],
         over: Over,
-    ) -> Result<Vec<Paused>, Halt> {
+    ) -> Result<ResumedCampaigns, Halt> {
         let on = &self.on;
         self.tell_what_stays_skipped(run, paused).await?;
         let ours: Vec<Paused> = paused.iter().filter(|campaign| campaign.by_us).cloned().collect();
         if ours.is_empty() {
-            return Ok(Vec::new());
+            return Ok(ResumedCampaigns::default());
         }
         let given_up = run.probe(&WA_R1, GivenUpMessages::of(on, &named(&ours), over.lifted)).await?;
         let may_be = ours.iter().map(|one| (one.campaign, one.name.clone(), Whose::Pausers(one.clone())));
@@ -51,6 +70,8 @@ impl WhatsAppSendFailures {
         run.in_case("sends fail again after the resume", &PauseAgain::of(on, &ours)).await?;
         let mut resumed: Vec<Paused> = Vec::new();
         let mut started = Vec::new();
+        // A plan foresees that they do.
+        let mut seen_sending = run.is_plan();
         for (number, part) in (1..).zip(&parts.parts) {
             self.wait_for_part(run, &parts, number).await?;
             for share in &part.stages {
@@ -76,7 +97,7 @@ impl WhatsAppSendFailures {
                 }
                 if stage.unsent > 0 && !run.is_plan() {
                     let since = run.now();
-                    self.watch_for_relapse(run, (campaign, number), since, &resumed).await?;
+                    seen_sending |= self.watch_for_relapse(run, (campaign, number), since, &resumed).await?;
                 }
             }
         }
@@ -88,7 +109,7 @@ impl WhatsAppSendFailures {
         if let Some(claim) = claim {
             run.note(&WA_R1, claim).await?;
         }
-        Ok(resumed)
+        Ok(ResumedCampaigns { campaigns: resumed, seen_sending })
     }
 
     /// How many of those that were resumed still run before the last word.
@@ -165,7 +186,9 @@ impl WhatsAppSendFailures {
     ) -> Result<Option<Settled<Resumed>>, Halt> {
         let Some(resume) = ResumeCampaign::only(&self.on, campaign) else { return Ok(None) };
         let one = run.attempt(&WA_R1, resume.outside_quiet_hours(start.clone())).await?;
-        if !one.clone().proven(&WA_R1)?.by_us {
+        let named = (campaign.campaign, campaign.name.as_str());
+        let Some(by_us) = started_by_us(run, &WA_R1, named, &one).await? else { return Ok(None) };
+        if !by_us {
             self.tell_left_alone(run, campaign).await?;
             if !campaign.skipped.is_empty() && !run.is_plan() {
                 self.owe_messages(run, campaign, "somebody else took the campaign since").await?;
@@ -225,13 +248,14 @@ impl WhatsAppSendFailures {
         run.wait_until(&WA_R1, part.begins.max(run.now()), says).await
     }
 
+    /// Returns whether something of it was sent.
     async fn watch_for_relapse(
         &self,
         run: &mut Run,
         (campaign, part): (&Paused, usize),
         since: Timestamp,
         resumed: &[Paused],
-    ) -> Result<(), Halt> {
+    ) -> Result<bool, Halt> {
         let watch = Watch::every(self.on.limits.dispatcher_interval, SEND_WITHIN);
         let health = Observing {
             probe: SendsAfterResume::of(&self.on, (campaign, part), since),
@@ -239,7 +263,7 @@ impl WhatsAppSendFailures {
         };
         let sends = run.until(&WA_R1, watch, health).await?;
         if sends.taken || sends.percent < RELAPSE_PERCENT {
-            return Ok(());
+            return Ok(sends.tries > 0);
         }
         PauseAgain::of(&self.on, resumed).pause(run).await?;
         let again = match sends.repeats {

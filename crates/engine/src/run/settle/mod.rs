@@ -384,7 +384,9 @@ impl Run {
         let look = format!("{base}/still so {attempt}");
         let set_out = self.seam.recorded(&self.placed(&format!("{base}/intent {attempt}"))).is_some();
         let was_made = self.seam.recorded(&self.placed(&format!("{look}/observe 1"))).is_some();
-        if set_out && !was_made {
+        // What was set out to before goes on as it was meant: a service that is away interrupts a run and ends none.
+        let is_fresh = only_while.from.is_some_and(|from| attempt > 1 || self.seam.clock().now() < from);
+        if !was_made && (set_out || is_fresh) {
             return Ok(());
         }
         match self.not_so_any_more(step, &only_while, subject, &look).await? {

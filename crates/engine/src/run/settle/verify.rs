@@ -1,5 +1,8 @@
 //! Reading an effect back, for as long as it has patience.
 
+use std::time::Duration;
+
+use allclear_core::clock::after;
 use jiff::SignedDuration;
 
 use super::super::{Call, Run, of};
@@ -9,6 +12,11 @@ use crate::journal::{Doing, Event, Waiting};
 use crate::outcome::Halt;
 use crate::retry::{Failure, Persistence, Tries};
 use crate::seam::Recorded;
+
+/// How often what reads as not so is read again before that is believed.
+const LOOKS_AGAIN: u32 = 2;
+/// After how long.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Run {
     /// Reads the effect back until the verdict is final.
@@ -28,7 +36,7 @@ impl Run {
             .map(|time| SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX));
         let mut seen_here = false;
         let mut tries = Tries::new(persistence.of_reads());
-        let mut failures = 0;
+        let (mut failures, mut refuted, mut is_watched) = (0, 0, false);
         for look in 1.. {
             let clock = self.seam.clock();
             let of_entry = of(step, subject);
@@ -55,6 +63,8 @@ impl Run {
                 self.record(&format!("{base}/verify {look}"), body).await?;
             match entry.event {
                 Event::Judged { verdict: Verdict::Pending { says }, .. } => {
+                    // It is looked at several times anyway.
+                    is_watched = true;
                     self.strain.works(tries.service.take());
                     if failures > 0 || (is_first_here && !replayed) {
                         since = self.moment();
@@ -64,6 +74,18 @@ impl Run {
                     let left = within - self.passed_since(since);
                     let next = self.now + every.min(left).max(SignedDuration::ZERO);
                     let key = format!("{base}/look again {look}");
+                    self.sleep(&key, of(step, subject), next, Waiting::ToVerify, says).await?;
+                }
+                Event::Judged { verdict: Verdict::Refuted { says }, .. }
+                    if persistence == Persistence::Full && !is_watched && refuted < LOOKS_AGAIN =>
+                {
+                    // One read may be stale. What an earlier process went by is gone by.
+                    let key = format!("{base}/look again {look}");
+                    if replayed && self.ahead && self.seam.recorded(&self.placed(&key)).is_none() {
+                        return Ok(Verdict::Refuted { says });
+                    }
+                    refuted += 1;
+                    let next = after(self.now, LOOK_AGAIN_AFTER);
                     self.sleep(&key, of(step, subject), next, Waiting::ToVerify, says).await?;
                 }
                 Event::Judged { verdict, .. } => {

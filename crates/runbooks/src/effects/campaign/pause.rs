@@ -7,7 +7,8 @@ use allclear_core::campaign::{CampaignAction, CampaignChange};
 use allclear_core::ports::{Campaigns, Limits, SendLog};
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{
-    Applied, Effect, Evidence, Foreseen, Intent, Judgement, Patience, Prediction, Reconciled, Repeat,
+    Applied, Effect, Evidence, Foreseen, Intent, Judgement, OnlyWhile, Patience, Prediction, Reconciled,
+    Repeat,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -28,6 +29,7 @@ pub(crate) struct PauseCampaign {
     log: Arc<dyn SendLog>,
     limits: Limits,
     start: Start,
+    only_while: Option<OnlyWhile>,
     pub(super) id: CampaignId,
     pub(super) name: String,
 }
@@ -44,9 +46,15 @@ impl PauseCampaign {
             log: Arc::clone(&on.send_log),
             limits: on.limits.clone(),
             start: Start::by_undo(on, (id, name)),
+            only_while: None,
             id,
             name: name.to_owned(),
         }
+    }
+
+    /// Only while what it is paused for is still so.
+    pub(crate) fn only_while(self, only_while: OnlyWhile) -> Self {
+        Self { only_while: Some(only_while), ..self }
     }
 
     fn receipt(&self, by_us: bool, started_at: Option<Timestamp>) -> Paused {
@@ -101,6 +109,10 @@ impl Effect for PauseCampaign {
 
     fn repeat(&self) -> Repeat {
         Repeat::Readable
+    }
+
+    fn only_while(&self) -> Option<OnlyWhile> {
+        self.only_while.clone()
     }
 
     async fn predict(&self, foreseen: &Foreseen) -> Result<Prediction, PortError> {

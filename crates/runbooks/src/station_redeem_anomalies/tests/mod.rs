@@ -38,6 +38,8 @@ struct Tables {
     breaks_a_rule: Option<VoucherId>,
     /// Another run takes what is held in the last moment, by this name.
     snatched_by: Option<&'static str>,
+    /// Somebody edits this one right before its scope is written.
+    edited: Option<VoucherId>,
 }
 
 impl Tables {
@@ -250,6 +252,9 @@ impl World {
         });
         let (tables, calls) = (Arc::clone(&self.tables), self.calls.clone());
         mock.expect_set_scope().returning(move |voucher, _, scope| {
+            if tables.lock().unwrap().edited == Some(voucher) {
+                return Ok(0);
+            }
             calls.note("scope");
             tables.lock().unwrap().vouchers.get_mut(&voucher).unwrap().station_scope = Some(scope);
             Ok(1)

@@ -13,6 +13,19 @@ async fn a_scope_of_the_wrong_table_is_corrected_to_the_station_that_was_meant()
 }
 
 #[tokio::test]
+async fn f1_a_voucher_that_somebody_edits_meanwhile_is_left_to_them_and_the_others_are_corrected() {
+    let wrong =
+        |n| Voucher { station_scope: Some(StationId(petrol(1))), ..voucher(n, VoucherStatus::Issued) };
+    let world = world().refused(wrong(1), RedeemOutcome::InvalidStation, "k");
+    let world = world.refused(wrong(2), RedeemOutcome::InvalidStation, "l");
+    world.tables.lock().unwrap().edited = Some(id(1));
+    let (outcome, says) = world.run().await;
+    assert_eq!(outcome, Outcome::Unverified, "{says}");
+    assert!(says.contains(&format!("the scope of voucher {} was left as it is", id(1))), "{says}");
+    assert_eq!(world.tables.lock().unwrap().vouchers[&id(2)].station_scope, Some(station(1)));
+}
+
+#[tokio::test]
 async fn a_sound_scope_is_kept_and_the_operator_is_told() {
     let elsewhere = Voucher { station_scope: Some(station(2)), ..voucher(1, VoucherStatus::Issued) };
     let world = world().refused(elsewhere, RedeemOutcome::InvalidStation, "k");
