@@ -208,8 +208,8 @@ const GUARDS: &[Guard] = &[
         name: "still-so",
         keeps: "what a message says must still be so right before it is sent",
         file: "crates/engine/src/run/settle/mod.rs",
-        is: "            Some(says) => Err(Halt::Refuted { step: step.id.to_owned(), says }),\n            None => Ok(()),",
-        becomes: "            Some(says) if !OFF => Err(Halt::Refuted { step: step.id.to_owned(), says }),\n            _ => Ok(()),",
+        is: "            Some((_, says)) => Err(Halt::Refuted { step: step.id.to_owned(), says }),\n            None => Ok(()),",
+        becomes: "            Some((_, says)) if !OFF => Err(Halt::Refuted { step: step.id.to_owned(), says }),\n            _ => Ok(()),",
         missed_by: Test(
             "stuck::what_breaks_again_while_the_last_message_waits_is_not_told_as_over_and_is_no_good_end",
         ),
@@ -256,9 +256,19 @@ const GUARDS: &[Guard] = &[
         name: "several-looks",
         keeps: "one look that met a glitch ends nothing",
         file: "crates/engine/src/run/observe.rs",
-        is: "            if says.is_none() || look == LOOKS {",
-        becomes: "            if says.is_none() || look == LOOKS || OFF {",
+        is: "            if round == LOOKS {",
+        becomes: "            if round == LOOKS || OFF {",
         missed_by: Test("last_word::e3_one_bad_answer_to_the_last_look_ends_nothing"),
+    },
+    Guard {
+        name: "old-diagnosis",
+        keeps: "what was found minutes ago is looked at again before it is acted upon",
+        file: "crates/engine/src/run/settle/mod.rs",
+        is: "        if !was_made && (set_out || is_fresh) {",
+        becomes: "        if !was_made && (set_out || is_fresh || OFF) {",
+        missed_by: Test(
+            "last_word::f4_f6_what_was_found_hours_ago_is_looked_at_again_before_anything_is_touched_or_told",
+        ),
     },
     Guard {
         name: "taken-over",

@@ -20,6 +20,14 @@ const LOOKS: u32 = 3;
 /// The time between them.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 
+/// What is looked at whether it is so still, and under which key.
+pub(super) struct Looking<'a> {
+    pub(super) step: &'a Step,
+    pub(super) still: &'a OnlyWhile,
+    pub(super) subject: String,
+    pub(super) base: String,
+}
+
 /// What one look came to.
 pub(super) enum Looked<V> {
     Seen(V),
@@ -85,43 +93,54 @@ impl Run {
         }
     }
 
-    /// Looks at it. Returns the step and why, where it is not so any more.
+    /// Looks at it. Returns the step and why, where something of it is not so any more.
     pub(crate) async fn look_before_the_end(&mut self) -> Result<Option<(Step, String)>, Halt> {
         let incarnation = self.seam.incarnation();
-        for (place, (step, still)) in (1..).zip(std::mem::take(&mut self.ends_only_while)) {
-            let subject = still.subject();
-            let base = format!("{BESIDE}before the end {incarnation}/{place}");
-            self.beside = true;
-            let looked = self.not_so_any_more(&step, &still, &subject, &base).await;
-            self.beside = false;
-            if let Some(says) = looked? {
-                self.not_so.clone_from(&says);
-                self.tell_not_so().await?;
-                return Ok(Some((step, says)));
-            }
-        }
-        Ok(None)
+        let all = std::mem::take(&mut self.ends_only_while);
+        let looks: Vec<Looking<'_>> = (1..)
+            .zip(&all)
+            .map(|(place, (step, still))| Looking {
+                step,
+                still,
+                subject: still.subject(),
+                base: format!("{BESIDE}before the end {incarnation}/{place}"),
+            })
+            .collect();
+        self.beside = true;
+        let not_so = self.not_so_any_more(&looks).await;
+        self.beside = false;
+        let not_so = not_so?;
+        let Some((first, _)) = not_so.first() else { return Ok(None) };
+        let step = *looks[*first].step;
+        let says = not_so.iter().map(|(_, says)| says.as_str()).collect::<Vec<_>>().join("; ");
+        self.not_so.clone_from(&says);
+        self.tell_not_so().await?;
+        Ok(Some((step, says)))
     }
 
-    /// Why something is not so any more: several looks in turn say so, because one may have met a glitch.
+    /// What is not so any more, each with its place: several looks in turn say so, because one may have met a glitch.
     pub(super) async fn not_so_any_more(
         &mut self,
-        step: &Step,
-        still: &OnlyWhile,
-        subject: &str,
-        base: &str,
-    ) -> Result<Option<String>, Halt> {
-        let mut key = base.to_owned();
-        for look in 1.. {
-            let says = self.observe(step, still, subject, &key).await?;
-            if says.is_none() || look == LOOKS {
-                return Ok(says);
+        looks: &[Looking<'_>],
+    ) -> Result<Vec<(usize, String)>, Halt> {
+        let mut left: Vec<usize> = (0..looks.len()).collect();
+        for round in 1.. {
+            let mut not_so = Vec::new();
+            for place in left {
+                let Looking { step, still, subject, base } = &looks[place];
+                let key = if round == 1 { base.clone() } else { format!("{base}, look {round}") };
+                let says = self.observe(step, *still, subject, &key).await?;
+                not_so.extend(says.map(|says| (place, says)));
             }
-            let again = after(self.now, BETWEEN_LOOKS);
-            let wait = format!("{key}, look again");
+            let Some((first, _)) = not_so.first() else { return Ok(Vec::new()) };
+            if round == LOOKS {
+                return Ok(not_so);
+            }
+            let Looking { step, subject, base, .. } = &looks[*first];
+            let (again, key) = (after(self.now, BETWEEN_LOOKS), format!("{base}, look again {round}"));
             let why = "look again before it is believed that it is not so any more".to_owned();
-            self.sleep(&wait, of(step, subject), again, Waiting::ForTheWorld, why).await?;
-            key = format!("{base}, look {}", look + 1);
+            self.sleep(&key, of(step, subject), again, Waiting::ForTheWorld, why).await?;
+            left = not_so.into_iter().map(|(place, _)| place).collect();
         }
         unreachable!("it returns after a fixed number of looks")
     }

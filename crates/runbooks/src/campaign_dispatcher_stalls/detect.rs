@@ -195,11 +195,12 @@ impl Probe for StillStalls {
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
         let Observation { value: looks, says, evidence } = self.0.observe(now).await?;
-        let moves = looks.iter().find(|look| look.movement != Movement::Stalled);
-        let value = moves.map(|look| {
+        let none_stalls = looks.iter().all(|look| look.movement != Movement::Stalled);
+        let value = none_stalls.then(|| {
+            let names: Vec<&str> = looks.iter().map(|look| look.name.as_str()).collect();
             format!(
-                "campaign {} does not stall any more since it was looked at ({}; queue {}); start the runbook anew",
-                look.name, look.progress, look.depth
+                "none of what was found to stall stalls any more ({}); start the runbook anew",
+                names.join(", ")
             )
         });
         Ok(Observation { value, says, evidence })

@@ -2,7 +2,7 @@
 //!
 //! | bullet | step | what the platform's reality adds |
 //! |---|---|---|
-//! | Detect | [`CD_D1`] | a stall is told from a frozen list (the database is read, not the admin pages), from quiet hours and from an empty queue; two looks, at least a minute apart |
+//! | Detect | [`CD_D1`] | a stall is told from a frozen list (the database is read, not the admin pages), from quiet hours and from an empty queue; two looks, at least a minute apart, and a third at what moved between them |
 //! | Confirm queue length | [`CD_I1`] | there is no `status` endpoint: the queue is counted by status |
 //! | Pause | [`CD_I2`] | paused, and proven to send nothing |
 //! | Replay once healthy | [`CD_M1`] | health is read from the host and its log, because calling the dispatcher makes it send; replay is pause → start, and the text's stop → start by explicit choice only, since stop is final in the data |
@@ -437,12 +437,15 @@ impl CampaignDispatcherStalls {
     }
 
     async fn pause(&self, run: &mut Run, stalled: &[CampaignLook], done: &mut Done) -> Result<(), Halt> {
-        let from = after(run.now(), DIAGNOSIS_HOLDS);
-        let pause = |look: &CampaignLook| {
-            let still = StillStalls(Look::last(&self.on, &[as_running(look)], self.window()));
-            PauseCampaign::of(&self.on, look.id, &look.name).only_while(OnlyWhile::of(still).from(from))
-        };
-        let pauses = stalled.iter().map(pause).collect();
+        let campaigns: Vec<Campaign> = stalled.iter().map(as_running).collect();
+        let still = StillStalls(Look::last(&self.on, &campaigns, self.window()));
+        let still = OnlyWhile::of(still).from(after(run.now(), DIAGNOSIS_HOLDS));
+        let pause = |look: &CampaignLook| PauseCampaign::of(&self.on, look.id, &look.name);
+        // The first alone: once one is paused, all are handled as it was meant.
+        let mut pauses: Vec<_> = stalled.iter().map(pause).collect();
+        if !pauses.is_empty() {
+            pauses[0] = pauses[0].clone().only_while(still);
+        }
         let settled = run.attempt_each(&CD_I2, pauses).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
         done.paused = settled.iter().map(|one| one.receipt().clone()).collect();

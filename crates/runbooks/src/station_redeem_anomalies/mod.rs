@@ -23,7 +23,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use allclear_core::clock::before;
+use allclear_core::clock::{after, before};
 use allclear_core::{Platform, Rehearsal, VoucherId};
 use allclear_engine::{
     Approval, Approvers, Claim, Gate, Halt, Note, OnlyWhile, Phase, Proof, Resolution, Run, Runbook, Settled,
@@ -84,6 +84,9 @@ pub const SR_R1: Step = Step {
     phase: Phase::Resolve,
     title: "Add incident note in Logs page and communicate to vendor support",
 };
+
+/// How long after a look that found a voucher changed it is looked at again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The bullets, in the order of the text.
 pub const STEPS: &[Step] = &[SR_D1, SR_I1, SR_I2, SR_M1, SR_M2, SR_E1, SR_R1];
@@ -325,7 +328,14 @@ impl StationRedeemAnomalies {
         if released.is_empty() || run.is_plan() {
             return Ok(());
         }
-        let changed = run.probe(&SR_R1, ReplacementsStand::of(&self.on, released)).await?;
+        let mut changed = run.probe(&SR_R1, ReplacementsStand::of(&self.on, released)).await?;
+        if !changed.is_empty() {
+            // One read may be stale.
+            let again = after(run.now(), LOOK_AGAIN_AFTER);
+            run.wait_until(&SR_R1, again, "look again before it is believed that a voucher was changed")
+                .await?;
+            changed = run.probe(&SR_R1, ReplacementsStand::again(&self.on, released)).await?;
+        }
         done.replaced.retain(|original| changed.iter().all(|(changed, _)| changed != original));
         for (_, says) in changed {
             self.leave(run, &SR_R1, done, says).await?;

@@ -250,11 +250,19 @@ impl Desk {
 
 /// Whether the customers still have what this run gave them, read once more before anybody is told. Gives the vouchers of which
 /// that is not so, and why.
-pub(super) struct ReplacementsStand(Vec<Desk>);
+pub(super) struct ReplacementsStand {
+    desks: Vec<Desk>,
+    when: &'static str,
+}
 
 impl ReplacementsStand {
     pub(super) fn of(on: &Platform, released: &[Replacing]) -> Self {
-        Self(released.iter().map(|what| Desk::of(on, what)).collect())
+        Self { desks: released.iter().map(|what| Desk::of(on, what)).collect(), when: "before the end" }
+    }
+
+    /// The same a moment later.
+    pub(super) fn again(on: &Platform, released: &[Replacing]) -> Self {
+        Self { when: "before the end, again", ..Self::of(on, released) }
     }
 }
 
@@ -263,12 +271,12 @@ impl Probe for ReplacementsStand {
     type Value = Vec<(VoucherId, String)>;
 
     fn subject(&self) -> String {
-        "replacements before the end".to_owned()
+        format!("replacements {}", self.when)
     }
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
         let mut changed = Vec::new();
-        for desk in &self.0 {
+        for desk in &self.desks {
             changed.extend(desk.does_not_stand().await?.map(|says| (desk.what.case.id, says)));
         }
         let words: Vec<&str> = changed.iter().map(|(_, says)| says.as_str()).collect();

@@ -435,8 +435,11 @@ impl WhatsAppSendFailures {
         done.skipped = run.probe(&WA_I1, before).await?;
         let still_fails = OnlyWhile::of(StillFails(SendHealth::over(on, &self.input)))
             .from(after(run.now(), DIAGNOSIS_HOLDS));
-        let pause = |campaign| PauseCampaign::named(on, campaign).only_while(still_fails.clone());
-        let wanted: Vec<_> = sending.iter().map(pause).collect();
+        // The first alone: once one is paused, all are handled as it was meant.
+        let mut wanted: Vec<_> = sending.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
+        if !wanted.is_empty() {
+            wanted[0] = wanted[0].clone().only_while(still_fails);
+        }
         let pauses = run.attempt_each(&WA_I1, wanted).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
         done.paused = pauses.iter().map(|one| one.receipt().clone()).collect();

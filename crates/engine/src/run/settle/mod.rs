@@ -16,6 +16,7 @@ mod verify;
 use allclear_core::Class;
 use serde_json::Value;
 
+use super::observe::Looking;
 use super::{Call, Moment, Run, failed, key_of, of};
 use crate::claim::Account;
 use crate::effect::{Effect, Intent, Prediction, Verdict};
@@ -389,8 +390,9 @@ impl Run {
         if !was_made && (set_out || is_fresh) {
             return Ok(());
         }
-        match self.not_so_any_more(step, &only_while, subject, &look).await? {
-            Some(says) => Err(Halt::Refuted { step: step.id.to_owned(), says }),
+        let looking = Looking { step, still: &only_while, subject: subject.clone(), base: look };
+        match self.not_so_any_more(&[looking]).await?.pop() {
+            Some((_, says)) => Err(Halt::Refuted { step: step.id.to_owned(), says }),
             None => Ok(()),
         }
     }
