@@ -284,8 +284,20 @@ impl Probe for SendHealth {
     }
 }
 
-/// Whether campaigns must be paused still, for what is done upon an older look. Silence says nothing: paused campaigns send nothing.
-pub(super) struct StillFails(pub(super) SendHealth);
+/// Whether campaigns must be paused still, for what is done upon an older look: by all that was sent since. Silence says nothing: paused
+/// campaigns send nothing.
+pub(super) struct StillFails {
+    on: Platform,
+    input: Input,
+    seen_at: Timestamp,
+}
+
+impl StillFails {
+    /// Since a look that was made then.
+    pub(super) fn since(on: &Platform, input: &Input, seen_at: Timestamp) -> Self {
+        Self { on: on.clone(), input: input.clone(), seen_at }
+    }
+}
 
 #[async_trait]
 impl Probe for StillFails {
@@ -296,7 +308,10 @@ impl Probe for StillFails {
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {
-        let Observation { value: signal, says, evidence } = self.0.observe(now).await?;
+        let since = u32::try_from(now.duration_since(self.seen_at).as_secs().max(0) / 60).unwrap_or(u32::MAX);
+        let window_minutes = self.input.window_minutes.max(since);
+        let health = SendHealth::over(&self.on, &Input { window_minutes, ..self.input.clone() });
+        let Observation { value: signal, says, evidence } = health.observe(now).await?;
         let has_samples = signal.sent + signal.failures() > 0;
         let is_over = has_samples && !(signal.elevated && signal.must_be_paused_for());
         let value = is_over.then(|| {

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::detect::{SendHealth, Signal, StillFails};
+use super::detect::{Signal, StillFails};
 use super::messages;
 use super::{ESCALATE_AFTER, Input, WA_E1};
 use crate::effects::{Alarm, DIAGNOSIS_HOLDS, Words, change, tell};
@@ -82,7 +82,7 @@ impl NotifyProvider {
         if run.is_plan() || run.now() < after(passed, DIAGNOSIS_HOLDS) {
             return Ok(false);
         }
-        let still = StillFails(SendHealth::over(&self.on, &self.input));
+        let still = StillFails::since(&self.on, &self.input, passed);
         match run.probe(&WA_E1, still).await {
             Ok(over) => Ok(over.is_some()),
             Err(Halt::Failed { .. }) => Ok(false),

@@ -433,7 +433,7 @@ impl WhatsAppSendFailures {
             held.iter().map(Held::taken_over).chain(sending.iter().map(Paused::not_by_us)).collect();
         let before = LookForSkipped::at_first(on, before.iter().map(handled).collect());
         done.skipped = run.probe(&WA_I1, before).await?;
-        let still_fails = OnlyWhile::of(StillFails(SendHealth::over(on, &self.input)))
+        let still_fails = OnlyWhile::of(StillFails::since(on, &self.input, run.now()))
             .from(after(run.now(), DIAGNOSIS_HOLDS));
         // The first alone: once one is paused, all are handled as it was meant.
         let mut wanted: Vec<_> = sending.iter().map(|campaign| PauseCampaign::named(on, campaign)).collect();
