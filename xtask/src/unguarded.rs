@@ -264,8 +264,8 @@ const GUARDS: &[Guard] = &[
         name: "old-diagnosis",
         keeps: "what was found minutes ago is looked at again before it is acted upon",
         file: "crates/engine/src/run/settle/mod.rs",
-        is: "        if !was_made && (set_out || is_fresh) {",
-        becomes: "        if !was_made && (set_out || is_fresh || OFF) {",
+        is: "        if !was_made && (set_out || needs_no_look) {",
+        becomes: "        if !was_made && (set_out || needs_no_look || OFF) {",
         missed_by: Test(
             "last_word::f4_f6_what_was_found_hours_ago_is_looked_at_again_before_anything_is_touched_or_told",
         ),

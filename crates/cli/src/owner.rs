@@ -3,20 +3,15 @@
 //! A run announces itself and gives that back; here is what it is given for that, what a person's word ends, and what is
 //! told for a run that cannot tell it itself.
 
-use std::time::Duration;
-
 use allclear_core::PortError;
 use allclear_core::clock::after;
 use allclear_core::owner::{Announced, Ended, Told};
 use allclear_engine::sqlite::{RunSummary, Store};
-use allclear_engine::{Announcing, Event, Known};
+use allclear_engine::{Announcing, Event, Known, UNTIL_IT_KNOWS};
 
 use crate::environment::Wired;
 use crate::exit::CliError;
 use crate::output::say;
-
-/// How long whoever takes a run over waits before it begins.
-const UNTIL_IT_KNOWS: Duration = Duration::from_secs(4);
 
 /// This machine's name, for people.
 fn host() -> String {
@@ -51,7 +46,6 @@ pub(crate) async fn take_over(
     let ended = Ended::taken_over(format!("taken over by {by} on {}: {reason}", host()));
     match announcing(on, store).end(runbook, run, &ended, &*on.clock).await? {
         Told::Yes => {
-            // For so long the other one may go by what it had been told before.
             on.clock.sleep_until(after(on.clock.now(), UNTIL_IT_KNOWS)).await;
             say(&format!("run {run} is on record as gone, by the word of {by}"));
             Ok(())

@@ -115,7 +115,7 @@ pub use humans::{Attention, AutoApprove, Elsewhere, Humans, Nobody};
 pub use journal::{Entry, Event, Note};
 pub use memory::MemoryJournal;
 pub use outcome::{Halt, Outcome, Refusal, Resolution};
-pub use owner::{Announcing, Known};
+pub use owner::{Announcing, Known, UNTIL_IT_KNOWS};
 pub use plan::Plan;
 pub use probe::{Evidence, NotBefore, Observation, OnlyWhile, Probe};
 pub use quick::{Act, Look};

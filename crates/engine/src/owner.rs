@@ -39,8 +39,10 @@ use crate::sqlite::{RunSummary, Store};
 const TRIES: u32 = 3;
 /// A platform that takes longer to fail holds nobody up a second time.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For so long an answer about who has a run holds; whoever takes one over waits for longer before it begins.
+/// For so long an answer about who has a run holds.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long whoever takes a run over waits before it begins: longer than the other one may go by what it had been told before.
+pub const UNTIL_IT_KNOWS: Duration = Duration::from_secs(4);
 /// So many ended runs of this store, which could not tell the platform that they have, are told of before one begins.
 const MOST_UNTOLD: u32 = 16;
 

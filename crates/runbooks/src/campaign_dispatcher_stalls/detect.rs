@@ -124,6 +124,11 @@ impl Look {
         Self { which: Self::THIRD, ..Self::first(on, campaigns, window) }
     }
 
+    /// Where the looks before are some minutes old.
+    pub(super) fn right_before_the_pause(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
+        Self { which: "look right before the pause", ..Self::first(on, campaigns, window) }
+    }
+
     /// Before what was started is paused again.
     pub(super) fn last(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
         Self { which: "look before pausing again", ..Self::first(on, campaigns, window) }

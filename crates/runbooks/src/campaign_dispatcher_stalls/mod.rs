@@ -38,6 +38,7 @@ use crate::effects::{
 use crate::probes::{RunningCampaigns, SendingCampaigns, started_by_us, still_started};
 use crate::quiet::{Days, Start};
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
+use crate::whatsapp_send_failures;
 use crate::words::counted;
 use detect::{
     CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice, Since,
@@ -80,8 +81,6 @@ pub const CD_R2: Step = Step { id: "CD-R2", phase: Phase::Resolve, title: "Recor
 /// The bullets, in the order of the text.
 pub const STEPS: &[Step] = &[CD_D1, CD_I1, CD_I2, CD_M1, CD_M2, CD_R1, CD_R2];
 
-/// The runbook whose runs mark messages as skipped.
-const WHO_SKIPS: &str = "whatsapp-send-failures";
 /// The runbook's own figure.
 const ADVANCE_WITHIN: Duration = Duration::from_mins(5);
 /// How often the dispatcher's health is looked at while it cannot be reached.
@@ -213,7 +212,8 @@ impl CampaignDispatcherStalls {
         let held = HeldByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
         let held = run.probe(&CD_D1, held).await?;
         self.owe_stopped(run).await?;
-        let skipped = SkippedByEnded::of(on, WHO_SKIPS, run.id(), &self.input.campaigns);
+        // Its runs alone mark messages as skipped.
+        let skipped = SkippedByEnded::of(on, whatsapp_send_failures::ID, run.id(), &self.input.campaigns);
         owe_skipped(run, &CD_D1, skipped).await?;
         let Stall { mut stalled, moved } = match self.find_stalled(run, &held).await {
             // Nothing stalls, and a run that has ended left campaigns paused: they are brought back.
@@ -362,9 +362,7 @@ impl CampaignDispatcherStalls {
         if repeating.is_empty() {
             return Ok(());
         }
-        let says = messages::repeating(&repeating.join(", "));
-        run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
-        Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
+        leave_to_people(run, messages::repeating(&repeating.join(", "))).await
     }
 
     /// What moved between the first two looks, as far as it runs still.
@@ -413,9 +411,7 @@ impl CampaignDispatcherStalls {
         if silent.is_empty() {
             return Ok(());
         }
-        let says = messages::silent_targets(&silent.join(", "));
-        run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
-        Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
+        leave_to_people(run, messages::silent_targets(&silent.join(", "))).await
     }
 
     /// What was due is gone from the queue, and neither the log nor the targets say where to: nothing moved that anybody saw.
@@ -431,14 +427,12 @@ impl CampaignDispatcherStalls {
         if names.is_empty() {
             return Ok(());
         }
-        let says = messages::lost_sight(&names.join(", "));
-        run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
-        Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
+        leave_to_people(run, messages::lost_sight(&names.join(", "))).await
     }
 
     async fn pause(&self, run: &mut Run, stalled: &[CampaignLook], done: &mut Done) -> Result<(), Halt> {
         let campaigns: Vec<Campaign> = stalled.iter().map(as_running).collect();
-        let still = StillStalls(Look::last(&self.on, &campaigns, self.window()));
+        let still = StillStalls(Look::right_before_the_pause(&self.on, &campaigns, self.window()));
         let still = OnlyWhile::of(still).from(after(run.now(), DIAGNOSIS_HOLDS));
         let pause = |look: &CampaignLook| PauseCampaign::of(&self.on, look.id, &look.name);
         // The first alone: once one is paused, all are handled as it was meant.
@@ -647,6 +641,12 @@ fn stalled_since(before: &[CampaignLook], now: &[CampaignLook]) -> Vec<CampaignL
     let unchanged =
         |now: &&CampaignLook| before.iter().any(|before| before.id == now.id && before.saw_the_same_as(now));
     now.iter().filter(|now| now.movement == Movement::Stalled).filter(unchanged).cloned().collect()
+}
+
+/// What no replay cures ends the run, and a person looks.
+async fn leave_to_people(run: &mut Run, says: String) -> Result<(), Halt> {
+    run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
+    Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
 }
 
 async fn note_affected(run: &mut Run, stalled: &[CampaignLook]) -> Result<(), Halt> {

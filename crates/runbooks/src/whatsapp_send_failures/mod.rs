@@ -104,7 +104,7 @@ pub const WA_R2: Step = Step {
 pub const STEPS: &[Step] = &[WA_D1, WA_I1, WA_I2, WA_M1, WA_M2, WA_E1, WA_R1, WA_R2];
 
 /// Its name, for people and on the platform's record.
-const ID: &str = "whatsapp-send-failures";
+pub(crate) const ID: &str = "whatsapp-send-failures";
 /// How long the failures may last before the provider is told: the runbook's own figure.
 const ESCALATE_AFTER: Duration = Duration::from_mins(15);
 /// How often a canary is tried.

@@ -386,8 +386,8 @@ impl Run {
         let set_out = self.seam.recorded(&self.placed(&format!("{base}/intent {attempt}"))).is_some();
         let was_made = self.seam.recorded(&self.placed(&format!("{look}/observe 1"))).is_some();
         // What was set out to before goes on as it was meant: a service that is away interrupts a run and ends none.
-        let is_fresh = only_while.from.is_some_and(|from| attempt > 1 || self.seam.clock().now() < from);
-        if !was_made && (set_out || is_fresh) {
+        let needs_no_look = only_while.from.is_some_and(|from| attempt > 1 || self.seam.clock().now() < from);
+        if !was_made && (set_out || needs_no_look) {
             return Ok(());
         }
         let looking = Looking { step, still: &only_while, subject: subject.clone(), base: look };
