@@ -227,7 +227,7 @@ pub(crate) fn class(ran: &Ran, undisturbed: &Ran) -> char {
         PortError::OutcomeUnknown { .. } => '?',
         PortError::Rejected { .. } => 'r',
         PortError::NotFound { .. } => 'n',
-        PortError::Malformed { .. } => 'm',
+        PortError::Malformed { .. } | PortError::Damaged { .. } => 'm',
         PortError::Stopped { reason: StopReason::Credential, .. } => 'k',
         PortError::Stopped { .. } => 'p',
     }

@@ -1,13 +1,14 @@
 //! What a run says last is so as it says it: also where what it rests on was proven hours ago, by a process that died, or before a
 //! wait. Judged by what people or the world did in between.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use allclear::core::owner::{Ended, end};
 use allclear::engine::{
     Announcing, Entry, Event, Finished, MemoryJournal, Outcome, SeamError, Terms, execute,
 };
-use allclear::sandbox::{Profile, Scenario, Trouble, World, WorldSpec};
+use allclear::sandbox::{Fault, FaultSet, Profile, Scenario, Trouble, World, WorldSpec};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -148,8 +149,7 @@ async fn s5_a_replacement_that_somebody_gives_out_by_hand_is_left_to_them_and_th
 }
 
 /// A run that skipped messages, was ended, and whose campaigns a person started since.
-#[tokio::test]
-async fn s4_messages_that_an_ended_run_skipped_keep_later_runs_from_an_all_clear() {
+async fn skipped_by_ended() -> Scene {
     let outage = WorldSpec { profile: Profile::AsIs, ..small(Scenario::Outage { minutes: 6 }) };
     let skipped = |entry: &Entry| entry.key.contains("send_queue.skip/verify");
     let scene = aborted((WHATSAPP, Value::Null, outage), |_| (), skipped).await;
@@ -157,18 +157,79 @@ async fn s4_messages_that_an_ended_run_skipped_keep_later_runs_from_an_all_clear
         scene.sandbox.with_world(|world| world.let_somebody_else("start", campaign));
     }
     scene.clock.advance(Duration::from_hours(1));
-    assert!(scene.sandbox.with_world(|world| !world.skipped_rows().is_empty()));
-    for runbook in [DISPATCHER, WHATSAPP] {
-        let next = scene.of_runbook(runbook);
-        let plan = allclear::engine::plan(&*next, of(&scene, "next"), scene.clock.clone()).await.unwrap();
-        let seam = MemoryJournal::new().seam(scene.clock.clone()).unwrap();
-        let finished =
-            execute(&*next, Box::new(seam), approved(&plan, "next"), of(&scene, "next")).await.unwrap();
-        assert_ne!(finished.outcome, Outcome::Verified, "{runbook}: {}", finished.says);
+    assert!(!skipped_rows(&scene).is_empty());
+    scene
+}
+
+fn skipped_rows(scene: &Scene) -> Vec<i64> {
+    scene.sandbox.with_world(|world| world.skipped_rows().into_iter().map(|(row, _)| row).collect())
+}
+
+fn running(world: &World) -> Vec<Uuid> {
+    let all = world.summary()["campaigns"].as_array().unwrap().clone();
+    all.iter().filter(|one| one["status"] == "running").map(id).collect()
+}
+
+/// Somebody pauses and starts all that runs.
+fn replay_all(world: &mut World) {
+    for campaign in running(world) {
+        assert!(world.let_somebody_else("pause", campaign) && world.let_somebody_else("start", campaign));
     }
+}
+
+/// Another run, from another machine: it knows what the platform's record says.
+async fn next(scene: &Scene, runbook: &'static str) -> Finished {
+    let next = scene.of_runbook(runbook);
+    let plan = allclear::engine::plan(&*next, of(scene, "next"), scene.clock.clone()).await.unwrap();
+    let seam = MemoryJournal::new().seam(scene.clock.clone()).unwrap();
+    execute(&*next, Box::new(seam), approved(&plan, "next"), of(scene, "next")).await.unwrap()
+}
+
+#[tokio::test]
+async fn s4_messages_that_an_ended_run_skipped_keep_a_run_that_cannot_give_them_back_from_an_all_clear() {
+    let scene = skipped_by_ended().await;
+    let finished = next(&scene, DISPATCHER).await;
+    assert_ne!(finished.outcome, Outcome::Verified, "{}", finished.says);
     let (_, undone) = undo(&scene).await;
     assert_eq!(undone.unwrap().outcome, Outcome::Undone);
-    assert!(scene.sandbox.with_world(|world| world.skipped_rows().is_empty()));
+    assert!(skipped_rows(&scene).is_empty());
+}
+
+#[tokio::test]
+async fn s4_messages_that_an_ended_run_skipped_are_given_back_by_the_next_and_sent() {
+    let scene = skipped_by_ended().await;
+    let finished = next(&scene, WHATSAPP).await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert!(
+        finished.says.contains("the messages again that run drill-run had left skipped"),
+        "{}",
+        finished.says
+    );
+    assert!(skipped_rows(&scene).is_empty());
+    scene.clock.advance(Duration::from_hours(3));
+    scene.sandbox.state();
+    assert_eq!(scene.sandbox.with_world(|world| world.due()), 0, "all of it went out");
+}
+
+#[tokio::test]
+async fn s4_what_a_person_paused_since_is_not_sent_by_giving_back_its_messages() {
+    let scene = skipped_by_ended().await;
+    let rows = skipped_rows(&scene).len();
+    // A dispatcher that looks at no campaign's status would send them.
+    let act = |world: &mut World| {
+        for campaign in running(world) {
+            assert!(world.let_somebody_else("pause", campaign));
+        }
+    };
+    let runbook = scene.of_runbook(WHATSAPP);
+    let terms = of(&scene, "next");
+    let plan = allclear::engine::plan(&*runbook, terms, scene.clock.clone()).await.unwrap();
+    scene.sandbox.with_world(act);
+    let seam = MemoryJournal::new().seam(scene.clock.clone()).unwrap();
+    let finished =
+        execute(&*runbook, Box::new(seam), approved(&plan, "next"), of(&scene, "next")).await.unwrap();
+    assert_ne!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert_eq!(skipped_rows(&scene).len(), rows, "{}", finished.says);
 }
 
 fn of(scene: &Scene, run: &str) -> Terms {
@@ -269,5 +330,79 @@ async fn f4_f6_what_was_found_hours_ago_is_looked_at_again_before_anything_is_to
         let touched =
             ["campaign.pause", "campaign.start", "provider.ticket", "pagerduty.trigger", "slack.post"];
         assert!(scene.effects().keys().all(|(effect, _)| !touched.contains(&effect.as_str())), "{shown}");
+    }
+}
+
+/// Dies after its first pause, somebody replays what runs still, and it is taken up again.
+async fn replayed_between_pauses(runbook: &'static str, scenario: Scenario) {
+    let calm = Scene::with(runbook, Value::Null, spec(scenario)).await;
+    calm.plan_and_run().await;
+    let pauses =
+        |entry: &&Entry| matches!(&entry.event, Event::Intended { effect, .. } if effect == "campaign.pause");
+    let second = calm.entries().iter().filter(pauses).nth(1).unwrap().seq;
+    let scene = Scene::with(runbook, Value::Null, spec(scenario)).await;
+    let plan = scene.plan().await;
+    scene.run_until_killed(approved(&plan, "drill-run"), second - 1).await;
+    let theirs = with_status(&scene, "running");
+    assert!(theirs.len() > 1, "{runbook}");
+    scene.sandbox.with_world(replay_all);
+    let finished = scene.run(approved(&plan, "drill-run"), scene.terms()).await;
+    let shown = format!("{runbook}: {} {:?}", finished.says, scene.effects());
+    assert_ne!(finished.outcome, Outcome::Verified, "{shown}");
+    let touched = |effect: &str, campaign: &Uuid| {
+        scene.effects().contains_key(&(effect.to_owned(), campaign.to_string()))
+    };
+    for campaign in &theirs {
+        for effect in ["campaign.pause", "campaign.stop", "campaign.start"] {
+            assert!(!touched(effect, campaign), "{effect}: {shown}");
+        }
+    }
+    assert_eq!(with_status(&scene, "running").len(), theirs.len() + 1, "{shown}: the paused one runs again");
+}
+
+#[tokio::test]
+async fn f5_what_somebody_replays_between_two_pauses_of_a_run_is_theirs() {
+    replayed_between_pauses(DISPATCHER, Scenario::Stalled).await;
+    replayed_between_pauses(WHATSAPP, Scenario::Outage { minutes: 6 }).await;
+}
+
+#[tokio::test]
+async fn f5_what_somebody_starts_anew_after_the_run_did_is_not_paused_again() {
+    for (runbook, scenario) in
+        [(WHATSAPP, Scenario::Flapping { minutes: 6 }), (DISPATCHER, Scenario::StalledOneTick)]
+    {
+        let scene = Scene::with(runbook, Value::Null, spec(scenario)).await;
+        let theirs: Arc<Mutex<Vec<Uuid>>> = Arc::default();
+        let seen = Arc::clone(&theirs);
+        let act = move |world: &mut World| {
+            seen.lock().unwrap().extend(running(world));
+            // People are no machines.
+            world.advance_to(world.now() + Duration::from_secs(5));
+            replay_all(world);
+        };
+        let finished = beside(&scene, "was resumed", Box::new(act)).await;
+        let (effects, theirs) = (scene.effects(), theirs.lock().unwrap().clone());
+        let shown = format!("{runbook}: {} {effects:?}", finished.says);
+        assert_ne!(finished.outcome, Outcome::Verified, "{shown}");
+        assert!(!theirs.is_empty(), "{shown}");
+        for campaign in theirs {
+            let pauses = effects.get(&("campaign.pause".to_owned(), campaign.to_string()));
+            assert_eq!(pauses, Some(&1), "{shown}: it is not paused a second time");
+        }
+    }
+}
+
+#[tokio::test]
+async fn f7_a_start_that_does_not_hold_is_told_at_once() {
+    for (runbook, scenario) in [(WHATSAPP, Scenario::Outage { minutes: 6 }), (DISPATCHER, Scenario::Stalled)]
+    {
+        let faults = FaultSet::of(Profile::Target).with(Fault::StartNotEffective);
+        let lying = WorldSpec { faults: Some(faults), profile: Profile::Target, ..spec(scenario) };
+        let scene = Scene::with(runbook, Value::Null, lying).await;
+        let (_, finished) = scene.plan_and_run().await;
+        assert_ne!(finished.outcome, Outcome::Verified, "{runbook}: {}", finished.says);
+        let paused = scene.effects().keys().filter(|(effect, _)| effect == "campaign.pause").count();
+        assert!(paused > 1, "{runbook}");
+        assert_eq!(posts(&scene, "was started and that does not hold"), paused, "{runbook}");
     }
 }

@@ -284,7 +284,9 @@ const GUARDS: &[Guard] = &[
         file: "crates/runbooks/src/effects/held.rs",
         is: "    for one in run.probe(step, skipped).await? {",
         becomes: "    for one in run.probe(step, skipped).await?.into_iter().filter(|_| !OFF) {",
-        missed_by: Test("last_word::s4_messages_that_an_ended_run_skipped_keep_later_runs_from_an_all_clear"),
+        missed_by: Test(
+            "last_word::s4_messages_that_an_ended_run_skipped_keep_a_run_that_cannot_give_them_back_from_an_all_clear",
+        ),
     },
     Guard {
         name: "undo-by-day",

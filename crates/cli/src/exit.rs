@@ -157,8 +157,8 @@ impl From<Halt> for CliError {
 pub(crate) fn report(error: &CliError, json: bool) -> ExitCode {
     if json {
         let document = serde_json::json!({ "schema": "allclear.error/1", "error": error.message, "exit_code": error.exit as u8 });
-        crate::output::line(&mut std::io::stdout().lock(), &document.to_string());
+        crate::output::result(&document.to_string());
     }
-    crate::output::line(&mut std::io::stderr().lock(), &format!("allclear: {}", error.message));
+    crate::output::say(&format!("allclear: {}", error.message));
     error.exit.into()
 }

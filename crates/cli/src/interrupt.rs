@@ -1,4 +1,4 @@
-//! Letting go on request: Ctrl-C and SIGTERM.
+//! Letting go on request: Ctrl-C, SIGTERM, and a terminal that closes.
 //!
 //! The first request lets the current effect settle and then detaches; the run can be resumed. The second ends the
 //! process at once, which is safe too: the journal is on the disk, and a resume asks about what was in flight.
@@ -60,16 +60,20 @@ impl LetGo {
         self.timed_out.load(Ordering::SeqCst)
     }
 
-    /// Asks on the first Ctrl-C or SIGTERM, and ends the process on the second.
+    /// Asks on the first Ctrl-C, SIGTERM or hang-up of the terminal, and ends the process on the second.
     pub(crate) async fn on_signals(&self, run: &str) -> std::convert::Infallible {
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
         else {
             // Without handlers the signals do what they always do, and the journal copes.
             return std::future::pending().await;
         };
         loop {
-            tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
             if self.detach.is_requested() {
                 std::process::exit(Exit::Detached as i32);
             }

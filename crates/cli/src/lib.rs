@@ -73,7 +73,14 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, hooks: Hooks) -> Exit
     let json = parsed.global.json;
     let dispatched = AssertUnwindSafe(|| runtime.block_on(commands::dispatch(parsed, hooks)));
     match catch_unwind(dispatched) {
-        Ok(Ok(code)) => code.into(),
+        Ok(Ok(code)) => match output::lost() {
+            Some(why) if code == Exit::Verified => {
+                let lost =
+                    format!("the result could not be written to stdout: {why}; free space and ask again");
+                exit::report(&exit::CliError::internal(lost), false)
+            }
+            _ => code.into(),
+        },
         Ok(Err(error)) => exit::report(&error, json),
         Err(_) => Exit::Internal.into(),
     }

@@ -1,16 +1,26 @@
-//! Where words go: results to stdout, everything else to stderr. A closed or full terminal ends nothing.
+//! Where words go: results to stdout, everything else to stderr. A closed or full terminal ends nothing; a result that could not be
+//! written is no success.
 
 use std::io::Write;
+use std::sync::OnceLock;
 
 use allclear_core::text::neutral;
 use allclear_engine::Plan;
 use allclear_engine::step::Phase;
 use serde_json::Value;
 
+/// Why the first result that was lost could not be written.
+static LOST: OnceLock<String> = OnceLock::new();
+
 /// Writes one line. `println!` would panic when nobody reads any more.
-pub(crate) fn line(to: &mut dyn Write, text: &str) {
-    let _ = writeln!(to, "{}", visible(text));
-    let _ = to.flush();
+fn line(to: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    writeln!(to, "{}", visible(text))?;
+    to.flush()
+}
+
+/// Why a result could not be written, where one could not: the disk is full. Whoever stopped reading has what they wanted.
+pub(crate) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 /// Text as a terminal may have it. Names come from services: an escape sequence in one must not redraw a terminal, and
@@ -21,12 +31,18 @@ pub(crate) fn visible(text: &str) -> String {
 
 /// A result.
 pub(crate) fn result(text: &str) {
-    line(&mut std::io::stdout().lock(), text);
+    match line(&mut std::io::stdout().lock(), text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            LOST.get_or_init(|| error.to_string());
+        }
+        _ => {}
+    }
 }
 
 /// Something to know on the way.
 pub(crate) fn say(text: &str) {
-    line(&mut std::io::stderr().lock(), text);
+    // There is nowhere else to say it.
+    let _ = line(&mut std::io::stderr().lock(), text);
 }
 
 /// A result as one JSON document.

@@ -190,7 +190,8 @@ pub enum PortError {
         /// What was looked for.
         what: String,
     },
-    /// The answer is not what the service's contract promises (an HTML page, a wrong type, a cut body).
+    /// A read was answered with whole JSON of another shape than the service's contract promises. Something on the way, or a
+    /// moment's slip, answers so once; so that it is asked again a few times, and then it is no use to go on.
     #[error("{service} answered `{call}` with something else than its contract promises: {detail}")]
     Malformed {
         /// Who answered.
@@ -198,6 +199,16 @@ pub enum PortError {
         /// Which call.
         call: String,
         /// What was wrong with it.
+        detail: String,
+    },
+    /// What is kept there is not what was put there: it is there, it was read whole, and it is wrong.
+    #[error("{service} holds something that is damaged (`{call}`): {detail}")]
+    Damaged {
+        /// Who keeps it.
+        service: Service,
+        /// Which call or comparison showed it.
+        call: String,
+        /// What is wrong with it.
         detail: String,
     },
     /// Stop: a person must act first.
@@ -240,7 +251,9 @@ impl PortError {
             }
             Self::Unavailable { .. } => Class::RetryAfter(None),
             Self::OutcomeUnknown { .. } => Class::OutcomeUnknown,
-            Self::Rejected { .. } | Self::NotFound { .. } | Self::Malformed { .. } => Class::Permanent,
+            Self::Rejected { .. } | Self::NotFound { .. } | Self::Malformed { .. } | Self::Damaged { .. } => {
+                Class::Permanent
+            }
             Self::Stopped { reason, .. } => Class::Stop(*reason),
         }
     }
@@ -255,8 +268,14 @@ impl PortError {
             | Self::Rejected { service, .. }
             | Self::NotFound { service, .. }
             | Self::Malformed { service, .. }
+            | Self::Damaged { service, .. }
             | Self::Stopped { service, .. } => *service,
         }
+    }
+
+    /// Whether the answer says nothing, neither yes nor no: the next one may.
+    pub fn says_nothing(&self) -> bool {
+        matches!(self, Self::Malformed { .. })
     }
 
     /// Whether the service could not be reached at all.

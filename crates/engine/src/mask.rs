@@ -83,6 +83,7 @@ fn mask_error(error: &mut PortError) {
         | PortError::OutcomeUnknown { detail: text, .. }
         | PortError::Rejected { detail: text, .. }
         | PortError::Malformed { detail: text, .. }
+        | PortError::Damaged { detail: text, .. }
         | PortError::Stopped { detail: text, .. } => mask(text),
     }
 }

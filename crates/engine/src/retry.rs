@@ -160,6 +160,7 @@ impl Strain {
         let asked = match error.class() {
             Class::RetryAfter(asked) => asked,
             Class::OutcomeUnknown => None,
+            Class::Permanent if error.says_nothing() => None,
             Class::AlreadyDone | Class::Permanent | Class::Stop(_) => return None,
         };
         let was_open = self.is_open(error.service(), now);
@@ -173,6 +174,8 @@ impl Strain {
         let most = match tries.persistence {
             Persistence::Brief if was_open => 1,
             Persistence::Brief => BRIEF_TRIES.min(policy.tries),
+            // What answers so for long does not get better by asking.
+            Persistence::Full | Persistence::Once if error.says_nothing() => BRIEF_TRIES.min(policy.tries),
             Persistence::Full | Persistence::Once => policy.tries,
         };
         // Where nothing may wait, giving up is better than coming back before the service said.

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::effects::Resumed;
+use crate::effects::{PostMessage, Resumed, tell};
 use crate::quiet::recipients_zone;
 use crate::words::counted;
 use allclear_core::campaign::CampaignAction;
 use allclear_core::clock::before;
 use allclear_core::policy::{SendPolicy, StoredPolicy};
-use allclear_core::ports::{Campaigns, Limits, PolicyStore, SendLog, SendQueue};
+use allclear_core::ports::{Campaigns, ChatMessage, Limits, PolicyStore, SendLog, SendQueue};
 use allclear_core::send_fault::SendFault;
 use allclear_core::target::SendTally;
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Class, Platform, PortError};
-use allclear_engine::{Evidence, Halt, Observation, OnlyWhile, Probe, Run, Settled, Step};
+use allclear_engine::{Escalation, Evidence, Halt, Observation, OnlyWhile, Probe, Run, Settled, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -298,22 +298,55 @@ pub(crate) fn percent_of_our_failures(tally: &SendTally) -> u64 {
     if tally.tries() == 0 { 0 } else { ours * 100 / tally.tries() }
 }
 
-/// Whether a campaign was started by this run. `None` where the start does not hold: it is owed, and the other campaigns come back all
-/// the same.
+/// Whether a campaign was started by this run. `None` where the start does not hold: it is owed and told, and the other campaigns come
+/// back all the same.
 pub(crate) async fn started_by_us(
     run: &mut Run,
     step: &Step,
+    on: &Platform,
     (id, name): (CampaignId, &str),
     settled: &Settled<Resumed>,
 ) -> Result<Option<bool>, Halt> {
     match settled.clone().proven(step) {
         Ok(resumed) => Ok(Some(resumed.by_us)),
         Err(Halt::Refuted { says, .. } | Halt::Unverified { says, .. }) => {
+            let about = format!("campaign {id} not started");
             let says = format!("campaign {name} was started and that does not hold ({says}): start it");
-            run.owe(step, &format!("campaign {id} not started"), says).await?;
+            let told = NotStarted { on, step, about: about.clone(), says: says.clone() };
+            run.owe(step, &about, says).await?;
+            told.escalate(run).await?;
             Ok(None)
         }
         Err(halt) => Err(halt),
+    }
+}
+
+/// In a plan, names who is told where a start does not hold.
+pub(crate) async fn may_not_hold(run: &mut Run, step: &Step, on: &Platform) -> Result<(), Halt> {
+    let (about, says) =
+        ("campaign not started".to_owned(), "a campaign was started and that does not hold".to_owned());
+    run.in_case("a campaign that is started does not run", &NotStarted { on, step, about, says }).await
+}
+
+/// A campaign stands still although everything else goes on: nobody would see it before the run's end, which may be days away.
+struct NotStarted<'a> {
+    on: &'a Platform,
+    step: &'a Step,
+    about: String,
+    says: String,
+}
+
+#[async_trait]
+impl Escalation for NotStarted<'_> {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        let channel = self.on.limits.ops_channel.clone();
+        let text = format!("Run {}: {}.", run.id(), self.says);
+        let (about, marker) = (self.about.clone(), format!("{}/{}", run.id(), self.about));
+        let message = ChatMessage { channel, text, about, marker };
+        let posted = tell(run, self.step, PostMessage::of(self.on, message)).await?;
+        let told = format!("people were told: {}", self.says);
+        let untold = format!("nobody was told, so tell them by hand: {}", self.says);
+        run.told(self.step, &told, &untold, &[posted.account()]).await.map(drop)
     }
 }
 
@@ -340,9 +373,19 @@ pub(crate) async fn still_started(
         run.owe(step, &format!("campaign {} after its start", campaign.id), says).await?;
     }
     for (id, name) in started.iter().filter(|(id, _)| !is_taken(id)) {
-        run.ends_only_while(step, OnlyWhile::of(StillRuns::of(on, *id, name, run.now())));
+        ends_only_while_it_runs(run, step, on, (*id, name));
     }
     Ok(ids.into_iter().filter(|id| !is_taken(id)).collect())
+}
+
+/// That a campaign runs, and what waits of it goes out, is looked at once more before the run's last word.
+pub(crate) fn ends_only_while_it_runs(
+    run: &mut Run,
+    step: &Step,
+    on: &Platform,
+    (id, name): (CampaignId, &str),
+) {
+    run.ends_only_while(step, OnlyWhile::of(StillRuns::of(on, id, name, run.now())));
 }
 
 /// How many these are, and their names.

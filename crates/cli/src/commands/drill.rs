@@ -50,7 +50,7 @@ async fn on_sandbox(
     let on = Wired::sandbox(global, "sandbox", url, folder(global, id).join("artifacts")).await?;
     let on = Wired { ends_with_run: !args.keep_sandbox, ..on };
     let control = on.control();
-    let input = super::execute::input_of(entry, &args.input);
+    let input = super::execute::input_of(entry, &args.input)?;
     let plan = make_plan(global, entry, &input, &on).await?;
     say(&output::plan_text(&plan));
     let how = if args.auto_approve { Some(Shown::Role) } else { shown(global, &plan).await };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_core::owner::Ended;
+use allclear_core::secrets::holds_secret;
 use allclear_engine::UndoRun;
 use allclear_engine::journal::Waiting;
 use allclear_engine::report::{Form, Postmortem, to_markdown};
@@ -33,8 +34,14 @@ use crate::owner;
 use crate::view::View;
 
 /// What was typed, as the runbook's input; `null` where nothing was. A file is where it is from here: the run may be taken up
-/// in another folder.
-pub(super) fn input_of(entry: &Entry, input: &InputArgs) -> Value {
+/// in another folder. What looks like a secret is refused, and not repeated.
+pub(super) fn input_of(entry: &Entry, input: &InputArgs) -> Result<Value, CliError> {
+    if let Some((name, _)) = input.fields.iter().find(|(_, value)| holds_secret(&value.to_string())) {
+        return Err(CliError::usage(format!(
+            "the value of `{name}` looks like a secret; inputs stay in plan, journal and report: leave it out, and give secrets \
+             in the configuration"
+        )));
+    }
     let mut fields = serde_json::Map::new();
     if !input.campaigns.is_empty() {
         fields.insert("campaigns".to_owned(), json!(input.campaigns));
@@ -50,7 +57,7 @@ pub(super) fn input_of(entry: &Entry, input: &InputArgs) -> Value {
             *file = whole.display().to_string();
         }
     }
-    if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+    Ok(if fields.is_empty() { Value::Null } else { Value::Object(fields) })
 }
 
 pub(super) fn build(
@@ -76,7 +83,7 @@ pub(super) async fn plan_only(global: &Global, args: PlanArgs) -> Result<Exit, C
     let entry = runbook(&args.runbook)?;
     let on = Wired::named(global, PathBuf::from(".")).await?;
     on.check_clocks()?;
-    let plan = make_plan(global, entry, &input_of(entry, &args.input), &on).await?;
+    let plan = make_plan(global, entry, &input_of(entry, &args.input)?, &on).await?;
     if let Some(path) = &args.output {
         save(path, &pretty(&plan)?)?;
         say(&format!(
@@ -134,7 +141,10 @@ pub(super) async fn run(global: &Global, args: RunArgs, hooks: Hooks) -> Result<
             );
         }
     }
-    let input = saved.as_ref().map_or_else(|| input_of(entry, &args.input), |plan| plan.input.clone());
+    let input = match &saved {
+        Some(plan) => plan.input.clone(),
+        None => input_of(entry, &args.input)?,
+    };
     let id = new_id(entry);
     let on = Wired::named(global, folder(global, &id).join("artifacts")).await?;
     if args.gates.auto_approve && on.sandbox.is_none() {

@@ -312,20 +312,31 @@ pub(super) async fn watch(global: &Global, name: &str) -> Result<Exit, CliError>
         let now = store.find(&run.id)?;
         if let Some(outcome) = now.outcome {
             view.finish();
-            output::result(&outcome.to_string());
+            watched(global, &run.id, outcome, &outcome.to_string());
             return Ok(outcome.into());
         }
         if !now.held {
             view.finish();
             if let Some(question) = open_question(&entries) {
                 say(&gate_text(&run.id, &question));
-                output::result(&format!("waiting; when it is answered: allclear resume {}", run.id));
+                let says = format!("waiting; when it is answered: allclear resume {}", run.id);
+                watched(global, &run.id, Outcome::WaitingForHuman, &says);
                 return Ok(Exit::Waiting);
             }
-            output::result(&format!("interrupted; go on with: allclear resume {}", run.id));
+            let says = format!("interrupted; go on with: allclear resume {}", run.id);
+            watched(global, &run.id, Outcome::Interrupted, &says);
             return Ok(Exit::Detached);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How far a run had come when there was nothing more to watch.
+fn watched(global: &Global, run: &str, outcome: Outcome, says: &str) {
+    if global.json {
+        output::document("watch", json!({ "run": run, "outcome": outcome }));
+    } else {
+        output::result(says);
     }
 }
 

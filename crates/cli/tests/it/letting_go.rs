@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::desk::ALLCLEAR;
@@ -36,9 +37,9 @@ fn waiting_drill(state: &std::path::Path) -> (Child, String) {
     panic!("the drill does not come to its wait");
 }
 
-fn interrupt(child: &Child) {
+fn interrupt(child: &Child, how: Signal) {
     let process = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    rustix::process::kill_process(process, how).unwrap();
 }
 
 fn end_sandbox(state: &std::path::Path, run: &str) {
@@ -59,7 +60,7 @@ fn ctrl_c_does_not_sit_a_wait_out_and_a_run_without_its_sandbox_can_be_ended() {
     let state = tempfile::tempdir().unwrap();
     let (child, id) = waiting_drill(state.path());
     let began = Instant::now();
-    interrupt(&child);
+    interrupt(&child, Signal::INT);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
@@ -77,6 +78,47 @@ fn ctrl_c_does_not_sit_a_wait_out_and_a_run_without_its_sandbox_can_be_ended() {
     args.push("--virtual");
     let next = allclear(state.path(), &args).output().unwrap();
     assert_eq!(next.status.code(), Some(0), "{}", String::from_utf8_lossy(&next.stderr));
+}
+
+#[test]
+fn a_terminal_that_closes_lets_the_run_go_after_the_effect_in_hand() {
+    let state = tempfile::tempdir().unwrap();
+    let (child, id) = waiting_drill(state.path());
+    interrupt(&child, Signal::HUP);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let watched = allclear(state.path(), &["watch", &id, "--json"]).output().unwrap();
+    let shown: Value = serde_json::from_slice(&watched.stdout).unwrap();
+    assert_eq!((&shown["schema"], &shown["outcome"]), (&"allclear.watch/1".into(), &"interrupted".into()));
+    assert!(allclear(state.path(), &["abort", &id]).output().unwrap().status.success());
+    let watched = allclear(state.path(), &["watch", &id, "--json"]).output().unwrap();
+    let shown: Value = serde_json::from_slice(&watched.stdout).unwrap();
+    assert_eq!((&shown["run"], &shown["outcome"]), (&id.into(), &"rejected".into()));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let state = tempfile::tempdir().unwrap();
+    for args in [&["list"][..], &["list", "--json"], &["show", "whatsapp-send-failures"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = allclear(state.path(), args).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("could not be written to stdout"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_secret_is_no_input() {
+    let state = tempfile::tempdir().unwrap();
+    for secret in ["xoxb-1234567890-hunter2hunter2", "Bearer hunter2hunter2hunter2", "token=hunter2hunter2"] {
+        let set = format!("replay={secret}");
+        let drill = ["drill", "campaign-dispatcher-stalls", "--virtual", "--auto-approve", "--set", &set];
+        let output = allclear(state.path(), &drill).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("`replay`") && said.contains("configuration"), "{said}");
+    }
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn with_region(mut error: PortError, reply: &Reply) -> PortError {
         | PortError::OutcomeUnknown { detail, .. }
         | PortError::Rejected { detail, .. }
         | PortError::Malformed { detail, .. }
+        | PortError::Damaged { detail, .. }
         | PortError::Stopped { detail, .. } => detail.push_str(&region),
         PortError::NotFound { .. } => {}
     }

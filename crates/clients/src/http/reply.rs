@@ -37,22 +37,23 @@ impl Reply {
     pub(crate) fn expect<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PortError> {
         self.expect_success()?;
         if !self.is_json() {
-            return Err(self.unusable("the body is no JSON"));
+            return Err(self.not_theirs("the body is no JSON"));
         }
         serde_json::from_slice(&self.body).map_err(|error| {
             let detail = format!("the body cannot be read: {error}");
-            if self.is_cut() && !self.writes { self.unavailable(&detail) } else { self.unusable(&detail) }
+            let is_whole = serde_json::from_slice::<IgnoredAny>(&self.body).is_ok();
+            if is_whole { self.unusable(&detail) } else { self.not_theirs(&detail) }
         })
     }
 
-    /// Whether its body begins well and does not end: something on the way cut it, and that passes.
-    fn is_cut(&self) -> bool {
-        let whole = serde_json::from_slice::<IgnoredAny>(&self.body);
-        !self.body.trim_ascii().is_empty() && whole.is_err_and(|error| error.is_eof())
-    }
-
-    fn unavailable(&self, detail: &str) -> PortError {
-        let (service, call, detail) = (self.service, self.call.clone(), self.clean(detail));
+    /// A successful status with a body that is no whole JSON: a page of something in between, nothing, or one that was cut. The
+    /// service itself did not answer a read so, and that passes; a write may have happened.
+    pub(crate) fn not_theirs(&self, detail: &str) -> PortError {
+        if self.writes {
+            return self.unusable(detail);
+        }
+        let (service, call) = (self.service, self.call.clone());
+        let detail = format!("HTTP {}, and {}", self.status, self.clean(detail));
         PortError::Unavailable { service, call, detail }
     }
 

@@ -66,9 +66,10 @@ async fn a_read_may_be_made_again_and_a_write_may_have_happened() {
         (
             "a page",
             answer("200 OK", "content-type: text/html\r\n", "<html>"),
-            Class::Permanent,
+            Class::RetryAfter(None),
             Class::OutcomeUnknown,
         ),
+        ("nothing", answer("200 OK", JSON, ""), Class::RetryAfter(None), Class::OutcomeUnknown),
         (
             "a body without end",
             answer("200 OK", JSON, &"x".repeat(20_000)),

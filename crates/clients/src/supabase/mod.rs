@@ -134,7 +134,7 @@ impl Supabase {
         }
         // Many answers say everything with their status. One that comes with a page is not PostgREST's.
         if reply.header("content-type").is_some_and(|kind| kind.contains("html")) {
-            return Err(reply.unusable("it answers with a page"));
+            return Err(reply.not_theirs("it answers with a page"));
         }
         Ok(reply)
     }

@@ -28,7 +28,7 @@ pub(crate) fn of<T>(result: &Result<T, PortError>) -> Meaning {
         Err(PortError::OutcomeUnknown { .. }) => Meaning::Unknown,
         Err(PortError::Rejected { .. }) => Meaning::Rejected,
         Err(PortError::NotFound { .. }) => Meaning::NotFound,
-        Err(PortError::Malformed { .. }) => Meaning::Malformed,
+        Err(PortError::Malformed { .. } | PortError::Damaged { .. }) => Meaning::Malformed,
         Err(PortError::Stopped { reason: StopReason::Credential, .. }) => Meaning::Credential,
         Err(PortError::Stopped { reason: StopReason::Permission, .. }) => Meaning::Permission,
         Err(PortError::Stopped { reason: StopReason::Policy, .. }) => Meaning::Policy,

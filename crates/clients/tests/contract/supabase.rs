@@ -127,6 +127,9 @@ pub(crate) async fn every_recorded_reply_has_a_meaning(folder: &Path) -> Check {
         front.now(Then::Answer(answer(*status, headers, body)));
         let json = headers.iter().any(|(name, value)| name == "content-type" && value.contains("json"));
         let (read, write) = match status {
+            200..=299 if serde_json::from_str::<serde_json::Value>(body).is_err() || !json => {
+                (Meaning::Unavailable, Meaning::Unknown)
+            }
             200..=299 => (Meaning::Malformed, Meaning::Unknown),
             404 if !json => (Meaning::Rejected, Meaning::Rejected),
             status => (meaning::of_status(*status, false), meaning::of_status(*status, true)),

@@ -73,7 +73,7 @@ impl Cell {
             Err(PortError::OutcomeUnknown { .. }) => Self::Unknown,
             Err(PortError::Rejected { .. }) => Self::Rejected,
             Err(PortError::NotFound { .. }) => Self::NotFound,
-            Err(PortError::Malformed { .. }) => Self::Malformed,
+            Err(PortError::Malformed { .. } | PortError::Damaged { .. }) => Self::Malformed,
             Err(PortError::Stopped { reason: StopReason::Credential, .. }) => Self::Credential,
             Err(PortError::Stopped { reason: StopReason::Permission, .. }) => Self::Permission,
             Err(PortError::Stopped { reason: StopReason::Policy, .. }) => Self::Policy,
@@ -378,9 +378,9 @@ fn allowed(row: &Row, fault: Fault, cell: Cell) -> bool {
         return if writes {
             cell == Cell::Unknown || (says_all && cell == Cell::Done)
         } else {
-            // What begins and does not end was cut, and passes, where it is a body that says it.
-            let is_cut = matches!(fault, Fault::Truncated | Fault::Deep);
-            cell == Cell::Malformed || (is_cut && cell == Cell::Unavailable)
+            // What is no whole JSON is not the service's own answer, and passes.
+            let is_whole = fault == Fault::WrongType;
+            cell == Cell::Malformed || (!is_whole && cell == Cell::Unavailable)
         };
     }
     let plain = match fault {

@@ -119,6 +119,15 @@ pub fn masked(text: String) -> String {
     }
 }
 
+/// Whether something in it looks like a secret; a person's number, a code or an address is none.
+pub fn holds_secret(text: &str) -> bool {
+    let masked = mask_private_keys(text);
+    let masked = mask_urls(&masked);
+    let masked = mask_prefixed(&masked);
+    let masked = mask_schemes(&masked);
+    mask_named(&masked) != text
+}
+
 fn has_name(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     NAMES.iter().any(|name| lower.contains(name.split('_').next().unwrap_or(name)))

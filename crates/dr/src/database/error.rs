@@ -416,7 +416,7 @@ impl From<DatabaseError> for PortError {
                 let reason = stop.unwrap_or(StopReason::Policy);
                 Self::Stopped { service, call, reason, detail }
             }
-            E::Corrupt { .. } | E::DumpIncomplete { .. } => Self::Malformed { service, call, detail },
+            E::Corrupt { .. } | E::DumpIncomplete { .. } => Self::Damaged { service, call, detail },
             E::SwapUnknown { .. } => Self::OutcomeUnknown { service, call, detail },
             E::Unreachable { .. }
             | E::LockTimeout { .. }

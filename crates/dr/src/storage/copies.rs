@@ -125,7 +125,7 @@ impl S3Copies {
         let count = wrong.len();
         wrong.sort();
         wrong.truncate(5);
-        PortError::Malformed {
+        PortError::Damaged {
             service: Service::ObjectStore,
             call: format!("compare {} with its manifest", self.bucket.address(&format!("{id}/storage"))),
             detail: format!(

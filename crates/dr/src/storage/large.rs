@@ -283,7 +283,7 @@ async fn complete(
         unsure = true;
     }
     if unsure && work.bucket.digest_of(path).await? != Some((sha256, size)) {
-        return Err(PortError::Malformed {
+        return Err(PortError::Damaged {
             service: Service::ObjectStore,
             call,
             detail: "what stands there is not what was read".to_owned(),

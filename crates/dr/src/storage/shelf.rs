@@ -127,14 +127,14 @@ impl Bucket {
         let Some(text) = self.text(&path).await? else { return Ok(None) };
         let read = tokio::task::spawn_blocking(move || (Manifest::parse(&text), hex(&Sha256::digest(&text))));
         let (manifest, sha256) = read.await.expect("parsing does not panic");
-        let manifest = manifest.map_err(|why| PortError::Malformed {
+        let manifest = manifest.map_err(|why| PortError::Damaged {
             service: Service::ObjectStore,
             call: format!("GET {path}"),
             detail: format!("the manifest is damaged: {why}"),
         })?;
         if manifest.id != *id {
             let detail = format!("the manifest is that of backup {}", manifest.id);
-            return Err(PortError::Malformed {
+            return Err(PortError::Damaged {
                 service: Service::ObjectStore,
                 call: format!("GET {path}"),
                 detail,
@@ -179,7 +179,7 @@ impl Bucket {
         for (_, id) in found {
             match self.manifest(&id).await {
                 Ok(Some((manifest, _))) => return Ok(Some(manifest)),
-                Ok(None) | Err(PortError::Malformed { .. }) => {}
+                Ok(None) | Err(PortError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -18,10 +18,10 @@ async fn a_truncated_file_is_refused_wherever_it_is_cut() {
     for n in 0..200 {
         std::fs::write(&object, &whole[..whole.len() * n / 200]).unwrap();
         let found = exercise.backups().find(&Exercise::id()).await;
-        assert!(matches!(found, Err(PortError::Malformed { .. })), "cut at {n}/200: {found:?}");
+        assert!(matches!(found, Err(PortError::Damaged { .. })), "cut at {n}/200: {found:?}");
         if n % 20 == 0 {
             let error = exercise.staging().restore(&Exercise::id()).await.unwrap_err();
-            assert!(matches!(error, PortError::Malformed { .. }), "cut at {n}/200: {error}");
+            assert!(matches!(error, PortError::Damaged { .. }), "cut at {n}/200: {error}");
             assert!(error.to_string().contains("nothing was restored"), "{error}");
         }
     }
@@ -47,7 +47,7 @@ async fn one_flipped_bit_in_any_file_or_in_the_manifest_is_refused() {
         file.read_at(&mut byte, middle).unwrap();
         file.write_at(&[byte[0] ^ 1], middle).unwrap();
         let error = staging.restore(&Exercise::id()).await.unwrap_err();
-        assert!(matches!(error, PortError::Malformed { .. }), "{}: {error}", path.display());
+        assert!(matches!(error, PortError::Damaged { .. }), "{}: {error}", path.display());
         file.write_at(&byte, middle).unwrap();
     }
     exercise.assert_staging_untouched().await;

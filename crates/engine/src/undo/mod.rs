@@ -336,7 +336,7 @@ impl Runbook for UndoRun {
                 // One that the platform refuses keeps none of the others from being taken back. An answer that says nothing is
                 // no refusal: the undo is taken up again.
                 Err(Halt::Failed { error, .. })
-                    if error.class() == Class::Permanent && !matches!(error, PortError::Malformed { .. }) =>
+                    if error.class() == Class::Permanent && !error.says_nothing() =>
                 {
                     tally.open.push(format!("{title}: {error}"));
                 }

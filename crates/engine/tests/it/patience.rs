@@ -138,18 +138,20 @@ struct Hidden {
     unreadable: Arc<AtomicUsize>,
     /// Whether looking what became of it fails as well.
     also_reconciling: bool,
+    /// Whether they are answered, with something that says nothing.
+    with_another_shape: bool,
 }
 
 impl Hidden {
     fn read(&self) -> Result<(), PortError> {
         let fails =
             self.unreadable.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let (service, call) = (Service::Supabase, "GET /switch".to_owned());
         match fails {
-            Ok(_) => Err(PortError::Unavailable {
-                service: Service::Supabase,
-                call: "GET /switch".to_owned(),
-                detail: "520".to_owned(),
-            }),
+            Ok(_) if self.with_another_shape => {
+                Err(PortError::Malformed { service, call, detail: "it is no list".to_owned() })
+            }
+            Ok(_) => Err(PortError::Unavailable { service, call, detail: "520".to_owned() }),
             Err(_) => Ok(()),
         }
     }
@@ -255,7 +257,8 @@ async fn b3_what_cannot_be_read_back_for_a_while_interrupts_and_is_read_back_by_
             moods(&shared, vec![Mood::LosesAnswer]);
         }
         let unreadable = Arc::new(AtomicUsize::new(14));
-        let hidden = Hidden { flip: Flip::new(&shared, "a"), unreadable, also_reconciling };
+        let hidden =
+            Hidden { flip: Flip::new(&shared, "a"), unreadable, also_reconciling, with_another_shape: false };
         let journal = MemoryJournal::new();
         let finished = run_on(&journal, &flip_hidden(&hidden), clock(), terms()).await;
         assert_eq!(finished.outcome, Outcome::Interrupted, "{}", finished.says);
@@ -268,6 +271,27 @@ async fn b3_what_cannot_be_read_back_for_a_while_interrupts_and_is_read_back_by_
 }
 
 #[tokio::test]
+async fn b3_an_answer_that_says_nothing_is_asked_for_again_and_not_for_ever() {
+    for (mood, also_reconciling) in [(Mood::Works, false), (Mood::LosesAnswer, true)] {
+        for (unreadable, outcome) in [(2, Outcome::Verified), (1_000, Outcome::Interrupted)] {
+            let shared = world(&["a"]);
+            moods(&shared, vec![mood]);
+            let left = Arc::new(AtomicUsize::new(unreadable));
+            let hidden = Hidden {
+                flip: Flip::new(&shared, "a"),
+                unreadable: Arc::clone(&left),
+                also_reconciling,
+                with_another_shape: true,
+            };
+            let finished = run_on(&MemoryJournal::new(), &flip_hidden(&hidden), clock(), terms()).await;
+            assert_eq!(finished.outcome, outcome, "{mood:?} {unreadable}: {}", finished.says);
+            assert_eq!(unreadable - left.load(Ordering::SeqCst), unreadable.min(3), "{mood:?}");
+            assert_eq!(shared.lock().unwrap().ledger, ["a"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn b3_time_in_which_nothing_could_be_read_takes_no_patience_from_what_is_not_seen_yet() {
     // It is off for one more look after the reads work again.
     let shared = world(&["a"]);
@@ -276,6 +300,7 @@ async fn b3_time_in_which_nothing_could_be_read_takes_no_patience_from_what_is_n
         flip: Flip::new(&shared, "a"),
         unreadable: Arc::new(AtomicUsize::new(6)),
         also_reconciling: false,
+        with_another_shape: false,
     };
     let journal = MemoryJournal::new();
     let finished = run_on(&journal, &flip_hidden(&hidden), clock(), terms()).await;
@@ -435,6 +460,7 @@ async fn b8_a_failed_read_in_planning_is_tried_again_and_told_while_a_person_wai
             flip: Flip::new(&shared, "a"),
             unreadable: Arc::new(AtomicUsize::new(fails)),
             also_reconciling: false,
+            with_another_shape: false,
         };
         let told = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&told);
@@ -472,7 +498,12 @@ async fn b1_a_watch_rides_out_what_fails_for_longer_than_one_call_would_and_give
     let shared = world(&["a"]);
     shared.lock().unwrap().on.insert("a".to_owned(), true);
     let unreadable = Arc::new(AtomicUsize::new(12));
-    let hidden = Hidden { flip: Flip::new(&shared, "a"), unreadable, also_reconciling: false };
+    let hidden = Hidden {
+        flip: Flip::new(&shared, "a"),
+        unreadable,
+        also_reconciling: false,
+        with_another_shape: false,
+    };
     let finished = run_on(&MemoryJournal::new(), &watching(&hidden), clock(), terms()).await;
     assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
 
@@ -492,8 +523,12 @@ async fn b1_a_watch_rides_out_what_fails_for_longer_than_one_call_would_and_give
 #[tokio::test]
 async fn b3_a_watch_that_gave_up_waits_on_with_fresh_patience_when_it_is_taken_up_again() {
     let shared = world(&["a"]);
-    let hidden =
-        Hidden { flip: Flip::new(&shared, "a"), unreadable: Arc::default(), also_reconciling: false };
+    let hidden = Hidden {
+        flip: Flip::new(&shared, "a"),
+        unreadable: Arc::default(),
+        also_reconciling: false,
+        with_another_shape: false,
+    };
     let journal = MemoryJournal::new();
     for hours in [0, 7, 30] {
         let before = journal.entries().unwrap().len();
@@ -565,8 +600,12 @@ async fn d9_a_clock_that_is_set_makes_one_look_and_no_burst_and_takes_no_patienc
     {
         for at in 1..=20 {
             let shared = world(&["a"]);
-            let hidden =
-                Hidden { flip: Flip::new(&shared, "a"), unreadable: Arc::default(), also_reconciling: false };
+            let hidden = Hidden {
+                flip: Flip::new(&shared, "a"),
+                unreadable: Arc::default(),
+                also_reconciling: false,
+                with_another_shape: false,
+            };
             let clock = Arc::new(SetClock {
                 start: "2026-11-23T09:00:00Z".parse().unwrap(),
                 passed_ms: AtomicI64::new(0),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::effects::TO_THE_SECOND;
+use crate::effects::{PauseCampaign, TO_THE_SECOND};
 use crate::probes::look_for_taken;
 use crate::words::counted;
 use allclear_core::campaign::CampaignAction;
@@ -49,6 +49,9 @@ pub(super) struct CampaignLook {
     /// Of them those of what had gone out already.
     #[serde(default)]
     pub(super) repeats: u64,
+    /// When it had last been started, by the platform's own time.
+    #[serde(default)]
+    pub(super) started_at: Option<Timestamp>,
 }
 
 /// From so many on, messages that go out again are no accident.
@@ -73,6 +76,11 @@ impl CampaignLook {
     /// Recipients get the same message again: that is no movement.
     pub(super) fn repeats_itself(&self) -> bool {
         self.repeats >= FEWEST_REPEATS
+    }
+
+    /// Its pause, as long as it is as it was looked at.
+    pub(super) fn pause(&self, on: &Platform) -> PauseCampaign {
+        PauseCampaign::of(on, self.id, &self.name).as_seen(self.started_at)
     }
 
     /// Whether nothing at all has changed between two looks.
@@ -152,8 +160,16 @@ impl Look {
             (_, _, true) => Movement::TargetsNotUpdated,
             (_, _, false) => Movement::Moves,
         };
-        let (name, tries, repeats) = (campaign.name.clone(), sends.tries(), sends.repeats);
-        Ok(CampaignLook { id: campaign.id, name, movement, progress, depth, tries, repeats })
+        Ok(CampaignLook {
+            id: campaign.id,
+            name: campaign.name.clone(),
+            movement,
+            progress,
+            depth,
+            tries: sends.tries(),
+            repeats: sends.repeats,
+            started_at: campaign.started_at,
+        })
     }
 
     /// Whether messages went out that targets wait for and do not show. Until the queue is empty its due messages tell; after

@@ -19,6 +19,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use allclear_core::clock::after;
@@ -32,10 +33,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
-    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PageSomebody, PauseCampaign, Paused, ResolveIncident,
-    ResumeCampaign, SkippedByEnded, StoppedByEnded, Stuck, owe_skipped, record_bad_end, record_pauses,
+    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PageSomebody, Paused, ResolveIncident, ResumeCampaign,
+    SkippedByEnded, StoppedByEnded, Stuck, owe_skipped, record_bad_end, record_pauses,
 };
-use crate::probes::{RunningCampaigns, SendingCampaigns, started_by_us, still_started};
+use crate::probes::{RunningCampaigns, SendingCampaigns, may_not_hold, started_by_us, still_started};
 use crate::quiet::{Days, Start};
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::whatsapp_send_failures;
@@ -137,6 +138,8 @@ struct Done {
     /// What became of the pauses: sends after one are made up for when the campaign provably moves.
     pauses: Vec<Account>,
     replayed: Vec<CampaignId>,
+    /// When each of those was started, by the platform's own time.
+    started_at: BTreeMap<CampaignId, Timestamp>,
     /// Over how many days what they have waiting is spread.
     days: Days,
     /// Those whose messages wait for a morning: none of theirs is due before.
@@ -150,6 +153,12 @@ impl Done {
             one.by_us && !self.replayed.contains(&one.campaign) && !self.held.contains(&one.campaign)
         };
         self.paused.iter().filter(rests).cloned().collect()
+    }
+
+    /// The campaign as its start left it, where it was started anew.
+    fn as_started(&self, look: &CampaignLook) -> Option<CampaignLook> {
+        let started_at = self.started_at.get(&look.id).copied();
+        self.replayed.contains(&look.id).then(|| CampaignLook { started_at, ..look.clone() })
     }
 
     fn facts(&self, says: &str) -> serde_json::Value {
@@ -214,7 +223,8 @@ impl CampaignDispatcherStalls {
         self.owe_stopped(run).await?;
         // Its runs alone mark messages as skipped.
         let skipped = SkippedByEnded::of(on, whatsapp_send_failures::ID, run.id(), &self.input.campaigns);
-        owe_skipped(run, &CD_D1, skipped).await?;
+        let skipped = run.probe(&CD_D1, skipped).await?;
+        owe_skipped(run, &CD_D1, &skipped).await?;
         let Stall { mut stalled, moved } = match self.find_stalled(run, &held).await {
             // Nothing stalls, and a run that has ended left campaigns paused: they are brought back.
             Err(Halt::NothingToDo { .. }) if !held.is_empty() => Stall::default(),
@@ -434,9 +444,8 @@ impl CampaignDispatcherStalls {
         let campaigns: Vec<Campaign> = stalled.iter().map(as_running).collect();
         let still = StillStalls(Look::right_before_the_pause(&self.on, &campaigns, self.window()));
         let still = OnlyWhile::of(still).from(after(run.now(), DIAGNOSIS_HOLDS));
-        let pause = |look: &CampaignLook| PauseCampaign::of(&self.on, look.id, &look.name);
         // The first alone: once one is paused, all are handled as it was meant.
-        let mut pauses: Vec<_> = stalled.iter().map(pause).collect();
+        let mut pauses: Vec<_> = stalled.iter().map(|look| look.pause(&self.on)).collect();
         if !pauses.is_empty() {
             pauses[0] = pauses[0].clone().only_while(still);
         }
@@ -498,6 +507,9 @@ impl CampaignDispatcherStalls {
     async fn replay(&self, run: &mut Run, stalled: &[CampaignLook], done: &mut Done) -> Result<(), Halt> {
         let (one, many) = ("campaign was started anew", "campaigns were started anew");
         let (mut resumed, mut restarted) = (Vec::new(), Vec::new());
+        if self.input.replay == Replay::PauseStart {
+            may_not_hold(run, &CD_M1, &self.on).await?;
+        }
         for paused in &done.paused.clone() {
             if !paused.by_us {
                 self.owe_taken(run, paused).await?;
@@ -510,12 +522,16 @@ impl CampaignDispatcherStalls {
                     let Some(resume) = ResumeCampaign::only(&self.on, paused) else { continue };
                     let settled = run.attempt(&CD_M1, resume.outside_quiet_hours(start)).await?;
                     let named = (paused.campaign, paused.name.as_str());
-                    let Some(by_us) = started_by_us(run, &CD_M1, named, &settled).await? else { continue };
+                    let Some(by_us) = started_by_us(run, &CD_M1, &self.on, named, &settled).await? else {
+                        continue;
+                    };
                     // Somebody else ended or started it meanwhile: left alone, and not claimed.
                     if !by_us {
                         self.owe_taken(run, paused).await?;
                         continue;
                     }
+                    done.started_at
+                        .extend(settled.receipt().started_at.map(|started_at| (paused.campaign, started_at)));
                     resumed.push(settled);
                 }
                 Replay::StopStart => {
@@ -523,6 +539,8 @@ impl CampaignDispatcherStalls {
                         self.owe_taken(run, paused).await?;
                         continue;
                     };
+                    done.started_at
+                        .extend(one.receipt().started_at.map(|started_at| (paused.campaign, started_at)));
                     restarted.push(one);
                 }
             }

@@ -7,9 +7,7 @@ use async_trait::async_trait;
 use super::detect::{self, AfterReplay, CampaignLook, Look, Since};
 use super::engineering::NotifyEngineering;
 use super::{ADVANCE_WITHIN, CD_R1, CampaignDispatcherStalls, Done};
-use crate::effects::{
-    GivenUpMessages, MayBeGivenUp, PauseCampaign, PutBack, Reached, Whose, account_for_given_up,
-};
+use crate::effects::{GivenUpMessages, MayBeGivenUp, PutBack, Reached, Whose, account_for_given_up};
 use crate::quiet::Start;
 
 impl CampaignDispatcherStalls {
@@ -21,8 +19,7 @@ impl CampaignDispatcherStalls {
         since: Since,
         done: &Done,
     ) -> Result<(), Halt> {
-        let replayed: Vec<CampaignLook> =
-            stalled.iter().filter(|look| done.replayed.contains(&look.id)).cloned().collect();
+        let replayed: Vec<CampaignLook> = stalled.iter().filter_map(|look| done.as_started(look)).collect();
         // What had nothing to send when it was taken over shows no movement, and needs none.
         let moving: Vec<CampaignLook> =
             replayed.iter().filter(|look| look.depth.pending > 0).cloned().collect();
@@ -116,8 +113,7 @@ struct PauseAndTell {
 impl PauseAndTell {
     /// Returns what became of it, in words.
     async fn pause_and_tell(&self, run: &mut Run) -> Result<String, Halt> {
-        let stopping =
-            self.campaigns.iter().map(|look| PauseCampaign::of(&self.on, look.id, &look.name)).collect();
+        let stopping = self.campaigns.iter().map(|look| look.pause(&self.on)).collect();
         let paused = run.attempt_each(&CD_R1, stopping).await?;
         let proven = paused.iter().filter(|one| one.is_proven()).count();
         let engineering = NotifyEngineering::about(&self.on, &self.run, "still-stalled", &self.campaigns);
@@ -144,5 +140,5 @@ impl Escalation for PauseAndTell {
 /// A campaign that was started again, for a look at it.
 pub(super) fn as_running(look: &CampaignLook) -> Campaign {
     let (id, name, status) = (look.id, look.name.clone(), CampaignStatus::Running);
-    Campaign { id, name, status, started_at: None, finished_at: None }
+    Campaign { id, name, status, started_at: look.started_at, finished_at: None }
 }

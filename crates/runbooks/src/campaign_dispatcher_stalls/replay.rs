@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::effects::{Changes, Paused, change};
+use crate::effects::{Changes, Paused, change, unseen};
 use crate::quiet::Start;
 
 /// The two moves.
@@ -65,6 +65,9 @@ struct Moving {
 pub(super) struct Moved {
     /// Whether we did it.
     pub(super) by_us: bool,
+    /// When it was last started by then, by the platform's own time.
+    #[serde(default)]
+    pub(super) started_at: Option<Timestamp>,
 }
 
 impl Moving {
@@ -108,7 +111,7 @@ impl Moving {
     }
 
     fn foresee(prediction: &Prediction) -> Moved {
-        Moved { by_us: !prediction.changes.is_empty() }
+        Moved { by_us: !prediction.changes.is_empty(), started_at: None }
     }
 
     async fn apply(&self, intent: &Intent) -> Result<Applied<Moved>, PortError> {
@@ -121,14 +124,16 @@ impl Moving {
         if let Some(theirs) = &theirs {
             says = format!("{says}; {theirs}");
         }
-        Ok(Applied { receipt: Moved { by_us: theirs.is_none() }, says })
+        let started_at = self.campaigns.find(self.campaign.campaign).await.map_err(unseen)?.started_at;
+        Ok(Applied { receipt: Moved { by_us: theirs.is_none(), started_at }, says })
     }
 
     /// The state decides, and repeating the move writes the same. Whose it is, the platform's audit log says.
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Moved>, PortError> {
         let id = self.campaign.campaign;
-        let status = self.campaigns.find(id).await?.status;
-        let happened = |by_us, says| Ok(Reconciled::Happened(Applied { receipt: Moved { by_us }, says }));
+        let Campaign { status, started_at, .. } = self.campaigns.find(id).await?;
+        let happened =
+            |by_us, says| Ok(Reconciled::Happened(Applied { receipt: Moved { by_us, started_at }, says }));
         if let Some(theirs) = self.changes.overridden(intent, &self.to.action()).await? {
             let says = format!(
                 "the campaign is {status}; our change came right after somebody else's {} at {}",

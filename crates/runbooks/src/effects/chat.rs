@@ -74,7 +74,7 @@ fn may_go_another_way(error: &PortError) -> bool {
 
 /// Whether asking again would come to the same.
 fn may_never_be_read(error: &PortError) -> bool {
-    matches!(error, PortError::Stopped { .. }) || error.class() == Class::Permanent
+    matches!(error, PortError::Stopped { .. }) || error.class() == Class::Permanent && !error.says_nothing()
 }
 
 /// The API's error, with what the webhook said.

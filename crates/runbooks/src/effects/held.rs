@@ -313,6 +313,8 @@ pub(crate) struct SkippedMessages {
     pub(crate) campaign: CampaignId,
     pub(crate) name: String,
     pub(crate) messages: u64,
+    /// Which.
+    pub(crate) rows: QueueRows,
     /// Which run.
     pub(crate) by: String,
 }
@@ -350,6 +352,7 @@ impl SkippedByEnded {
                         campaign: id,
                         name: campaign.name,
                         messages,
+                        rows,
                         by: row.run.clone(),
                     });
                 }
@@ -382,11 +385,11 @@ impl Probe for SkippedByEnded {
 }
 
 /// What was skipped and is not given back keeps a run from ending as verified: nobody sends it.
-pub(crate) async fn owe_skipped(run: &mut Run, step: &Step, skipped: SkippedByEnded) -> Result<(), Halt> {
-    for one in run.probe(step, skipped).await? {
+pub(crate) async fn owe_skipped(run: &mut Run, step: &Step, skipped: &[SkippedMessages]) -> Result<(), Halt> {
+    for one in skipped {
         let says = format!(
-            "{} of campaign {} skipped by run {}, which has ended, and nobody sends them while the campaign runs: `allclear undo {}` \
-             gives them back, on the machine that has that run; where it is gone, set those rows of send_queue to PENDING by hand",
+            "{} of campaign {} skipped by run {}, which has ended, and nobody sends them while the campaign runs: \
+             `allclear run whatsapp-send-failures` gives them back, or `allclear undo {}` on the machine that has that run",
             counted(one.messages, "message is", "messages are"),
             one.name,
             one.by,

@@ -12,13 +12,14 @@ mod stuck;
 
 pub(crate) use alarm::{Alarm, Reached, Told, Words, tell, tell_last};
 pub(crate) use audit::{AuditNote, record_bad_end};
-pub(crate) use campaign::{Changes, PauseCampaign, Paused, ResumeCampaign, Resumed, TO_THE_SECOND};
+pub(crate) use campaign::{Changes, PauseCampaign, Paused, ResumeCampaign, Resumed, TO_THE_SECOND, unseen};
 pub(crate) use chat::PostMessage;
 pub(crate) use given_up::{
     GivenUp, GivenUpMessages, MayBeGivenUp, PutBack, Whose, account_for_given_up, passes,
 };
 pub(crate) use held::{
-    Held, HeldByEnded, SkippedByEnded, StoppedByEnded, owe_skipped, record_pauses, record_skips,
+    Held, HeldByEnded, SkippedByEnded, SkippedMessages, StoppedByEnded, owe_skipped, record_pauses,
+    record_skips,
 };
 pub(crate) use page::{PageSomebody, ResolveIncident};
 pub(crate) use stuck::Stuck;

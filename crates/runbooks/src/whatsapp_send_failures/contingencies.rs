@@ -145,8 +145,9 @@ impl PauseAgain {
     }
 
     pub(super) async fn pause(&self, run: &mut Run) -> Result<(), Halt> {
-        let pauses =
-            self.campaigns.iter().map(|c| PauseCampaign::of(&self.on, c.campaign, &c.name)).collect();
+        let pause =
+            |one: &Paused| PauseCampaign::of(&self.on, one.campaign, &one.name).as_seen(one.started_at);
+        let pauses = self.campaigns.iter().map(pause).collect();
         let settled = run.attempt_each(&WA_R1, pauses).await?;
         let still_sending: Vec<Paused> =
             settled.iter().filter(|one| !one.is_proven()).map(|one| one.receipt().clone()).collect();

@@ -17,6 +17,7 @@ mod detect;
 mod effects;
 mod escalate;
 mod export;
+mod give_back;
 mod given_up;
 mod messages;
 mod parts;
@@ -27,6 +28,7 @@ mod resume;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +52,8 @@ use export::ExportFailedTargets;
 use resume::Over;
 
 use crate::effects::{
-    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PauseCampaign, Paused, SkippedByEnded, Stuck, owe_skipped,
-    record_bad_end, record_pauses,
+    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PauseCampaign, Paused, SkippedByEnded, SkippedMessages,
+    Stuck, record_bad_end, record_pauses,
 };
 use crate::probes::SendingCampaigns;
 use crate::skipped::{Handled, LookForSkipped, SkippedByOthers, tell_skipped_since};
@@ -242,11 +244,11 @@ impl WhatsAppSendFailures {
         let held = HeldByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
         let held = run.probe(&WA_D1, held).await?;
         let skipped = SkippedByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
-        owe_skipped(run, &WA_D1, skipped).await?;
+        let skipped = run.probe(&WA_D1, skipped).await?;
         let signal = run.probe(&WA_D1, SendHealth::over(on, &self.input)).await?;
         let is_on = signal.elevated && signal.must_be_paused_for();
-        if !is_on && !held.is_empty() {
-            return self.bring_back(run, &held, done).await;
+        if !is_on && !(held.is_empty() && skipped.is_empty()) {
+            return self.bring_back(run, &held, &skipped, done).await;
         }
         signal.must_rest_on_samples()?;
         if !signal.elevated {
@@ -273,7 +275,7 @@ impl WhatsAppSendFailures {
         let deadline =
             run.deadline(&WA_E1, lasts, "the failures last more than 15 minutes", provider.clone()).await?;
 
-        self.pause_campaigns(run, &signal, &held, done).await?;
+        self.pause_campaigns(run, &signal, (&held, &skipped), done).await?;
         self.check_policy(run).await?;
 
         self.wait_for_people(run, &signal, &provider).await?;
@@ -303,6 +305,7 @@ impl WhatsAppSendFailures {
         let ours: Vec<CampaignId> = ours.map(|one| one.campaign).collect();
         self.account_for_given_up(run, &done.paused, &ours, over).await?;
         let back: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
+        self.give_back_of_ended(run, &skipped, done).await?;
         tell_skipped_since(run, &WA_R1, on, &done.skipped, done.handled(&back)).await?;
         self.requeue_notifications(run, &signal).await?;
         self.check_policy_again(run).await?;
@@ -329,18 +332,21 @@ impl WhatsAppSendFailures {
         Ok((format!("{proven}; {resumed}"), works))
     }
 
-    /// Nothing fails any more, and a run that has ended left campaigns paused: they are brought back by the same rules as
-    /// its own.
+    /// Nothing fails any more, and a run that has ended left campaigns paused, or messages skipped: they are brought back by the same
+    /// rules as its own.
     async fn bring_back(
         &self,
         run: &mut Run,
         held: &[Held],
+        skipped: &[SkippedMessages],
         done: &mut Done,
     ) -> Result<(String, Proof), Halt> {
-        done.cause = Some("none any more; an ended run had left campaigns paused".to_owned());
+        let left = if held.is_empty() { "messages skipped" } else { "campaigns paused" };
+        done.cause = Some(format!("none any more; an ended run had left {left}"));
         let ids = held.iter().map(|one| one.campaign);
         record_pauses(run, &WA_I1, (&self.on, self.id()), ids).await?;
         done.paused = held.iter().map(Held::taken_over).collect();
+        done.adopt(skipped);
         done.skipped = run.probe(&WA_I1, LookForSkipped::at_first(&self.on, done.handled(&[]))).await?;
         self.check_policy(run).await?;
         let watch = Watch::every(CANARY_EVERY, GIVE_UP_AFTER);
@@ -349,10 +355,18 @@ impl WhatsAppSendFailures {
         let (resumed, unseen) = (&came_back.campaigns, came_back.unseen());
         let ours: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
         self.account_for_given_up(run, &done.paused, &ours, Over::default()).await?;
+        let given_back = self.give_back_of_ended(run, skipped, done).await?;
         tell_skipped_since(run, &WA_R1, &self.on, &done.skipped, done.handled(&ours)).await?;
         let resumed = self.count_still_resumed(run, resumed).await?;
-        let campaigns = counted(resumed, "campaign runs", "campaigns run");
-        let says = format!("{proven}; {campaigns} again that run {} had left paused{unseen}", held[0].by);
+        let mut says = proven.to_owned();
+        if let Some(one) = held.first() {
+            let campaigns = counted(resumed, "campaign runs", "campaigns run");
+            let _ = write!(says, "; {campaigns} again that run {} had left paused{unseen}", one.by);
+        }
+        if let Some(one) = skipped.first().filter(|_| given_back > 0) {
+            let campaigns = counted(given_back, "running campaign has", "running campaigns have");
+            let _ = write!(says, "; {campaigns} the messages again that run {} had left skipped", one.by);
+        }
         Ok((says, run.proof(&WA_R1)?))
     }
 
@@ -405,7 +419,7 @@ impl WhatsAppSendFailures {
         &self,
         run: &mut Run,
         signal: &Signal,
-        held: &[Held],
+        (held, skipped): (&[Held], &[SkippedMessages]),
         done: &mut Done,
     ) -> Result<(), Halt> {
         let on = &self.on;
@@ -443,6 +457,7 @@ impl WhatsAppSendFailures {
         let pauses = run.attempt_each(&WA_I1, wanted).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
         done.paused = pauses.iter().map(|one| one.receipt().clone()).collect();
+        done.adopt(skipped);
         let proven_by_us = pauses.iter().filter(|one| one.is_proven() && one.receipt().by_us);
         let claim = Claim::counted(
             proven_by_us,
@@ -492,7 +507,8 @@ impl WhatsAppSendFailures {
         if sending.is_empty() {
             return Ok(());
         }
-        let campaigns: Vec<Paused> = sending.iter().map(|one| one.receipt().clone()).collect();
+        let is_sending = |one: &&Paused| sending.iter().any(|pause| pause.receipt().campaign == one.campaign);
+        let campaigns: Vec<Paused> = done.paused.iter().filter(is_sending).cloned().collect();
         let stopped = StopTheQueue::of(&self.on, &WA_I1, &campaigns).stop(run).await?;
         for receipt in &mut done.paused {
             if let Some(one) = stopped.iter().find(|one| one.campaign.campaign == receipt.campaign) {

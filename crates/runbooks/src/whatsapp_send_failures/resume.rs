@@ -20,7 +20,8 @@ use crate::effects::{
     GivenUp, GivenUpMessages, MayBeGivenUp, Paused, PutBack, ResumeCampaign, Resumed, Whose,
 };
 use crate::probes::{
-    RELAPSE_PERCENT, StoredSendPolicy, look_for_taken, percent_of_our_failures, started_by_us, still_started,
+    RELAPSE_PERCENT, StoredSendPolicy, look_for_taken, may_not_hold, percent_of_our_failures, started_by_us,
+    still_started,
 };
 use crate::quiet::{Start, recipients_zone};
 use crate::spread::spread;
@@ -67,6 +68,7 @@ impl WhatsAppSendFailures {
         MayBeGivenUp::name(run, &WA_R1, (on, &given_up), may_be.collect()).await?;
         let unsent = run.probe(&WA_R1, UnsentMessages::of(on, &ours, &given_up)).await?;
         let parts = self.in_parts(run, &unsent).await?;
+        may_not_hold(run, &WA_R1, on).await?;
         run.in_case("sends fail again after the resume", &PauseAgain::of(on, &ours)).await?;
         let mut resumed: Vec<Paused> = Vec::new();
         let mut started = Vec::new();
@@ -88,11 +90,14 @@ impl WhatsAppSendFailures {
                         }
                         spread(run, &WA_R1, &self.on, campaign, later).await?;
                         let Some(one) = self.resume_one(run, campaign, start).await? else { continue };
+                        // As our start left it: should it be paused again, then only where nobody started it since.
+                        resumed.push(Paused { started_at: one.receipt().started_at, ..campaign.clone() });
                         started.push(one);
-                        resumed.push(campaign.clone());
                     }
                     // Somebody else has it meanwhile.
-                    Share::GoesOn(_) if !resumed.contains(campaign) => continue,
+                    Share::GoesOn(_) if resumed.iter().all(|one| one.campaign != campaign.campaign) => {
+                        continue;
+                    }
                     Share::GoesOn(_) => {}
                 }
                 if stage.unsent > 0 && !run.is_plan() {
@@ -187,7 +192,7 @@ impl WhatsAppSendFailures {
         let Some(resume) = ResumeCampaign::only(&self.on, campaign) else { return Ok(None) };
         let one = run.attempt(&WA_R1, resume.outside_quiet_hours(start.clone())).await?;
         let named = (campaign.campaign, campaign.name.as_str());
-        let Some(by_us) = started_by_us(run, &WA_R1, named, &one).await? else { return Ok(None) };
+        let Some(by_us) = started_by_us(run, &WA_R1, &self.on, named, &one).await? else { return Ok(None) };
         if !by_us {
             self.tell_left_alone(run, campaign).await?;
             if !campaign.skipped.is_empty() && !run.is_plan() {

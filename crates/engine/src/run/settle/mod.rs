@@ -178,7 +178,7 @@ impl Run {
         match self.settle(step, &message, 0, Persistence::Full).await {
             Ok(Tried::Settled(settled)) => Ok(settled.known()),
             Ok(Tried::Failed(Failure { error, .. })) | Err(Halt::Failed { error, .. })
-                if error.class() == Class::Permanent && !self.is_plan() =>
+                if error.class() == Class::Permanent && !error.says_nothing() && !self.is_plan() =>
             {
                 Ok(self.unproven(step, &message, format!("it was not done: {error}"), false))
             }

@@ -11,7 +11,7 @@ mod whose;
 
 pub(crate) use pause::PauseCampaign;
 pub(crate) use resume::{ResumeCampaign, Resumed};
-pub(crate) use whose::Changes;
+pub(crate) use whose::{Changes, unseen};
 
 use std::time::Duration;
 

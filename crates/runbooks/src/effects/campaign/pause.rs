@@ -30,13 +30,15 @@ pub(crate) struct PauseCampaign {
     limits: Limits,
     start: Start,
     only_while: Option<OnlyWhile>,
+    /// When it had last been started as the run saw it: a later start is somebody's, who knows what they do.
+    seen_started: Option<Timestamp>,
     pub(super) id: CampaignId,
     pub(super) name: String,
 }
 
 impl PauseCampaign {
     pub(crate) fn named(on: &Platform, campaign: &Campaign) -> Self {
-        Self::of(on, campaign.id, &campaign.name)
+        Self::of(on, campaign.id, &campaign.name).as_seen(campaign.started_at)
     }
 
     pub(crate) fn of(on: &Platform, id: CampaignId, name: &str) -> Self {
@@ -47,6 +49,7 @@ impl PauseCampaign {
             limits: on.limits.clone(),
             start: Start::by_undo(on, (id, name)),
             only_while: None,
+            seen_started: None,
             id,
             name: name.to_owned(),
         }
@@ -55,6 +58,18 @@ impl PauseCampaign {
     /// Only while what it is paused for is still so.
     pub(crate) fn only_while(self, only_while: OnlyWhile) -> Self {
         Self { only_while: Some(only_while), ..self }
+    }
+
+    /// Only as it was when it was seen: what somebody started anew since is theirs.
+    pub(crate) fn as_seen(self, started_at: Option<Timestamp>) -> Self {
+        Self { seen_started: started_at, ..self }
+    }
+
+    /// What somebody did, where they started it anew since it was seen. By the platform's own times alone.
+    fn started_since(&self, now: &Campaign) -> Option<String> {
+        let (seen, started) = (self.seen_started?, now.started_at?);
+        let is_anew = now.status == CampaignStatus::Running && started != seen;
+        is_anew.then(|| format!("somebody else started it at {started}, after this run had looked, and it was left as they have it"))
     }
 
     fn receipt(&self, by_us: bool, started_at: Option<Timestamp>) -> Paused {
@@ -121,6 +136,9 @@ impl Effect for PauseCampaign {
         if status != CampaignStatus::Running.as_str() {
             return Ok(Prediction::default());
         }
+        if let Some(theirs) = self.started_since(&campaign) {
+            return Ok(Prediction::default().note(theirs));
+        }
         Ok(Prediction::of(change("campaign", self.id, &self.name, "status", &status, "paused")))
     }
 
@@ -129,7 +147,12 @@ impl Effect for PauseCampaign {
     }
 
     async fn apply(&self, intent: &Intent) -> Result<Applied<Paused>, PortError> {
-        let started_at = self.campaigns.find(self.id).await?.started_at;
+        let campaign = self.campaigns.find(self.id).await?;
+        let started_at = campaign.started_at;
+        // A start may have come between the look and now.
+        if let Some(says) = self.started_since(&campaign) {
+            return Ok(Applied { receipt: self.receipt(false, started_at), says });
+        }
         self.campaigns.pause(self.id).await?;
         let theirs = self.changes.give_back(intent, &CampaignAction::Pause).await?;
         let says = match &theirs {
@@ -189,9 +212,13 @@ impl Effect for PauseCampaign {
             campaign.status != CampaignStatus::Running
         };
         if !is_at_rest {
-            let theirs = self.changes.theirs_since(intent).await?;
-            let theirs =
-                theirs.map_or_else(String::new, |theirs| format!(": {theirs} after its pause and stands"));
+            let theirs = match self.started_since(&campaign).filter(|_| !receipt.by_us) {
+                Some(theirs) => format!(": {theirs}"),
+                None => match self.changes.theirs_since(intent).await? {
+                    Some(theirs) => format!(": {theirs} after its pause and stands"),
+                    None => String::new(),
+                },
+            };
             let says = format!("campaign {} is {}{theirs}", self.name, campaign.status);
             return Ok(Judgement::refuted(says, vec![status]));
         }

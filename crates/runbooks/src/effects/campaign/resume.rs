@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{PauseCampaign, Paused, TO_THE_SECOND};
+use super::{PauseCampaign, Paused, TO_THE_SECOND, unseen};
 use crate::effects::change;
 use crate::quiet::Start;
 
@@ -34,6 +34,12 @@ impl ResumeCampaign {
     /// For an undo.
     pub(super) fn undoing(pause: PauseCampaign, paused: Paused, start: Start) -> Self {
         Self { pause, paused, not_before: Some(start.clone().not_before()), by_undo: Some(start) }
+    }
+
+    /// As our start left it. The start was made: where this look fails, whoever asks what became of it looks again.
+    async fn started_at(&self) -> Result<Option<Timestamp>, PortError> {
+        let campaign = self.pause.campaigns.find(self.pause.id).await.map_err(unseen)?;
+        Ok(campaign.started_at)
     }
 
     /// Not so that what it sends would reach into quiet hours.
@@ -92,7 +98,7 @@ impl Effect for ResumeCampaign {
     }
 
     fn foresee(&self, prediction: &Prediction) -> Resumed {
-        Resumed { by_us: !prediction.changes.is_empty() }
+        Resumed { by_us: !prediction.changes.is_empty(), started_at: None }
     }
 
     async fn apply(&self, intent: &Intent) -> Result<Applied<Resumed>, PortError> {
@@ -102,14 +108,17 @@ impl Effect for ResumeCampaign {
             Some(theirs) => format!("campaign {} was resumed; {theirs}", self.pause.name),
             None => format!("campaign {} was resumed", self.pause.name),
         };
-        Ok(Applied { receipt: Resumed { by_us: theirs.is_none() }, says })
+        let started_at = self.started_at().await?;
+        Ok(Applied { receipt: Resumed { by_us: theirs.is_none(), started_at }, says })
     }
 
     async fn reconcile(&self, intent: &Intent) -> Result<Reconciled<Resumed>, PortError> {
         let campaign = self.pause.campaigns.find(self.pause.id).await?;
         let changes = self.pause.campaigns.changes_since(self.pause.id, intent.at - TO_THE_SECOND).await?;
         let start = changes.iter().rfind(|change| change.action == CampaignAction::Start);
-        let happened = |by_us, says| Ok(Reconciled::Happened(Applied { receipt: Resumed { by_us }, says }));
+        let started_at = campaign.started_at;
+        let happened =
+            |by_us, says| Ok(Reconciled::Happened(Applied { receipt: Resumed { by_us, started_at }, says }));
         match start {
             Some(start) if start.ours => {
                 let theirs = self.pause.changes.overridden(intent, &CampaignAction::Start).await?;
@@ -159,7 +168,7 @@ impl Effect for ResumeCampaign {
     }
 
     fn undo(&self, receipt: &Resumed) -> Option<PauseCampaign> {
-        receipt.by_us.then(|| self.pause.clone())
+        receipt.by_us.then(|| self.pause.clone().as_seen(receipt.started_at))
     }
 }
 
@@ -168,4 +177,7 @@ impl Effect for ResumeCampaign {
 pub(crate) struct Resumed {
     /// Whether we did it.
     pub(crate) by_us: bool,
+    /// When, by the platform's own time: every later start overwrites that.
+    #[serde(default)]
+    pub(crate) started_at: Option<Timestamp>,
 }

@@ -57,12 +57,6 @@ impl Changes {
         intent: &Intent,
         ours: &CampaignAction,
     ) -> Result<Option<String>, PortError> {
-        // Our change was made: where this look fails, whoever asks what became of it looks again.
-        let unseen = |error: PortError| PortError::OutcomeUnknown {
-            service: Service::AdminApi,
-            call: "changes of the campaign".to_owned(),
-            detail: error.to_string(),
-        };
         let Some(theirs) = self.overridden(intent, ours).await.map_err(unseen)? else { return Ok(None) };
         // What is the same as theirs leaves it as they did.
         if theirs.action != *ours {
@@ -77,4 +71,10 @@ impl Changes {
             theirs.action, theirs.at
         )))
     }
+}
+
+/// Our change was made: where a look after it fails, whoever asks what became of it looks again.
+pub(crate) fn unseen(error: PortError) -> PortError {
+    let call = "changes of the campaign".to_owned();
+    PortError::OutcomeUnknown { service: Service::AdminApi, call, detail: error.to_string() }
 }

@@ -208,7 +208,7 @@ impl Effect for SkipQueue {
         receipt.left_alone.is_none().then(|| RestoreQueue {
             queue,
             paused: self.paused.clone(),
-            by_undo: Some(ByUndo { campaigns, start: self.start.clone() }),
+            long_after: Some(LongAfter { campaigns, start: self.start.clone() }),
             not_before: Some(self.start.clone().not_before()),
         })
     }
@@ -220,18 +220,18 @@ impl Effect for SkipQueue {
 pub(in super::super) struct RestoreQueue {
     queue: Arc<dyn SendQueue>,
     paused: Paused,
-    by_undo: Option<ByUndo>,
+    long_after: Option<LongAfter>,
     not_before: Option<NotBefore>,
 }
 
-/// What an undo adds, which comes after whatever people did since.
+/// What an undo, or a later run, adds: it comes after whatever people did since.
 #[derive(Clone)]
-struct ByUndo {
+struct LongAfter {
     campaigns: Arc<dyn Campaigns>,
     start: Start,
 }
 
-impl ByUndo {
+impl LongAfter {
     /// Why the messages stay skipped: the dispatcher would send them although somebody paused or stopped the campaign. Where somebody
     /// started it they are wanted.
     async fn keeps(&self, paused: &Paused) -> Result<Option<String>, PortError> {
@@ -240,15 +240,20 @@ impl ByUndo {
             return Ok(None);
         }
         let why = paused.touched(&*self.campaigns, &now).await?;
-        Ok(why
-            .map(|why| format!("{why}; its messages stay skipped, start it and undo once more to send them")))
+        Ok(why.map(|why| format!("{why}; its messages stay skipped, start it first to have them sent")))
     }
 }
 
 impl RestoreQueue {
     pub(in super::super) fn of(on: &Platform, paused: &Paused) -> Self {
         let queue = Arc::clone(&on.send_queue);
-        Self { queue, paused: paused.clone(), by_undo: None, not_before: None }
+        Self { queue, paused: paused.clone(), long_after: None, not_before: None }
+    }
+
+    /// By a run that did not skip them itself, outside quiet hours.
+    pub(in super::super) fn long_after(on: &Platform, paused: &Paused, start: Start) -> Self {
+        let (campaigns, not_before) = (Arc::clone(&on.campaigns), Some(start.clone().not_before()));
+        Self { long_after: Some(LongAfter { campaigns, start }), not_before, ..Self::of(on, paused) }
     }
 
     /// Not so that they would be sent in quiet hours.
@@ -293,16 +298,16 @@ impl Effect for RestoreQueue {
         if foreseen.or("queue", &id, FIELD, actual) != "skipped" {
             return Ok(Prediction::default());
         }
-        if let Some(by_undo) = &self.by_undo
-            && let Some(says) = by_undo.keeps(&self.paused).await?
+        if let Some(long_after) = &self.long_after
+            && let Some(says) = long_after.keeps(&self.paused).await?
         {
             return Ok(Prediction::default().note(says));
         }
         let back = change("queue", id, &self.paused.name, FIELD, "skipped", "waiting");
         let prediction =
             Prediction::of(back).note(counted(skipped, "message is skipped now", "messages are skipped now"));
-        Ok(match &self.by_undo {
-            Some(by_undo) => prediction.note(by_undo.start.when().await),
+        Ok(match &self.long_after {
+            Some(long_after) => prediction.note(long_after.start.when().await),
             None => prediction,
         })
     }
