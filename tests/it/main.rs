@@ -13,6 +13,7 @@ mod given_up;
 mod golden;
 mod held;
 mod hostile;
+mod inherited;
 mod last_word;
 mod left;
 mod lies;

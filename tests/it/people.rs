@@ -18,6 +18,12 @@ pub(crate) type Act = Box<dyn FnOnce(&mut World) + Send>;
 /// Plans, approves and runs; when the journal first says `words`, somebody acts.
 pub(crate) async fn beside(scene: &Scene, words: &str, act: Act) -> Finished {
     let plan = scene.plan().await;
+    let terms = listening(scene, words, act);
+    scene.run(approved(&plan, "drill-run"), terms).await
+}
+
+/// The scene's terms, with somebody who acts when the journal first says `words`.
+pub(crate) fn listening(scene: &Scene, words: &str, act: Act) -> Terms {
     let (words, once) = (words.to_owned(), Mutex::new(Some(act)));
     let sandbox = Arc::clone(&scene.sandbox);
     let listener = move |entry: &allclear::engine::Entry| {
@@ -28,8 +34,7 @@ pub(crate) async fn beside(scene: &Scene, words: &str, act: Act) -> Finished {
             sandbox.with_world(act);
         }
     };
-    let terms = Terms { listener: Some(Arc::new(listener)), ..scene.terms() };
-    scene.run(approved(&plan, "drill-run"), terms).await
+    Terms { listener: Some(Arc::new(listener)), ..scene.terms() }
 }
 
 fn campaigns(state: &Value, status: &str) -> Vec<Uuid> {

@@ -168,8 +168,9 @@ pub trait SendQueue: Send + Sync {
     async fn skipped(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
 
     /// Marks those of these rows that wait `SKIPPED`: the one thing that really stops the dispatcher, which never looks at a
-    /// campaign's status. Returns how many rows it changed. Idempotent, and whole unless the rows are in very many ranges.
-    async fn skip(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64>;
+    /// campaign's status. Returns the ids of the rows that this call changed: somebody else may have skipped others of them a moment
+    /// before. Idempotent, and whole unless the rows are in very many ranges.
+    async fn skip(&self, campaign: CampaignId, rows: &QueueRows) -> Result<Vec<i64>>;
 
     /// Marks those of these rows that are skipped `PENDING` again. Returns how many rows it changed. Others of the campaign may
     /// be skipped too, by the platform or by people, and stay so. Idempotent.

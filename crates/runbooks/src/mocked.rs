@@ -9,8 +9,10 @@ use allclear_core::ports::*;
 use allclear_core::{Platform, Rehearsal, VirtualClock};
 use allclear_engine::{ApprovedPlan, AutoApprove, Finished, Humans, MemoryJournal, Runbook, Terms, execute};
 
-/// All ports mocked, none expecting anything. Tests replace the ports that they are about.
+/// All ports mocked, none expecting anything but that no other run is known. Tests replace the ports that they are about.
 pub(crate) fn platform() -> Platform {
+    let mut announcements = MockAnnouncements::new();
+    announcements.expect_all().returning(|_| Ok(Vec::new()));
     Platform {
         identity: "unit".into(),
         campaigns: Arc::new(MockCampaigns::new()),
@@ -33,7 +35,7 @@ pub(crate) fn platform() -> Platform {
         chat: Arc::new(MockChat::new()),
         paging: Arc::new(MockPaging::new()),
         audit: Arc::new(MockAuditLog::new()),
-        announcements: Arc::new(MockAnnouncements::new()),
+        announcements: Arc::new(announcements),
         times: Arc::new(allclear_core::HeardTimes::default()),
         artifacts: Arc::new(MockArtifacts::new()),
         status_page: Arc::new(MockStatusPage::new()),

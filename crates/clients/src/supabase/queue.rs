@@ -6,11 +6,12 @@ use allclear_core::ports::{AuditLog, AuditRow, GivenUpMessage, QueueDepth, SendQ
 use allclear_core::{CampaignId, QueueRows};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::wire::{Numbered, QueuedAs, SentFrom};
-use super::{Result, Supabase, read, table, wire};
+use super::{Result, Supabase, count_of, read, table, wire};
 use crate::http::Call;
 
 /// Ranges of ids in one call at most: an address of some four thousand characters passes every server that is known.
@@ -113,6 +114,22 @@ impl Supabase {
             all += self.change(&table("send_queue"), &filters, change.clone()).await?;
         }
         Ok(all)
+    }
+
+    async fn skip_each(&self, filters: &Filters) -> Result<Vec<i64>> {
+        let skipped = json!({ "status": "SKIPPED" });
+        let mut call = Call::write(Method::PATCH, table("send_queue"), skipped)
+            .header("prefer", "return=representation, count=exact")
+            .query("select", "id");
+        for (column, condition) in filters {
+            call = call.query(column, condition);
+        }
+        let reply = self.checked(call).await?;
+        let rows: Vec<Numbered> = reply.expect()?;
+        if rows.len() as u64 != count_of(&reply)? {
+            return Err(reply.unusable("it does not show all the rows that it changed"));
+        }
+        Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
     /// The row with so many of these before it, by id.
@@ -242,9 +259,15 @@ impl SendQueue for Supabase {
         self.count_each(among(campaign, "eq.SKIPPED", rows)).await
     }
 
-    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING&or=(and(id.gte.A,id.lte.B),…) {status: SKIPPED}`.
-    async fn skip(&self, campaign: CampaignId, rows: &QueueRows) -> Result<u64> {
-        self.change_each(among(campaign, "eq.PENDING", rows), json!({ "status": "SKIPPED" })).await
+    /// `PATCH /send_queue?campaign_id=eq.X&status=eq.PENDING&or=(and(id.gte.A,id.lte.B),…)&select=id {status: SKIPPED}`, with
+    /// `return=representation`: only the answer says which rows it was that changed.
+    async fn skip(&self, campaign: CampaignId, rows: &QueueRows) -> Result<Vec<i64>> {
+        let mut changed = Vec::new();
+        for filters in among(campaign, "eq.PENDING", rows) {
+            changed.extend(self.skip_each(&filters).await?);
+        }
+        changed.sort_unstable();
+        Ok(changed)
     }
 
     /// `PATCH /send_queue?campaign_id=eq.X&status=eq.SKIPPED&or=(and(id.gte.A,id.lte.B),…) {status: PENDING}`.

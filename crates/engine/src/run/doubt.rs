@@ -50,11 +50,12 @@ impl Run {
         planned: &[Change],
         found: &[Change],
     ) -> Result<(), Halt> {
-        let about = match attempt {
-            1 => format!("{} drift", named.subject),
+        // One thing may go through several effects, and each of them may meet a world that has moved.
+        let mut about = format!("{} {} drift", named.subject, named.effect.name());
+        if named.round > 0 || attempt > 1 {
             // An attempt that did not happen is made anew, and the world may have moved again meanwhile.
-            later => format!("{} drift {later}", named.subject),
-        };
+            about = format!("{about} {}.{attempt}", named.round);
+        }
         let mut gate = Gate::new(
             format!("{}: the world has moved since the plan; go on?", named.effect.title()),
             Approval::Approve,

@@ -98,6 +98,34 @@ impl CampaignLook {
     }
 }
 
+/// Which look at campaigns it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    First,
+    Second,
+    /// Of what moved between the first two.
+    Third,
+    /// Where the looks before are some minutes old.
+    BeforeThePause,
+    /// Before what was started is paused again.
+    BeforePausingAgain,
+    /// Of campaigns that a run which has ended left paused.
+    OfHeld,
+}
+
+impl Which {
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::First => "first look",
+            Self::Second => "second look",
+            Self::Third => "third look",
+            Self::BeforeThePause => "look right before the pause",
+            Self::BeforePausingAgain => "look before pausing again",
+            Self::OfHeld => "look at what is held",
+        }
+    }
+}
+
 /// Looks at campaigns, past every cache.
 pub(super) struct Look {
     targets: Arc<dyn Targets>,
@@ -105,46 +133,19 @@ pub(super) struct Look {
     log: Arc<dyn SendLog>,
     campaigns: Vec<Campaign>,
     window: Duration,
-    which: &'static str,
+    which: Which,
 }
 
 impl Look {
-    pub(super) const FIRST: &'static str = "first look";
-    pub(super) const THIRD: &'static str = "third look";
-
-    pub(super) fn first(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
+    pub(super) fn of(which: Which, on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
         Self {
             targets: Arc::clone(&on.targets),
             queue: Arc::clone(&on.send_queue),
             log: Arc::clone(&on.send_log),
             campaigns: campaigns.to_vec(),
             window,
-            which: Self::FIRST,
+            which,
         }
-    }
-
-    pub(super) fn second(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
-        Self { which: "second look", ..Self::first(on, campaigns, window) }
-    }
-
-    /// Of what moved between the first two.
-    pub(super) fn third(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
-        Self { which: Self::THIRD, ..Self::first(on, campaigns, window) }
-    }
-
-    /// Where the looks before are some minutes old.
-    pub(super) fn right_before_the_pause(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
-        Self { which: "look right before the pause", ..Self::first(on, campaigns, window) }
-    }
-
-    /// Before what was started is paused again.
-    pub(super) fn last(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
-        Self { which: "look before pausing again", ..Self::first(on, campaigns, window) }
-    }
-
-    /// Campaigns that a run which has ended left paused.
-    pub(super) fn of_held(on: &Platform, campaigns: &[Campaign], window: Duration) -> Self {
-        Self { which: "look at what is held", ..Self::first(on, campaigns, window) }
     }
 
     async fn at(&self, campaign: &Campaign, now: Timestamp) -> Result<CampaignLook, PortError> {
@@ -185,7 +186,7 @@ impl Probe for Look {
     type Value = Vec<CampaignLook>;
 
     fn subject(&self) -> String {
-        self.which.to_owned()
+        self.which.title().to_owned()
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Vec<CampaignLook>>, PortError> {
@@ -198,7 +199,8 @@ impl Probe for Look {
             looks.push(look);
         }
         let suspects = looks.iter().filter(|look| look.is_suspect()).count();
-        let says = format!("{}: {suspects} of {} running campaigns do not move", self.which, looks.len());
+        let says =
+            format!("{}: {suspects} of {} running campaigns do not move", self.which.title(), looks.len());
         Ok(Observation { value: looks, says, evidence })
     }
 }

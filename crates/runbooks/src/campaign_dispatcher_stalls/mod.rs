@@ -16,6 +16,7 @@ mod messages;
 mod movement;
 mod night;
 mod replay;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ use std::time::Duration;
 use allclear_core::clock::after;
 use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, QueueRows, Rehearsal};
 use allclear_engine::{
-    Account, Approval, Claim, Escalation, Gate, Halt, Note, Observing, OnlyWhile, Phase, Proof, Refusal,
+    Account, Approval, Claim, Escalation, Gate, Halt, Observing, OnlyWhile, Phase, Proof, Refusal,
     Resolution, Run, Runbook, Settled, Step, Verdict, Watch,
 };
 use async_trait::async_trait;
@@ -33,21 +34,23 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::effects::{
-    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PageSomebody, Paused, ResolveIncident, ResumeCampaign,
-    SkippedByEnded, StoppedByEnded, Stuck, owe_skipped, record_bad_end, record_pauses,
+    AlarmKeys, AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, Inherited, PageSomebody, Paused,
+    ResolveIncident, ResumeCampaign, STUCK, SkippedByEnded, StoppedByEnded, Stuck, owe_skipped,
+    record_bad_end, record_pauses,
 };
-use crate::probes::{RunningCampaigns, SendingCampaigns, may_not_hold, started_by_us, still_started};
+use crate::probes::{may_not_hold, started_by_us, still_started};
 use crate::quiet::{Days, Start};
 use crate::skipped::{Handled, SkippedByOthers, tell_skipped_since};
 use crate::whatsapp_send_failures;
 use crate::words::counted;
 use detect::{
-    CampaignLook, DispatcherHealth, Health, Look, Movement, QueueLengths, RecentStarts, SentTwice, Since,
-    StillStalls,
+    CampaignLook, DispatcherHealth, Health, Look, QueueLengths, RecentStarts, SentTwice, Since, StillStalls,
+    Which,
 };
 use engineering::NotifyEngineering;
 use movement::as_running;
 use replay::{Moved, StartStopped, StopCampaign};
+use stall::Stall;
 
 /// Detect: running, and nothing moves.
 pub const CD_D1: Step = Step {
@@ -82,6 +85,12 @@ pub const CD_R2: Step = Step { id: "CD-R2", phase: Phase::Resolve, title: "Recor
 /// The bullets, in the order of the text.
 pub const STEPS: &[Step] = &[CD_D1, CD_I1, CD_I2, CD_M1, CD_M2, CD_R1, CD_R2];
 
+/// What its runs raise.
+const ALARMS: &[AlarmKeys] = &[
+    AlarmKeys { page: Some("/unreachable"), line: "/unreachable", over: "/unreachable/over" },
+    AlarmKeys { page: Some("/still-stalled"), line: "/still-stalled", over: "/still-stalled/over" },
+    STUCK,
+];
 /// The runbook's own figure.
 const ADVANCE_WITHIN: Duration = Duration::from_mins(5);
 /// How often the dispatcher's health is looked at while it cannot be reached.
@@ -193,6 +202,8 @@ impl Runbook for CampaignDispatcherStalls {
         let mut done = Done::default();
         let stuck = Stuck::watch(run, &self.on, &CD_M2, self.id()).await?;
         let handled = self.handle(run, &mut done).await;
+        let left = Inherited { on: &self.on, runbook: self.id(), step: &CD_R1, alarms: ALARMS };
+        let handled = left.end(run, handled).await;
         stuck.over(run, handled.as_ref().err()).await?;
         let result = handled.and_then(|(says, proof)| run.resolve(says, proof));
         let says = match &result {
@@ -224,7 +235,8 @@ impl CampaignDispatcherStalls {
         // Its runs alone mark messages as skipped.
         let skipped = SkippedByEnded::of(on, whatsapp_send_failures::ID, run.id(), &self.input.campaigns);
         let skipped = run.probe(&CD_D1, skipped).await?;
-        owe_skipped(run, &CD_D1, &skipped).await?;
+        let unknown: Vec<_> = skipped.into_iter().filter(|one| one.keeps.is_none()).collect();
+        owe_skipped(run, &CD_D1, &unknown).await?;
         let Stall { mut stalled, moved } = match self.find_stalled(run, &held).await {
             // Nothing stalls, and a run that has ended left campaigns paused: they are brought back.
             Err(Halt::NothingToDo { .. }) if !held.is_empty() => Stall::default(),
@@ -233,12 +245,13 @@ impl CampaignDispatcherStalls {
         let seen_at = run.now();
         run.probe(&CD_I1, QueueLengths::of(on, &stalled)).await?;
         let ids = stalled.iter().map(|look| look.id).chain(held.iter().map(|one| one.campaign));
-        record_pauses(run, &CD_I2, (on, self.id()), ids).await?;
+        let recorded = record_pauses(run, &CD_I2, (on, self.id()), ids).await?;
         self.pause(run, &stalled, done).await?;
+        recorded.make_sure(run).await?;
         if !held.is_empty() {
             done.paused.extend(held.iter().map(Held::taken_over));
             let campaigns: Vec<Campaign> = held.iter().map(as_campaign).collect();
-            stalled.extend(run.probe(&CD_D1, Look::of_held(on, &campaigns, self.window())).await?);
+            stalled.extend(run.probe(&CD_D1, Look::of(Which::OfHeld, on, &campaigns, self.window())).await?);
         }
 
         let health = run.probe(&CD_M1, DispatcherHealth::of(on)).await?;
@@ -293,156 +306,9 @@ impl CampaignDispatcherStalls {
         Ok(())
     }
 
-    /// Two looks, at least a minute apart: one frozen moment is no stall, and one movement no recovery.
-    async fn find_stalled(&self, run: &mut Run, held: &[Held]) -> Result<Stall, Halt> {
-        let on = &self.on;
-        let running = run.probe(&CD_D1, RunningCampaigns::of(on, &self.input.campaigns)).await?;
-        if running.is_empty() && !self.input.campaigns.is_empty() && held.is_empty() {
-            let says =
-                "none of the campaigns that were named is running, so whether they stall cannot be said";
-            return Err(Halt::Unverified { step: CD_D1.id.to_owned(), says: says.to_owned() });
-        }
-        if running.is_empty() {
-            return Err(self.nothing_runs(run).await?);
-        }
-        let first = run.probe(&CD_D1, Look::first(on, &running, self.window())).await?;
-        let is_suspect =
-            |campaign: &&Campaign| first.iter().any(|look| look.id == campaign.id && look.is_suspect());
-        let suspects: Vec<Campaign> = running.iter().filter(is_suspect).cloned().collect();
-        self.tell_repeating(run, &first).await?;
-        let nothing = "all clear: every running campaign moves or has nothing due to send";
-        run.conclude_unless(!suspects.is_empty(), nothing)?;
-        self.conclude_in_quiet_hours(run, &running, Look::FIRST).await?;
-
-        let again = run.now() + on.limits.dispatcher_interval.max(Duration::from_mins(1));
-        run.wait_until(&CD_D1, again, "look a second time before calling it a stall").await?;
-        let second = run.probe(&CD_D1, Look::second(on, &suspects, self.window())).await?;
-        self.tell_untold(run, &first, &second).await?;
-        let stalled = stalled_since(&first, &second);
-        let moved: Vec<CampaignLook> =
-            second.into_iter().filter(|look| look.movement == Movement::Moves).collect();
-        if !stalled.is_empty() || moved.is_empty() {
-            run.conclude_unless(!stalled.is_empty(), "all clear: on the second look nothing waits any more")?;
-            note_affected(run, &stalled).await?;
-            return Ok(Stall { stalled, moved });
-        }
-
-        // What stood still and moves may have been taken up once, and never again.
-        let again = self.after_one_movement(run.now());
-        run.wait_until(&CD_D1, again, "they moved: see that they did not move only once").await?;
-        let (running, third) = self.third_look(run, &CD_D1, &moved).await?;
-        self.tell_untold(run, &moved, &third).await?;
-        let stalled: Vec<CampaignLook> = third.into_iter().filter(CampaignLook::stands_still).collect();
-        run.conclude_unless(
-            !stalled.is_empty(),
-            "all clear: what did not move at first moves, as two more looks show",
-        )?;
-        self.conclude_in_quiet_hours(run, &running, Look::THIRD).await?;
-        note_affected(run, &stalled).await?;
-        Ok(Stall { stalled, moved: Vec::new() })
-    }
-
-    /// No campaign runs. Those that would have something to send are named: somebody paused them, perhaps another runbook.
-    async fn nothing_runs(&self, run: &mut Run) -> Result<Halt, Halt> {
-        let waiting = run.probe(&CD_D1, SendingCampaigns::of(&self.on, &self.input.campaigns)).await?;
-        let names: Vec<&str> = waiting.iter().map(|campaign| campaign.name.as_str()).collect();
-        let mut says = "all clear: no campaign is running, so none can stall".to_owned();
-        if !names.is_empty() {
-            says = format!("{says}; not running, with messages waiting: {}", names.join(", "));
-        }
-        Ok(Halt::NothingToDo { says })
-    }
-
-    /// What two looks show and no replay cures.
-    async fn tell_untold(
-        &self,
-        run: &mut Run,
-        before: &[CampaignLook],
-        now: &[CampaignLook],
-    ) -> Result<(), Halt> {
-        self.tell_repeating(run, now).await?;
-        self.tell_silent_targets(run, now).await?;
-        self.tell_lost_sight(run, before, now).await
-    }
-
-    /// Rows that are sent and go on waiting are sent again: a start would do it too.
-    async fn tell_repeating(&self, run: &mut Run, looks: &[CampaignLook]) -> Result<(), Halt> {
-        let repeating: Vec<&str> =
-            looks.iter().filter(|look| look.repeats_itself()).map(|look| look.name.as_str()).collect();
-        if repeating.is_empty() {
-            return Ok(());
-        }
-        leave_to_people(run, messages::repeating(&repeating.join(", "))).await
-    }
-
-    /// What moved between the first two looks, as far as it runs still.
-    async fn third_look(
-        &self,
-        run: &mut Run,
-        step: &Step,
-        moved: &[CampaignLook],
-    ) -> Result<(Vec<Campaign>, Vec<CampaignLook>), Halt> {
-        let moved: Vec<CampaignId> = moved.iter().map(|look| look.id).collect();
-        let running = run.probe(step, RunningCampaigns::still(&self.on, &moved)).await?;
-        let looks = run.probe(step, Look::third(&self.on, &running, self.window())).await?;
-        Ok((running, looks))
-    }
-
-    /// What moved on the second look, while others were found to stall, may have moved only once.
-    async fn tell_moved_once(
-        &self,
-        run: &mut Run,
-        moved: &[CampaignLook],
-        since: Timestamp,
-    ) -> Result<(), Halt> {
-        if moved.is_empty() {
-            return Ok(());
-        }
-        let again = self.after_one_movement(since);
-        run.wait_until(&CD_R1, again, "see that what moved meanwhile did not move only once").await?;
-        let (_, now) = self.third_look(run, &CD_R1, moved).await?;
-        for look in now.iter().filter(|look| look.stands_still()) {
-            let says = format!(
-                "campaign {} did not move, moved once while others were handled, and does not move again: run the runbook once more",
-                look.name
-            );
-            run.owe(&CD_R1, &format!("campaign {} moved only once", look.id), says).await?;
-        }
-        Ok(())
-    }
-
-    /// The dispatcher sends and the targets do not show it: another fault, which no replay cures.
-    async fn tell_silent_targets(&self, run: &mut Run, looks: &[CampaignLook]) -> Result<(), Halt> {
-        let silent: Vec<&str> = looks
-            .iter()
-            .filter(|look| look.movement == Movement::TargetsNotUpdated)
-            .map(|look| look.name.as_str())
-            .collect();
-        if silent.is_empty() {
-            return Ok(());
-        }
-        leave_to_people(run, messages::silent_targets(&silent.join(", "))).await
-    }
-
-    /// What was due is gone from the queue, and neither the log nor the targets say where to: nothing moved that anybody saw.
-    async fn tell_lost_sight(
-        &self,
-        run: &mut Run,
-        first: &[CampaignLook],
-        second: &[CampaignLook],
-    ) -> Result<(), Halt> {
-        let before = |now: &CampaignLook| first.iter().find(|before| before.id == now.id);
-        let gone = second.iter().filter(|now| before(now).is_some_and(|before| before.lost_sight_of(now)));
-        let names: Vec<&str> = gone.map(|look| look.name.as_str()).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        leave_to_people(run, messages::lost_sight(&names.join(", "))).await
-    }
-
     async fn pause(&self, run: &mut Run, stalled: &[CampaignLook], done: &mut Done) -> Result<(), Halt> {
         let campaigns: Vec<Campaign> = stalled.iter().map(as_running).collect();
-        let still = StillStalls(Look::right_before_the_pause(&self.on, &campaigns, self.window()));
+        let still = StillStalls(Look::of(Which::BeforeThePause, &self.on, &campaigns, self.window()));
         let still = OnlyWhile::of(still).from(after(run.now(), DIAGNOSIS_HOLDS));
         // The first alone: once one is paused, all are handled as it was meant.
         let mut pauses: Vec<_> = stalled.iter().map(|look| look.pause(&self.on)).collect();
@@ -618,15 +484,6 @@ impl CampaignDispatcherStalls {
         };
         tell_skipped_since(run, &CD_R1, &self.on, &first, stalled.iter().map(handled).collect()).await
     }
-
-    /// When what moved only once has sent nothing for as long as makes a stall.
-    fn after_one_movement(&self, seen: Timestamp) -> Timestamp {
-        after(seen, self.window() + self.on.limits.dispatcher_interval)
-    }
-
-    fn window(&self) -> Duration {
-        Duration::from_secs(u64::from(self.input.stalled_minutes.max(1)) * 60)
-    }
 }
 
 /// What came of the campaigns that run again. Of those that had nothing waiting nobody has seen that they move.
@@ -644,34 +501,6 @@ fn resolved(looks: &[CampaignLook], run_again: &[CampaignId]) -> String {
         (0, _) => runs,
         _ => format!("{moves}; {runs}"),
     }
-}
-
-/// What was found.
-#[derive(Debug, Default)]
-struct Stall {
-    stalled: Vec<CampaignLook>,
-    /// What stood still on the first look, and moved on the second.
-    moved: Vec<CampaignLook>,
-}
-
-/// What stalls, and has not changed since a look before.
-fn stalled_since(before: &[CampaignLook], now: &[CampaignLook]) -> Vec<CampaignLook> {
-    let unchanged =
-        |now: &&CampaignLook| before.iter().any(|before| before.id == now.id && before.saw_the_same_as(now));
-    now.iter().filter(|now| now.movement == Movement::Stalled).filter(unchanged).cloned().collect()
-}
-
-/// What no replay cures ends the run, and a person looks.
-async fn leave_to_people(run: &mut Run, says: String) -> Result<(), Halt> {
-    run.note(&CD_D1, Note::OpenQuestion { says: says.clone() }).await?;
-    Err(Halt::Unverified { step: CD_D1.id.to_owned(), says })
-}
-
-async fn note_affected(run: &mut Run, stalled: &[CampaignLook]) -> Result<(), Halt> {
-    for campaign in stalled {
-        run.note(&CD_D1, campaign.affected()).await?;
-    }
-    Ok(())
 }
 
 /// A held campaign, for a look at it.

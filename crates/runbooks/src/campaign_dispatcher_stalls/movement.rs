@@ -4,7 +4,7 @@ use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform};
 use allclear_engine::{Escalation, Halt, Observing, Run, Watch};
 use async_trait::async_trait;
 
-use super::detect::{self, AfterReplay, CampaignLook, Look, Since};
+use super::detect::{self, AfterReplay, CampaignLook, Look, Since, Which};
 use super::engineering::NotifyEngineering;
 use super::{ADVANCE_WITHIN, CD_R1, CampaignDispatcherStalls, Done};
 use crate::effects::{GivenUpMessages, MayBeGivenUp, PutBack, Reached, Whose, account_for_given_up};
@@ -58,7 +58,9 @@ impl CampaignDispatcherStalls {
     /// What finished is not paused: of the campaigns those that have something waiting; `None` where none has.
     async fn still_waiting(&self, run: &mut Run, halt: PauseAndTell) -> Result<Option<PauseAndTell>, Halt> {
         let campaigns: Vec<Campaign> = halt.campaigns.iter().map(as_running).collect();
-        let looks = run.probe(&CD_R1, Look::last(&self.on, &campaigns, self.window())).await?;
+        let looks = run
+            .probe(&CD_R1, Look::of(Which::BeforePausingAgain, &self.on, &campaigns, self.window()))
+            .await?;
         let waits = |one: &CampaignLook| looks.iter().any(|now| now.id == one.id && now.depth.pending > 0);
         let campaigns: Vec<CampaignLook> = halt.campaigns.iter().filter(|one| waits(one)).cloned().collect();
         Ok((!campaigns.is_empty()).then_some(PauseAndTell { campaigns, ..halt }))

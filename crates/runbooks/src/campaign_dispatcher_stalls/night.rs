@@ -11,7 +11,7 @@ use allclear_engine::{Escalation, Evidence, Halt, Note, Observation, Observing, 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::detect::{CampaignLook, DispatcherHealth, Health, Look};
+use super::detect::{CampaignLook, DispatcherHealth, Health, Which};
 use super::{CD_D1, CD_M1, CampaignDispatcherStalls, Done, GIVE_UP_AFTER, HEALTH_EVERY};
 use crate::effects::Paused;
 use crate::probes::{KnownPolicy, StoredSendPolicy, owe_policy};
@@ -26,9 +26,9 @@ impl CampaignDispatcherStalls {
         &self,
         run: &mut Run,
         running: &[Campaign],
-        look: &'static str,
+        look: Which,
     ) -> Result<(), Halt> {
-        let policy = if look == Look::FIRST {
+        let policy = if look == Which::First {
             StoredSendPolicy::read(&self.on)
         } else {
             StoredSendPolicy::again(&self.on)
@@ -149,7 +149,7 @@ struct AtNight {
     health: DispatcherHealth,
     began: Timestamp,
     /// By which look.
-    look: &'static str,
+    look: Which,
     running: Vec<Campaign>,
     window: Duration,
     interval: Duration,
@@ -157,7 +157,7 @@ struct AtNight {
 
 impl AtNight {
     fn since(
-        (began, look): (Timestamp, &'static str),
+        (began, look): (Timestamp, Which),
         on: &Platform,
         running: &[Campaign],
         window: Duration,
@@ -191,7 +191,7 @@ impl Probe for AtNight {
 
     fn subject(&self) -> String {
         let since = "since the quiet hours began";
-        if self.look == Look::FIRST { since.to_owned() } else { format!("{since}, {}", self.look) }
+        if self.look == Which::First { since.to_owned() } else { format!("{since}, {}", self.look.title()) }
     }
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Option<String>>, PortError> {

@@ -21,6 +21,7 @@ pub(crate) struct AuditNote {
     log: Arc<dyn AuditLog>,
     row: AuditRow,
     about_run: bool,
+    again: bool,
 }
 
 impl AuditNote {
@@ -50,12 +51,17 @@ impl AuditNote {
             target_id: target.to_owned(),
             diff: facts.clone(),
         };
-        Self { log: Arc::clone(&on.audit), row, about_run: target == run }
+        Self { log: Arc::clone(&on.audit), row, about_run: target == run, again: false }
     }
 
     /// A row about something that is done once, whichever run does it: of two that come to write it there is one row.
     pub(crate) fn once(on: &Platform, action: &str, table: &str, target: &str, facts: &Value) -> Self {
         Self::of(on, "once", action, table, target, facts)
+    }
+
+    /// The same row, tried once more where the first try is not proven.
+    pub(crate) fn again(self) -> Self {
+        Self { again: true, ..self }
     }
 
     /// The row of one step: another step of the run may have to write one of the same kind.
@@ -75,10 +81,11 @@ impl Effect for AuditNote {
     }
 
     fn subject(&self) -> String {
+        let again = if self.again { " again" } else { "" };
         if self.about_run {
-            self.row.action.clone()
+            format!("{}{again}", self.row.action)
         } else {
-            format!("{} {}", self.row.action, self.row.target_id)
+            format!("{} {}{again}", self.row.action, self.row.target_id)
         }
     }
 

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use allclear_core::campaign::CampaignAction;
-use allclear_core::ports::{Announcements, AuditLog, AuditRow, Campaigns, SendQueue};
+use allclear_core::ports::{Announcements, AuditLog, AuditRow, Campaigns, SendLog, SendQueue};
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows};
-use allclear_engine::{Because, Effect, Evidence, Halt, Observation, Probe, Run, Step};
+use allclear_engine::{Because, Effect, Evidence, Halt, Observation, Outcome, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,48 +22,90 @@ use super::{AuditNote, Paused};
 use crate::words::counted;
 
 /// The action of the rows that name campaigns which a run is about to pause, or has taken over.
-const HOLDS: &str = "allclear_holds";
+pub(super) const HOLDS: &str = "allclear_holds";
 /// The same for campaigns whose messages it is about to mark as skipped.
 const SKIPS: &str = "allclear_skips";
+/// Once it has: which messages it were. People skip messages too, and theirs are not given back.
+const SKIPPED: &str = "allclear_skipped";
+/// What the dispatcher had in its hands when messages were skipped goes out this long after it at most.
+const IN_FLIGHT: Duration = Duration::from_mins(2);
 
-/// Puts on the platform's record that this run is about to pause these campaigns. It holds up no pause, and where it
-/// cannot be recorded that matters only to a later run, should this one leave something paused.
+/// A row that was tried at once, so as to hold up no pause.
+#[must_use]
+pub(crate) struct Tried {
+    note: Option<AuditNote>,
+    step: Step,
+}
+
+impl Tried {
+    /// What it names is done by now, so waiting costs nothing: a later run, on another machine, knows nothing else.
+    pub(crate) async fn make_sure(self, run: &mut Run) -> Result<(), Halt> {
+        let Some(note) = self.note.filter(|_| !run.is_plan()) else { return Ok(()) };
+        run.tell_last(&self.step, note.again().excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
+    }
+}
+
+/// Puts on the platform's record that this run is about to pause these campaigns.
 pub(crate) async fn record_pauses(
     run: &mut Run,
     step: &Step,
     (on, runbook): (&Platform, &str),
     campaigns: impl Iterator<Item = CampaignId>,
-) -> Result<(), Halt> {
-    record(run, step, (on, runbook), HOLDS, campaigns.collect(), BTreeMap::new()).await
+) -> Result<Tried, Halt> {
+    let campaigns: Vec<CampaignId> = campaigns.collect();
+    let nothing = Tried { note: None, step: *step };
+    if campaigns.is_empty() {
+        return Ok(nothing);
+    }
+    let note = row(run, step, (on, runbook, HOLDS), &campaigns, &BTreeMap::new());
+    let because = Because::HeldByNobodyAtTheEnd;
+    let tried = run.attempt_briefly(step, note.clone().excused(because)).await?;
+    Ok(if tried.is_proven() { nothing } else { Tried { note: Some(note), ..nothing } })
 }
 
 /// The same for messages that are about to be marked as skipped, with which those are: what others had marked before is not
-/// this run's to give back.
+/// this run's to give back. It holds up nothing: [`record_skipped`] follows.
 pub(crate) async fn record_skips(
     run: &mut Run,
     step: &Step,
     (on, runbook): (&Platform, &str),
     campaigns: &[Paused],
 ) -> Result<(), Halt> {
-    let ids = campaigns.iter().map(|one| one.campaign).collect();
-    let rows = campaigns.iter().map(|one| (one.campaign, &one.skipped)).collect();
-    record(run, step, (on, runbook), SKIPS, ids, rows).await
+    let Some(note) = row_of_skipped(run, step, (on, runbook, SKIPS), campaigns) else { return Ok(()) };
+    run.attempt_briefly(step, note.excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
 }
 
-async fn record(
+/// Which messages it were in the end.
+pub(crate) async fn record_skipped(
     run: &mut Run,
     step: &Step,
     (on, runbook): (&Platform, &str),
-    action: &str,
-    campaigns: Vec<CampaignId>,
-    rows: BTreeMap<CampaignId, &QueueRows>,
+    campaigns: &[Paused],
 ) -> Result<(), Halt> {
-    if campaigns.is_empty() {
-        return Ok(());
-    }
+    let Some(note) = row_of_skipped(run, step, (on, runbook, SKIPPED), campaigns) else { return Ok(()) };
+    run.tell_last(step, note.excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
+}
+
+fn row_of_skipped(
+    run: &Run,
+    step: &Step,
+    of: (&Platform, &str, &str),
+    campaigns: &[Paused],
+) -> Option<AuditNote> {
+    let ids: Vec<CampaignId> = campaigns.iter().map(|one| one.campaign).collect();
+    let rows = campaigns.iter().map(|one| (one.campaign, &one.skipped)).collect();
+    (!ids.is_empty()).then(|| row(run, step, of, &ids, &rows))
+}
+
+fn row(
+    run: &Run,
+    step: &Step,
+    (on, runbook, action): (&Platform, &str, &str),
+    campaigns: &[CampaignId],
+    rows: &BTreeMap<CampaignId, &QueueRows>,
+) -> AuditNote {
     let facts = json!({ "run": run.id(), "campaigns": campaigns, "rows": rows });
-    let note = AuditNote::of(on, run.id(), action, "campaigns", runbook, &facts).at(step);
-    run.attempt_briefly(step, note.excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
+    AuditNote::of(on, run.id(), action, "campaigns", runbook, &facts).at(step)
 }
 
 /// One campaign that an ended run left paused.
@@ -74,6 +117,9 @@ pub(crate) struct Held {
     pub(crate) by: String,
     /// Its messages that such a run marked as skipped.
     pub(crate) skipped: QueueRows,
+    /// When that run set out to pause it, by the platform's clock.
+    #[serde(default)]
+    pub(crate) since: Option<Timestamp>,
 }
 
 impl Held {
@@ -91,6 +137,7 @@ pub(crate) struct HeldByEnded {
     announcements: Arc<dyn Announcements>,
     campaigns: Arc<dyn Campaigns>,
     queue: Arc<dyn SendQueue>,
+    log: Arc<dyn SendLog>,
     runbook: &'static str,
     run: String,
     only: Vec<CampaignId>,
@@ -103,6 +150,34 @@ struct Row {
     /// Of each campaign, which messages.
     rows: BTreeMap<CampaignId, QueueRows>,
     at: Timestamp,
+}
+
+/// The runs that have ended, also by a person's word: one that was taken over applies nothing more, wherever it is.
+#[derive(Default)]
+struct EndedRuns {
+    /// Those gave back all that they had skipped.
+    verified: Vec<String>,
+    otherwise: Vec<String>,
+}
+
+impl EndedRuns {
+    fn has(&self, run: &String) -> bool {
+        self.verified.contains(run) || self.otherwise.contains(run)
+    }
+}
+
+/// What runs wrote of messages that they skip.
+struct Skips {
+    set_out: Vec<Row>,
+    done: Vec<Row>,
+}
+
+/// What ended runs skipped of one campaign.
+struct OfEnded {
+    by: String,
+    rows: QueueRows,
+    /// Whether those are known to be theirs.
+    is_sure: bool,
 }
 
 impl Row {
@@ -123,6 +198,7 @@ impl HeldByEnded {
             announcements: Arc::clone(&on.announcements),
             campaigns: Arc::clone(&on.campaigns),
             queue: Arc::clone(&on.send_queue),
+            log: Arc::clone(&on.send_log),
             runbook,
             run: run.to_owned(),
             only: only.to_vec(),
@@ -134,10 +210,18 @@ impl HeldByEnded {
         Ok(rows.into_iter().filter_map(Row::of).filter(|row| row.run != self.run).collect())
     }
 
-    /// The runs that have ended, also by a person's word: one that was taken over applies nothing more, wherever it is.
-    async fn ended(&self) -> Result<Vec<String>, PortError> {
+    async fn ended(&self) -> Result<EndedRuns, PortError> {
         let announced = self.announcements.all(self.runbook).await?;
-        Ok(announced.iter().filter(|one| !one.goes_on()).map(|one| one.says.run.clone()).collect())
+        let mut ended = EndedRuns::default();
+        for one in announced {
+            let Some(end) = one.ended else { continue };
+            if end.how == Outcome::Verified.title() {
+                ended.verified.push(one.says.run);
+            } else {
+                ended.otherwise.push(one.says.run);
+            }
+        }
+        Ok(ended)
     }
 
     /// What every campaign came to that a run of this runbook named.
@@ -151,7 +235,7 @@ impl HeldByEnded {
             return Ok(Vec::new());
         }
         let ended = self.ended().await?;
-        let skips = self.rows(SKIPS).await?;
+        let skips = self.skips().await?;
         let mut all = Vec::with_capacity(ids.len());
         for id in ids {
             all.push((id, self.look(id, &rows, &skips, &ended).await?));
@@ -159,16 +243,50 @@ impl HeldByEnded {
         Ok(all)
     }
 
+    async fn skips(&self) -> Result<Skips, PortError> {
+        Ok(Skips { set_out: self.rows(SKIPS).await?, done: self.rows(SKIPPED).await? })
+    }
+
+    /// What ended runs skipped of a campaign; `None` where nothing is known of any.
+    async fn skipped_of(
+        &self,
+        id: CampaignId,
+        skips: &Skips,
+        ended: &EndedRuns,
+    ) -> Result<Option<OfEnded>, PortError> {
+        let last = |rows: &[Row]| -> Option<(String, QueueRows, Timestamp)> {
+            let row = rows.iter().rfind(|row| row.rows.contains_key(&id))?;
+            ended.otherwise.contains(&row.run).then(|| (row.run.clone(), row.rows[&id].clone(), row.at))
+        };
+        let done = last(&skips.done);
+        let Some((by, meant, at)) = last(&skips.set_out) else {
+            return Ok(done.map(|(by, rows, _)| OfEnded { by, rows, is_sure: true }));
+        };
+        if let Some((by, rows, done_at)) = &done
+            && *done_at >= at
+        {
+            return Ok(Some(OfEnded { by: by.clone(), rows: rows.clone(), is_sure: true }));
+        }
+        // It ended between setting out and saying so. One request skips them all: where one of them waits, or they went on going
+        // out, it was not made, and whatever is skipped was skipped by others.
+        let before = done.map_or_else(QueueRows::default, |(_, rows, _)| rows);
+        if self.queue.untried(id, &meant).await? > 0 {
+            return Ok(Some(OfEnded { by, rows: before, is_sure: true }));
+        }
+        let went_out = self.log.tally(Some(id), at + IN_FLIGHT).await?.tries() > 0;
+        Ok(Some(OfEnded { by, rows: before.and(&meant), is_sure: !went_out }))
+    }
+
     /// The campaign, if the pause of an ended run still stands; otherwise why not.
     async fn look(
         &self,
         id: CampaignId,
         rows: &[Row],
-        skips: &[Row],
-        ended: &[String],
+        skips: &Skips,
+        ended: &EndedRuns,
     ) -> Result<Found, PortError> {
         let names = |row: &&Row| row.campaigns.contains(&id);
-        let has_ended = |row: &&Row| ended.contains(&row.run);
+        let has_ended = |row: &&Row| ended.has(&row.run);
         let Some(last) = rows.iter().rfind(names).filter(has_ended) else { return Ok(Found::GoesOn) };
         let campaign = self.campaigns.find(id).await?;
         let change = self.campaigns.last_change(id).await?;
@@ -183,14 +301,13 @@ impl HeldByEnded {
         let ours = change.filter(|change| change.ours && change.action == CampaignAction::Pause);
         // Whoever took it over wrote a row of their own: the pause is older than that, and not older than the first.
         let pauser = ours.and_then(|pause| rows.iter().filter(names).find(|row| row.at <= pause.at));
-        if pauser.is_none() {
-            return Ok(Found::SomebodyElses(campaign.name));
-        }
-        let skip = skips.iter().rfind(names).filter(has_ended);
-        let rows = skip.and_then(|row| row.rows.get(&id)).cloned().unwrap_or_default();
+        let Some(pauser) = pauser else { return Ok(Found::SomebodyElses(campaign.name)) };
+        let skipped = self.skipped_of(id, skips, ended).await?.filter(|one| one.is_sure);
+        let rows = skipped.map_or_else(QueueRows::default, |one| one.rows);
         let count = self.queue.skipped(id, &rows).await?;
         let skipped = if count > 0 { rows } else { QueueRows::default() };
-        let held = Held { campaign: id, name: campaign.name, by: last.run.clone(), skipped };
+        let since = Some(pauser.at);
+        let held = Held { campaign: id, name: campaign.name, by: last.run.clone(), skipped, since };
         Ok(Found::Held { held, skipped: count })
     }
 }
@@ -307,7 +424,7 @@ impl Probe for StoppedByEnded {
     }
 }
 
-/// Messages of one running campaign that an ended run marked as skipped, and nobody sends.
+/// Messages of one campaign that an ended run marked as skipped, and nobody sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SkippedMessages {
     pub(crate) campaign: CampaignId,
@@ -317,10 +434,12 @@ pub(crate) struct SkippedMessages {
     pub(crate) rows: QueueRows,
     /// Which run.
     pub(crate) by: String,
+    /// What keeps them from being given back, in words.
+    pub(crate) keeps: Option<String>,
 }
 
-/// Looks for messages that ended runs marked as skipped and that are so still, while their campaign runs: whoever started it does
-/// not know that it runs without them.
+/// Looks for messages that ended runs marked as skipped and that are so still: whoever started their campaign, or will, does not know
+/// that it runs without them. What a campaign that a run still holds has comes back with it.
 pub(crate) struct SkippedByEnded(HeldByEnded);
 
 impl SkippedByEnded {
@@ -331,32 +450,45 @@ impl SkippedByEnded {
 
     async fn all(&self) -> Result<Vec<SkippedMessages>, PortError> {
         let looks = &self.0;
-        let mut skips = looks.rows(SKIPS).await?;
-        if skips.is_empty() {
+        let skips = looks.skips().await?;
+        let of_rows = |rows: &[Row]| rows.iter().flat_map(|row| row.rows.keys().copied()).collect::<Vec<_>>();
+        let mut ids = [of_rows(&skips.set_out), of_rows(&skips.done)].concat();
+        ids.retain(|id| looks.only.is_empty() || looks.only.contains(id));
+        ids.sort();
+        ids.dedup();
+        if ids.is_empty() {
             return Ok(Vec::new());
         }
         let ended = looks.ended().await?;
-        skips.retain(|row| ended.contains(&row.run));
-        let mut all: Vec<SkippedMessages> = Vec::new();
-        // The newest first: whoever took a campaign over names its messages again.
-        for row in skips.into_iter().rev() {
-            for (id, rows) in row.rows {
-                let wanted = looks.only.is_empty() || looks.only.contains(&id);
-                if !wanted || all.iter().any(|one| one.campaign == id) {
-                    continue;
-                }
-                let campaign = looks.campaigns.find(id).await?;
-                let messages = looks.queue.skipped(id, &rows).await?;
-                if campaign.status == CampaignStatus::Running && messages > 0 {
-                    all.push(SkippedMessages {
-                        campaign: id,
-                        name: campaign.name,
-                        messages,
-                        rows,
-                        by: row.run.clone(),
-                    });
-                }
+        let held = looks.all().await?;
+        let comes_back = |id: CampaignId| {
+            held.iter().any(|(of, found)| *of == id && matches!(found, Found::Held { skipped: 1.., .. }))
+        };
+        let mut all = Vec::new();
+        for id in ids {
+            let Some(OfEnded { by, rows, is_sure }) = looks.skipped_of(id, &skips, &ended).await? else {
+                continue;
+            };
+            let messages = looks.queue.skipped(id, &rows).await?;
+            if messages == 0 || comes_back(id) {
+                continue;
             }
+            let campaign = looks.campaigns.find(id).await?;
+            let keeps = if !is_sure {
+                Some(
+                    "that run ended as it was about to skip messages of it, so whose these are is not known: set those that are to be \
+                     sent to PENDING by hand"
+                        .to_owned(),
+                )
+            } else if campaign.status == CampaignStatus::Running {
+                None
+            } else {
+                Some(format!(
+                    "the campaign is {} by now; once somebody starts it, `allclear run {}` gives them back",
+                    campaign.status, looks.runbook
+                ))
+            };
+            all.push(SkippedMessages { campaign: id, name: campaign.name, messages, rows, by, keeps });
         }
         Ok(all)
     }
@@ -375,9 +507,9 @@ impl Probe for SkippedByEnded {
         let shows: Vec<String> =
             value.iter().map(|one| format!("{}: {} by run {}", one.name, one.messages, one.by)).collect();
         let says = if value.is_empty() {
-            "no running campaign has messages that a run which has ended marked as skipped".to_owned()
+            "no messages are left that a run which has ended marked as skipped".to_owned()
         } else {
-            format!("messages of running campaigns are skipped by runs that have ended: {}", shows.join("; "))
+            format!("messages are skipped by runs that have ended: {}", shows.join("; "))
         };
         let evidence = vec![Evidence::new("audit_log and send_queue (PostgREST)", says.clone())];
         Ok(Observation { value, says, evidence })
@@ -387,9 +519,12 @@ impl Probe for SkippedByEnded {
 /// What was skipped and is not given back keeps a run from ending as verified: nobody sends it.
 pub(crate) async fn owe_skipped(run: &mut Run, step: &Step, skipped: &[SkippedMessages]) -> Result<(), Halt> {
     for one in skipped {
+        let why = one.keeps.clone().unwrap_or_else(|| {
+            "nobody sends them while the campaign runs: `allclear run whatsapp-send-failures` gives them back".to_owned()
+        });
         let says = format!(
-            "{} of campaign {} skipped by run {}, which has ended, and nobody sends them while the campaign runs: \
-             `allclear run whatsapp-send-failures` gives them back, or `allclear undo {}` on the machine that has that run",
+            "{} of campaign {} skipped by run {}, which has ended (its own `allclear undo {}` gives them back, on the machine that has \
+             it): {why}",
             counted(one.messages, "message is", "messages are"),
             one.name,
             one.by,

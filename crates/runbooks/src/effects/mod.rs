@@ -7,6 +7,7 @@ mod campaign;
 mod chat;
 mod given_up;
 mod held;
+mod inherited;
 mod page;
 mod stuck;
 
@@ -19,8 +20,9 @@ pub(crate) use given_up::{
 };
 pub(crate) use held::{
     Held, HeldByEnded, SkippedByEnded, SkippedMessages, StoppedByEnded, owe_skipped, record_pauses,
-    record_skips,
+    record_skipped, record_skips,
 };
+pub(crate) use inherited::{AlarmKeys, Inherited, STUCK};
 pub(crate) use page::{PageSomebody, ResolveIncident};
 pub(crate) use stuck::Stuck;
 

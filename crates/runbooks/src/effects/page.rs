@@ -175,6 +175,12 @@ impl ResolveIncident {
         Self { paging, dedup_key, subject: page.subject(), own: true, stopped: page.stopped.clone() }
     }
 
+    /// The incident of a page of a run that has ended.
+    pub(crate) fn of_ended(on: &Platform, dedup_key: &str, run: &str) -> Self {
+        let subject = format!("page {dedup_key} of run {run}");
+        Self { subject, own: true, ..Self::of(on, dedup_key) }
+    }
+
     async fn is_open(&self) -> Result<bool, PortError> {
         let incident = self.paging.find(&self.dedup_key).await?;
         Ok(incident.is_some_and(|incident| incident.status != IncidentStatus::Resolved))

@@ -34,7 +34,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::effects::{AuditNote, PostMessage, Stuck, tell_last};
+use crate::effects::{AuditNote, Inherited, PostMessage, STUCK, Stuck, tell_last};
 use crate::words::counted;
 use cases::{Case, Cases};
 use detect::{Anomalies, KeyUse};
@@ -160,6 +160,8 @@ impl Runbook for StationRedeemAnomalies {
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let stuck = Stuck::watch(run, &self.on, &SR_E1, self.id()).await?;
         let handled = self.handle(run).await;
+        let left = Inherited { on: &self.on, runbook: self.id(), step: &SR_R1, alarms: &[STUCK] };
+        left.end_beside(run, &handled).await?;
         stuck.over(run, handled.as_ref().err()).await?;
         handled?.resolution(run)
     }

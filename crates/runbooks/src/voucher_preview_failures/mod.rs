@@ -30,7 +30,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::effects::{DIAGNOSIS_HOLDS, PostMessage, ResolveIncident, Stuck, Told, tell, tell_last};
+use crate::effects::{
+    AlarmKeys, DIAGNOSIS_HOLDS, Inherited, PostMessage, ResolveIncident, STUCK, Stuck, Told, tell, tell_last,
+};
 use crate::words::counted;
 use detect::{
     Impacted, Looked, PreviewCheck, PreviewFunction, PreviewsOf, Sample, StillFails, StillOver,
@@ -80,6 +82,8 @@ pub const VP_P1: Step = Step {
 /// The bullets, in the order of the text.
 pub const STEPS: &[Step] = &[VP_D1, VP_I1, VP_I2, VP_M1, VP_M2, VP_R1, VP_R2, VP_P1];
 
+/// What its runs raise.
+const ALARMS: &[AlarmKeys] = &[AlarmKeys { page: None, line: "/unavailable", over: "/over" }, STUCK];
 /// Between the first look and the second.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How often a preview is tried after the repair, and for how long.
@@ -149,6 +153,13 @@ impl Runbook for VoucherPreviewFailures {
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let stuck = Stuck::watch(run, &self.on, &VP_M1, self.id()).await?;
         let handled = self.handle(run).await;
+        let was_clear = matches!(handled, Err(Halt::NothingToDo { .. }));
+        let left = Inherited { on: &self.on, runbook: self.id(), step: &VP_R2, alarms: ALARMS };
+        let handled = left.end(run, handled).await;
+        if was_clear && handled.is_ok() {
+            // Whoever repaired them did not come to close it.
+            let _ = run.attempt(&VP_R2, ResolveIncident::of(&self.on, &self.input.incident)).await?;
+        }
         stuck.over(run, handled.as_ref().err()).await?;
         let (says, proof) = handled?;
         run.resolve(says, proof)

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::effects::{RestoreQueue, SkipQueue, Skipped, StandsAsLeft, Stood, WaitingMessages};
 use super::{ID, WA_I1, WA_R1};
-use crate::effects::{PauseCampaign, Paused, record_skips};
+use crate::effects::{PauseCampaign, Paused, record_skipped, record_skips};
 
 /// Sending goes on although the campaigns are paused: stop the queue itself, when a person agrees.
 pub(super) struct StopTheQueue {
@@ -55,9 +55,17 @@ impl StopTheQueue {
             stopping.push(Paused { skipped: campaign.skipped.and(&rows), ..campaign.clone() });
         }
         record_skips(run, &self.step, (&self.on, ID), &stopping).await?;
-        let skips =
-            stopping.iter().zip(&ours).map(|(one, (_, stood))| SkipQueue::of(&self.on, one, stood.as_ref()));
+        let skips = stopping
+            .iter()
+            .zip(&ours)
+            .map(|(one, (before, stood))| SkipQueue::of(&self.on, (one, &before.skipped), stood.as_ref()));
         let settled = run.attempt_each(&self.step, skips.collect()).await?;
+        for (campaign, one) in stopping.iter_mut().zip(&settled) {
+            if let Some(which) = &one.receipt().which {
+                campaign.skipped.clone_from(which);
+            }
+        }
+        record_skipped(run, &self.step, (&self.on, ID), &stopping).await?;
         self.tell(run, stopping, settled).await
     }
 

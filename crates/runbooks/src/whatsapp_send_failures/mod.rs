@@ -32,7 +32,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_core::clock::after;
+use allclear_core::clock::{after, before};
 use allclear_core::ports::Artifact;
 use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows, Rehearsal};
 use allclear_engine::{
@@ -52,8 +52,8 @@ use export::ExportFailedTargets;
 use resume::Over;
 
 use crate::effects::{
-    AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, PauseCampaign, Paused, SkippedByEnded, SkippedMessages,
-    Stuck, record_bad_end, record_pauses,
+    AlarmKeys, AuditNote, DIAGNOSIS_HOLDS, Held, HeldByEnded, Inherited, PauseCampaign, Paused, STUCK,
+    SkippedByEnded, SkippedMessages, Stuck, owe_skipped, record_bad_end, record_pauses,
 };
 use crate::probes::SendingCampaigns;
 use crate::skipped::{Handled, LookForSkipped, SkippedByOthers, tell_skipped_since};
@@ -107,6 +107,9 @@ pub const STEPS: &[Step] = &[WA_D1, WA_I1, WA_I2, WA_M1, WA_M2, WA_E1, WA_R1, WA
 
 /// Its name, for people and on the platform's record.
 pub(crate) const ID: &str = "whatsapp-send-failures";
+/// What its runs raise.
+const ALARMS: &[AlarmKeys] =
+    &[AlarmKeys { page: Some(""), line: "/escalated", over: "/escalated/over" }, STUCK];
 /// How long the failures may last before the provider is told: the runbook's own figure.
 const ESCALATE_AFTER: Duration = Duration::from_mins(15);
 /// How often a canary is tried.
@@ -210,6 +213,8 @@ impl Runbook for WhatsAppSendFailures {
         let mut done = Done::default();
         let stuck = Stuck::watch(run, &self.on, &WA_E1, self.id()).await?;
         let handled = self.handle(run, &mut done).await;
+        let left = Inherited { on: &self.on, runbook: ID, step: &WA_R1, alarms: ALARMS };
+        let handled = left.end(run, handled).await;
         stuck.over(run, handled.as_ref().err()).await?;
         match handled.and_then(|(says, proof)| run.resolve(says, proof)) {
             Ok(resolution) => {
@@ -245,10 +250,12 @@ impl WhatsAppSendFailures {
         let held = run.probe(&WA_D1, held).await?;
         let skipped = SkippedByEnded::of(on, self.id(), run.id(), &self.input.campaigns);
         let skipped = run.probe(&WA_D1, skipped).await?;
+        let (kept, skipped): (Vec<_>, Vec<_>) = skipped.into_iter().partition(|one| one.keeps.is_some());
+        owe_skipped(run, &WA_D1, &kept).await?;
         let signal = run.probe(&WA_D1, SendHealth::over(on, &self.input)).await?;
         let is_on = signal.elevated && signal.must_be_paused_for();
         if !is_on && !(held.is_empty() && skipped.is_empty()) {
-            return self.bring_back(run, &held, &skipped, done).await;
+            return self.bring_back(run, &signal, (&held, &skipped), done).await;
         }
         signal.must_rest_on_samples()?;
         if !signal.elevated {
@@ -307,7 +314,7 @@ impl WhatsAppSendFailures {
         let back: Vec<CampaignId> = resumed.iter().map(|one| one.campaign).collect();
         self.give_back_of_ended(run, &skipped, done).await?;
         tell_skipped_since(run, &WA_R1, on, &done.skipped, done.handled(&back)).await?;
-        self.requeue_notifications(run, &signal).await?;
+        self.requeue_notifications(run, &signal, None).await?;
         self.check_policy_again(run).await?;
         let works = run.proof(&WA_R1)?;
         provider.alarm.answer(run, "WhatsApp sends work again.").await?;
@@ -337,14 +344,14 @@ impl WhatsAppSendFailures {
     async fn bring_back(
         &self,
         run: &mut Run,
-        held: &[Held],
-        skipped: &[SkippedMessages],
+        signal: &Signal,
+        (held, skipped): (&[Held], &[SkippedMessages]),
         done: &mut Done,
     ) -> Result<(String, Proof), Halt> {
         let left = if held.is_empty() { "messages skipped" } else { "campaigns paused" };
         done.cause = Some(format!("none any more; an ended run had left {left}"));
         let ids = held.iter().map(|one| one.campaign);
-        record_pauses(run, &WA_I1, (&self.on, self.id()), ids).await?;
+        record_pauses(run, &WA_I1, (&self.on, self.id()), ids).await?.make_sure(run).await?;
         done.paused = held.iter().map(Held::taken_over).collect();
         done.adopt(skipped);
         done.skipped = run.probe(&WA_I1, LookForSkipped::at_first(&self.on, done.handled(&[]))).await?;
@@ -357,6 +364,12 @@ impl WhatsAppSendFailures {
         self.account_for_given_up(run, &done.paused, &ours, Over::default()).await?;
         let given_back = self.give_back_of_ended(run, skipped, done).await?;
         tell_skipped_since(run, &WA_R1, &self.on, &done.skipped, done.handled(&ours)).await?;
+        // What failed while the ended run had the campaigns failed of the same.
+        let window = Duration::from_secs(u64::from(self.input.window_minutes) * 60);
+        let began = held.iter().filter_map(|one| one.since).min().map(|at| before(at, window));
+        if began.is_some() {
+            self.requeue_notifications(run, signal, began).await?;
+        }
         let resumed = self.count_still_resumed(run, resumed).await?;
         let mut says = proven.to_owned();
         if let Some(one) = held.first() {
@@ -385,7 +398,7 @@ impl WhatsAppSendFailures {
             self.export_failed_targets(run, &failing).await?;
         }
         self.put_back_in_running(run, signal).await?;
-        self.requeue_notifications(run, signal).await?;
+        self.requeue_notifications(run, signal, None).await?;
         Ok((says, seen))
     }
 
@@ -442,7 +455,7 @@ impl WhatsAppSendFailures {
         // What others paused is only watched, and not held by this run.
         let running = sending.iter().filter(|campaign| campaign.status == CampaignStatus::Running);
         let ids = running.map(|campaign| campaign.id).chain(held.iter().map(|one| one.campaign));
-        record_pauses(run, &WA_I1, (on, self.id()), ids).await?;
+        let recorded = record_pauses(run, &WA_I1, (on, self.id()), ids).await?;
         let before: Vec<Paused> =
             held.iter().map(Held::taken_over).chain(sending.iter().map(Paused::not_by_us)).collect();
         let before = LookForSkipped::at_first(on, before.iter().map(handled).collect());
@@ -455,6 +468,7 @@ impl WhatsAppSendFailures {
             wanted[0] = wanted[0].clone().only_while(still_fails);
         }
         let pauses = run.attempt_each(&WA_I1, wanted).await?;
+        recorded.make_sure(run).await?;
         // The receipts first: however the proofs came out, these campaigns were paused.
         done.paused = pauses.iter().map(|one| one.receipt().clone()).collect();
         done.adopt(skipped);

@@ -62,10 +62,16 @@ impl NotPutBack {
 
 impl WhatsAppSendFailures {
     /// What failed because of what is over is put back into the queue. What the platform does not put back, and what failed
-    /// otherwise, is counted and open.
-    pub(super) async fn requeue_notifications(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
+    /// otherwise, is counted and open. Since the first failure that is seen, or since `began` where that is earlier.
+    pub(super) async fn requeue_notifications(
+        &self,
+        run: &mut Run,
+        signal: &Signal,
+        began: Option<Timestamp>,
+    ) -> Result<(), Halt> {
         let lifted = signal.was_restricted();
-        let mut batch = RequeueNotifications::failed_since(&self.on, signal.first_failure_at, lifted);
+        let since = signal.first_failure_at.into_iter().chain(began).min();
+        let mut batch = RequeueNotifications::failed_since(&self.on, since, lifted);
         let mut not = NotPutBack::default();
         // Requests are counted and not hours: a run that was away made none.
         let mut held_back = 0;
@@ -92,15 +98,20 @@ impl WhatsAppSendFailures {
         if let Some(says) = not.says() {
             run.owe(&WA_M1, "failed notifications", says).await?;
         }
-        self.account_for_failed_notifications(run, signal).await
+        self.account_for_failed_notifications(run, signal, since).await
     }
 
     /// What stays failed, because nothing that this run can do sends it.
-    async fn account_for_failed_notifications(&self, run: &mut Run, signal: &Signal) -> Result<(), Halt> {
+    async fn account_for_failed_notifications(
+        &self,
+        run: &mut Run,
+        signal: &Signal,
+        since: Option<Timestamp>,
+    ) -> Result<(), Halt> {
         if run.is_plan() {
             return Ok(());
         }
-        let failed = run.probe(&WA_M1, FailedNotifications::since(&self.on, signal.first_failure_at)).await?;
+        let failed = run.probe(&WA_M1, FailedNotifications::since(&self.on, since)).await?;
         let (own, other): (Vec<_>, Vec<_>) = failed
             .into_iter()
             .filter(|(fault, _)| !passes(*fault, signal.was_restricted()))

@@ -165,6 +165,13 @@ impl World {
         true
     }
 
+    /// Lets somebody else change what a voucher is worth. False where there is no such voucher.
+    pub fn let_somebody_change_the_worth(&mut self, voucher: Uuid, amount_minor: i64) -> bool {
+        let Some(row) = self.vouchers.iter_mut().find(|row| row.id == voucher) else { return false };
+        row.amount_minor = amount_minor;
+        true
+    }
+
     /// Lets a voucher's scope be an id of the other table of stations. False where there is no such voucher.
     pub fn let_scope_be_wrong(&mut self, voucher: Uuid) -> bool {
         let wrong = self.petrol_stations.first().map(|station| station.id);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use allclear_core::ports::{Campaigns, Limits, SendLog, SendQueue};
-use allclear_core::{CampaignStatus, Platform, PortError};
+use allclear_core::{CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{
     Applied, Danger, Effect, Evidence, Foreseen, Intent, Judgement, NoUndo, NotBefore, Patience, Prediction,
     Reconciled, Repeat,
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::stood::Stood;
-use crate::effects::{Paused, Rows, change};
+use crate::effects::{Paused, Rows, change, unseen};
 use crate::quiet::Start;
 use crate::words::counted;
 
@@ -26,6 +26,9 @@ const SINCE_ASKED: &str = "somebody changed the campaign while the question was 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Skipped {
     pub(in super::super) rows: u64,
+    /// Which messages are skipped by this run since: those and no others are given back.
+    #[serde(default)]
+    pub(in super::super) which: Option<QueueRows>,
     /// Why they were left as they are, where somebody had taken the campaign.
     #[serde(default)]
     pub(in super::super) left_alone: Option<String>,
@@ -41,14 +44,23 @@ pub(in super::super) struct SkipQueue {
     log: Arc<dyn SendLog>,
     limits: Limits,
     start: Start,
+    /// With all its messages that are to be skipped in the end.
     paused: Paused,
+    /// Those of them that were skipped by this run, or by one that it took over from, before.
+    before: QueueRows,
     stood: Option<Stood>,
 }
 
 impl SkipQueue {
-    /// `paused` names the messages; `stood` is how the campaign was when people were asked, which a plan does not know.
-    pub(in super::super) fn of(on: &Platform, paused: &Paused, stood: Option<&Stood>) -> Self {
+    /// `paused` names the messages, and those of them that were skipped `before`; `stood` is how the campaign was when people were
+    /// asked, which a plan does not know.
+    pub(in super::super) fn of(
+        on: &Platform,
+        (paused, before): (&Paused, &QueueRows),
+        stood: Option<&Stood>,
+    ) -> Self {
         Self {
+            before: before.clone(),
             campaigns: Arc::clone(&on.campaigns),
             queue: Arc::clone(&on.send_queue),
             log: Arc::clone(&on.send_log),
@@ -61,6 +73,16 @@ impl SkipQueue {
 
     fn id(&self) -> String {
         self.paused.campaign.to_string()
+    }
+
+    /// Which messages are skipped by this run, where it has just changed these. All that were meant, where no other of them is
+    /// skipped; where an earlier try did it, none is changed any more.
+    async fn ours(&self, changed: &[i64]) -> Result<QueueRows, PortError> {
+        let meant = &self.paused.skipped;
+        let skipped = self.queue.skipped(self.paused.campaign, meant).await?;
+        let by_others = !changed.is_empty() && skipped > changed.len() as u64;
+        let exactly = || self.before.and(&QueueRows::of_ids(changed.iter().copied()));
+        Ok(if by_others { exactly() } else { meant.clone() })
     }
 
     /// Why its messages are somebody else's now: people think about the question for as long as they like, and meanwhile
@@ -122,13 +144,15 @@ impl Effect for SkipQueue {
     fn foresee(&self, prediction: &Prediction) -> Skipped {
         // Only that somebody took it is a reason to change nothing; that none waits needs no word.
         let left_alone = prediction.notes.first().filter(|_| prediction.changes.is_empty()).cloned();
-        Skipped { rows: 0, left_alone }
+        Skipped { rows: 0, which: None, left_alone }
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Skipped>, PortError> {
-        let rows = self.queue.skip(self.paused.campaign, &self.paused.skipped).await?;
+        let changed = self.queue.skip(self.paused.campaign, &self.paused.skipped).await?;
+        let rows = changed.len() as u64;
+        let which = Some(self.ours(&changed).await.map_err(unseen)?);
         Ok(Applied {
-            receipt: Skipped { rows, left_alone: None },
+            receipt: Skipped { rows, which, left_alone: None },
             says: format!(
                 "{} of {}: skipped",
                 counted(rows, "unsent message", "unsent messages"),
@@ -151,7 +175,7 @@ impl Effect for SkipQueue {
             return Ok(Reconciled::DidNot { why });
         }
         Ok(Reconciled::Happened(Applied {
-            receipt: Skipped { rows, left_alone: None },
+            receipt: Skipped { rows, which: Some(self.paused.skipped.clone()), left_alone: None },
             says: format!("none wait, {rows} are skipped"),
         }))
     }
@@ -205,9 +229,10 @@ impl Effect for SkipQueue {
 
     fn undo(&self, receipt: &Skipped) -> Option<RestoreQueue> {
         let (queue, campaigns) = (Arc::clone(&self.queue), Arc::clone(&self.campaigns));
+        let skipped = receipt.which.clone().unwrap_or_else(|| self.paused.skipped.clone());
         receipt.left_alone.is_none().then(|| RestoreQueue {
             queue,
-            paused: self.paused.clone(),
+            paused: Paused { skipped, ..self.paused.clone() },
             long_after: Some(LongAfter { campaigns, start: self.start.clone() }),
             not_before: Some(self.start.clone().not_before()),
         })
@@ -314,13 +339,13 @@ impl Effect for RestoreQueue {
 
     fn foresee(&self, prediction: &Prediction) -> Skipped {
         let left_alone = prediction.notes.first().filter(|_| prediction.changes.is_empty()).cloned();
-        Skipped { rows: 0, left_alone }
+        Skipped { rows: 0, which: None, left_alone }
     }
 
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Skipped>, PortError> {
         let rows = self.queue.restore(self.paused.campaign, &self.paused.skipped).await?;
         Ok(Applied {
-            receipt: Skipped { rows, left_alone: None },
+            receipt: Skipped { rows, which: None, left_alone: None },
             says: format!("{} of {} given back", counted(rows, "message", "messages"), self.paused.name),
         })
     }
@@ -334,7 +359,7 @@ impl Effect for RestoreQueue {
         }
         let rows = self.queue.pending(self.paused.campaign).await?;
         Ok(Reconciled::Happened(Applied {
-            receipt: Skipped { rows, left_alone: None },
+            receipt: Skipped { rows, which: None, left_alone: None },
             says: "none are skipped any more".to_owned(),
         }))
     }
