@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use allclear_clients::smoke::StationLogin;
 use allclear_clients::storage::StorageAccess;
-use allclear_core::recovery::{Exercise, Participant, Role};
+use allclear_core::recovery::{Exercise, Objectives, Participant, Role};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -44,6 +44,10 @@ pub(crate) struct RecoveryTable {
     status_channel: String,
     #[serde(default = "default_copy_budget")]
     copy_budget_minutes: u64,
+    /// How long the recovery may take; nothing is held to it where it is left out.
+    rto_minutes: Option<u64>,
+    /// How old the data may be that is brought back; as above.
+    rpo_minutes: Option<u64>,
     #[serde(default = "default_checklist")]
     cutover_checklist: String,
 }
@@ -118,6 +122,9 @@ fn default_copy_budget() -> u64 {
     5
 }
 
+/// A month: an objective beyond it is a slip of the pen.
+const MOST_OBJECTIVE_MINUTES: u64 = 43_200;
+
 fn default_checklist() -> String {
     "docs/incidents/cutover-checklist.md".to_owned()
 }
@@ -174,11 +181,21 @@ impl RecoveryTable {
             let folder = self.documents.display();
             return Err(CliError::usage(format!("{}: {folder} is no folder", at("documents"))));
         }
-        let minutes = self.copy_budget_minutes;
-        if !(1..=1_440).contains(&minutes) {
-            let field = at("copy_budget_minutes");
-            return Err(CliError::usage(format!("{field} is {minutes}; give minutes from 1 to 1440")));
-        }
+        let minutes = |field: &str, minutes: u64, most: u64| {
+            if (1..=most).contains(&minutes) {
+                return Ok(Duration::from_secs(minutes * 60));
+            }
+            let field = at(field);
+            Err(CliError::usage(format!("{field} is {minutes}; give minutes from 1 to {most}")))
+        };
+        let copy_budget = minutes("copy_budget_minutes", self.copy_budget_minutes, 1_440)?;
+        let objective = |field: &str, told: Option<u64>| {
+            told.map(|told| minutes(field, told, MOST_OBJECTIVE_MINUTES)).transpose()
+        };
+        let objectives = Objectives {
+            rto: objective("rto_minutes", self.rto_minutes)?,
+            rpo: objective("rpo_minutes", self.rpo_minutes)?,
+        };
         let service = |endpoint: &str, region: &str, access: &str, secret: &Source, field: &str| {
             Ok::<_, CliError>(ObjectService {
                 endpoint: endpoint.to_owned(),
@@ -224,7 +241,8 @@ impl RecoveryTable {
                 status_channel: self.status_channel.clone(),
                 // Known once the bucket's address is put together.
                 destination: String::new(),
-                copy_budget: Duration::from_secs(self.copy_budget_minutes * 60),
+                copy_budget,
+                objectives,
                 cutover_checklist: self.cutover_checklist.clone(),
             },
         })

@@ -13,7 +13,7 @@ use allclear_clients::storage::StorageAccess;
 use allclear_core::platform::Recovery;
 use allclear_core::ports::StagingDatabase;
 use allclear_core::recovery::{
-    BackupId, Exercise, Parity, Participant, Restored, Role, TargetCheck, Watcher,
+    BackupId, Exercise, Objectives, Parity, Participant, Restored, Role, TargetCheck, Watcher,
 };
 use allclear_core::{Clock, PortError, Service};
 use allclear_dr::cluster::{Cluster, ClusterOptions};
@@ -183,6 +183,7 @@ impl StageMap {
                 status_channel: "#ops-status".to_owned(),
                 destination: String::new(),
                 copy_budget: Duration::from_mins(5),
+                objectives: Objectives::default(),
                 cutover_checklist: CUTOVER_PATH.to_owned(),
             },
         }

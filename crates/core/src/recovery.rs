@@ -249,6 +249,9 @@ pub struct Restored {
     /// what could not be made anew.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// When the restore began, by the target's clock; `None` where an earlier version restored it and did not say.
+    #[serde(default)]
+    pub began_at: Option<Timestamp>,
     /// How long the parts took.
     pub took: Vec<Took>,
 }
@@ -361,6 +364,15 @@ pub struct Participant {
     pub pagerduty_user: String,
 }
 
+/// What the team wants of a recovery. A miss is a finding of the exercise; nothing is held to one that is not set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objectives {
+    /// Recovery time objective: how long it may take until what was restored is proven to work.
+    pub rto: Option<Duration>,
+    /// Recovery point objective: how old the data may be that is brought back, when the restore begins.
+    pub rpo: Option<Duration>,
+}
+
 /// How an environment holds its exercise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exercise {
@@ -374,6 +386,8 @@ pub struct Exercise {
     pub destination: String,
     /// How long the copy of the buckets may take before it is a finding.
     pub copy_budget: Duration,
+    /// How long the recovery may take, and how old its data may be.
+    pub objectives: Objectives,
     /// The team's cutover checklist, a path below its folder of documents. Reviewed, never executed.
     pub cutover_checklist: String,
 }

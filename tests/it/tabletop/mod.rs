@@ -21,7 +21,7 @@ use allclear::clients::pagerduty::PagerDuty;
 use allclear::clients::smoke::{StagingSmokeTests, StationLogin};
 use allclear::core::Clock;
 use allclear::core::platform::Recovery;
-use allclear::core::recovery::{Exercise, Participant, Role};
+use allclear::core::recovery::{Exercise, Objectives, Participant, Role};
 use allclear::sandbox::{PAGERDUTY_ROUTING_KEY, PAGERDUTY_USERS, PROJECT};
 
 pub(crate) use stores::{Content, StoreCall, StoreFault, StoreTrouble, Stores};
@@ -52,6 +52,7 @@ pub(crate) fn exercise() -> Exercise {
         status_channel: "#ops-status".to_owned(),
         destination: "s3://backups/supabase".to_owned(),
         copy_budget: Duration::from_mins(5),
+        objectives: Objectives::default(),
         cutover_checklist: CHECKLIST.to_owned(),
     }
 }

@@ -391,6 +391,7 @@ impl StagingDatabase for Stores {
                 rows: tables.iter().map(|table| table.rows).sum(),
                 put_aside: Some("public_before".to_owned()),
                 notes: Vec::new(),
+                began_at: None,
                 took: took("load"),
             };
             kept.restored.get_or_insert(fresh).clone()

@@ -160,6 +160,7 @@ impl Finish<'_> {
             rows: manifest.rows(),
             put_aside: (!put_aside.is_empty()).then(|| put_aside.join(", ")),
             notes,
+            began_at: Some(plan.began_at),
             took: log.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         let json = |list: Result<String, serde_json::Error>| list.unwrap_or_else(|_| "[]".to_owned());
@@ -171,6 +172,7 @@ impl Finish<'_> {
             tables: restored.tables,
             rows: restored.rows,
             put_aside: restored.put_aside.clone(),
+            began_at: plan.began_at.to_string(),
             notes: json(serde_json::to_string(&restored.notes)),
             took: json(serde_json::to_string(&restored.took)),
         };

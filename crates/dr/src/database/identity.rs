@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS allclear.neutralised (
 CREATE TABLE IF NOT EXISTS allclear.changed (
   restored bigint NOT NULL, kind text NOT NULL, name text NOT NULL, now text, says text NOT NULL);
 ALTER TABLE allclear.restored ADD COLUMN IF NOT EXISTS notes text NOT NULL DEFAULT '[]';
+ALTER TABLE allclear.restored ADD COLUMN IF NOT EXISTS began_at timestamptz;
 REVOKE ALL ON SCHEMA allclear FROM PUBLIC;";
 
 /// The two databases of an exercise, and what the configuration says of them.

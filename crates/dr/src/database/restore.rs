@@ -12,6 +12,7 @@ use allclear_core::recovery::{
 };
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::bucket::{BackupBucket, at_once};
@@ -70,6 +71,7 @@ impl PostgresStaging {
         if let Some((_, done)) = last_restored(target.session(), id, &digest, &manifest.schemas).await? {
             return Ok(done);
         }
+        let began_at = swap::clock(target.session()).await?;
         if manifest.schemas != self.databases.schemas {
             return Err(DatabaseError::TargetLacks {
                 what: format!("a configuration for the backup's schemas, {}", manifest.schemas.join(", ")),
@@ -86,6 +88,7 @@ impl PostgresStaging {
             moves: extensions::moves(&manifest.surroundings.extensions, &there, &manifest.schemas),
             manifest: &manifest,
             digest,
+            began_at,
         };
         swap::remove_leftovers(&target).await?;
         let part = Part::begin(&self.watcher, "define", None, None);
@@ -275,6 +278,8 @@ impl PostgresStaging {
 pub(crate) struct Plan<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) digest: String,
+    /// When the restore began, by the target's clock.
+    pub(crate) began_at: Timestamp,
     pub(crate) schemas: Vec<Replaced>,
     pub(crate) moves: Vec<Move>,
 }
@@ -351,7 +356,7 @@ async fn last_restored(
     }
     let sql = format!(
         "SELECT number, backup, manifest_sha256, tables, rows, put_aside, took, schemas = {}, \
-         coalesce(to_jsonb(r) ->> 'notes', '[]') FROM allclear.restored r ORDER BY number DESC LIMIT 1",
+         coalesce(to_jsonb(r) ->> 'notes', '[]'), to_jsonb(r) ->> 'began_at' FROM allclear.restored r ORDER BY number DESC LIMIT 1",
         swap::identities(schemas)
     );
     let found = session.rows(doing, &sql, &[]).await?;
@@ -361,12 +366,14 @@ async fn last_restored(
         return Ok(None);
     }
     let (took, notes): (String, String) = (row.get(6), row.get(8));
+    let began_at: Option<String> = row.get(9);
     let restored = Restored {
         id: id.clone(),
         tables: row.get::<_, i64>(3).unsigned_abs(),
         rows: row.get::<_, i64>(4).unsigned_abs(),
         put_aside: row.get(5),
         notes: serde_json::from_str(&notes).unwrap_or_default(),
+        began_at: began_at.and_then(|at| at.parse().ok()),
         took: serde_json::from_str(&took).unwrap_or_default(),
     };
     Ok(Some((row.get(0), restored)))

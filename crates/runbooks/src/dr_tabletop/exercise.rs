@@ -312,6 +312,7 @@ impl Tabletop<'_> {
         self.record.log(run.now(), format!("Target: {}, compared and confirmed", server_says(&check.target)));
 
         let before = run.now();
+        self.record.restore_began = Some(before);
         let restored = run.perform(&DR_R1, restore).await.map_err(as_refusal)?;
         let was_there = restored.is_none();
         let held = match restored {
@@ -399,7 +400,7 @@ impl Tabletop<'_> {
             };
             let title = test.title();
             match &tried {
-                Tried::Result(SmokeResult::Passed { .. }) => {}
+                Tried::Result(SmokeResult::Passed { .. }) => self.record.worked_at = Some(run.now()),
                 Tried::Result(result) => {
                     self.record.find(Topic::SmokeTests, format!("{title}: {}", result_says(result)));
                 }
@@ -477,6 +478,7 @@ impl Tabletop<'_> {
         self.record.following_up = true;
         self.read_late_answers(run).await?;
         self.find_who_was_late();
+        self.hold_to_objectives(run).await?;
         self.look_again(run).await?;
         let (mark, section) = (texts::retro_mark(&self.record), texts::retro(&self.record));
         self.file(run, &DR_F1, WriteDocument::retro(self.recovery, mark, section)).await?;
@@ -534,7 +536,7 @@ impl Tabletop<'_> {
     }
 
     async fn report(&mut self, run: &mut Run) -> Result<(), Halt> {
-        let text = report(&self.record, &self.recovery.exercise.rollback_owner);
+        let text = report(&self.record, &self.recovery.exercise);
         run.perform(&DR_R1, WriteFile::of(self.on, REPORT, text.clone())).await?;
         // The findings are filed already, so that what is left to do is told to whoever reads the run.
         if !self.keep_as_evidence(run, &DR_R1, REPORT, text).await? {

@@ -6,6 +6,8 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::objectives::{Earlier, earlier};
+
 /// After so many days an action is due; people change the date in the notes where that is wrong.
 const DUE_AFTER_DAYS: i64 = 14;
 
@@ -33,6 +35,10 @@ pub(super) enum Topic {
     Parity,
     /// What works on staging.
     SmokeTests,
+    /// How long the recovery took.
+    RecoveryTime,
+    /// How old the data was that it brought back.
+    DataAge,
     /// The cutover checklist.
     CutoverChecklist,
     /// Who would take a cutover back.
@@ -44,7 +50,7 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::ManifestToken,
         Self::CopyTime,
         Self::CopyContent,
@@ -55,6 +61,8 @@ impl Topic {
         Self::FreshBackup,
         Self::Parity,
         Self::SmokeTests,
+        Self::RecoveryTime,
+        Self::DataAge,
         Self::CutoverChecklist,
         Self::RollbackOwner,
         Self::Documents,
@@ -74,6 +82,8 @@ impl Topic {
             Self::FreshBackup => "fresh-backup",
             Self::Parity => "parity",
             Self::SmokeTests => "smoke-tests",
+            Self::RecoveryTime => "recovery-time",
+            Self::DataAge => "data-age",
             Self::CutoverChecklist => "cutover-checklist",
             Self::RollbackOwner => "rollback-owner",
             Self::Documents => "documents",
@@ -94,7 +104,9 @@ impl Topic {
             | Self::ObjectLists
             | Self::HostedBackups
             | Self::FreshBackup
-            | Self::Parity => Role::DataPlatformLead,
+            | Self::Parity
+            | Self::RecoveryTime
+            | Self::DataAge => Role::DataPlatformLead,
             Self::HoldingStatement => Role::SupportManager,
             Self::Documents => Role::StakeholderCommunications,
             Self::Acknowledgements
@@ -126,6 +138,10 @@ impl Topic {
             Self::FreshBackup => "take a backup of its own for each exercise",
             Self::Parity => "find out which rows differ and why, then repeat the exercise",
             Self::SmokeTests => "make the test pass on staging, or possible there",
+            Self::RecoveryTime => {
+                "see in backup.log and the report which part took longest and shorten it, or agree on another RTO"
+            }
+            Self::DataAge => "take backups more often, or agree on another RPO",
             Self::CutoverChecklist => "write or review the cutover checklist",
             Self::RollbackOwner => "name a rollback owner and tell them",
             Self::Documents => "file by hand what could not be written",
@@ -184,6 +200,9 @@ pub(super) struct LastFindings {
     /// The heading, e.g. `2024-10-01 Tabletop`.
     pub(super) held: String,
     pub(super) findings: Vec<LastFinding>,
+    /// What it and the exercises before it measured, newest first.
+    #[serde(default)]
+    pub(super) earlier: Vec<Earlier>,
 }
 
 /// What follows a carried line: how it fared since.
@@ -203,6 +222,7 @@ impl LastFindings {
                 finding(Topic::ManifestToken, &super::DR_L1),
                 finding(Topic::CopyTime, &super::DR_L2),
             ],
+            earlier: Vec::new(),
         }
     }
 
@@ -215,7 +235,11 @@ impl LastFindings {
                 if last.is_some() {
                     break;
                 }
-                last = Some(Self { held: held.trim().to_owned(), findings: Vec::new() });
+                last = Some(Self {
+                    held: held.trim().to_owned(),
+                    findings: Vec::new(),
+                    earlier: earlier(notes, "## "),
+                });
                 open_item = false;
                 continue;
             }

@@ -10,6 +10,7 @@
 //! | | [`DR_B1`] | where it is configured, the copy beside the platform's own list of its buckets: what one has and the other lacks is a finding |
 //! | Runtime, destination, parity | [`DR_B2`] | counts and contents in the backup's own snapshot; `rowcount.csv` with a header, `backup.log` with runtimes, both beside the backup, and as evidence in a private bucket where one is configured |
 //! | Smoke tests | [`DR_R1`] | after a restore from the bucket into a target that was compared, typed, and compared again |
+//! | | [`DR_R1`] | how long the recovery took and how old its data was, beside objectives and the last exercises |
 //! | Cutover checklist, rollback owner | [`DR_R2`] | read and reviewed: no port could execute it |
 //! | Templates | [`DR_C1`] | created if missing, never overwritten |
 //! | Retro notes | [`DR_F1`] | findings with actions, owners by role and due dates, newest first |
@@ -27,6 +28,7 @@ mod files;
 mod findings;
 mod inventory;
 mod notify;
+mod objectives;
 mod prepare;
 mod record;
 mod rehearse;

@@ -2,27 +2,29 @@
 
 use std::fmt::Write as _;
 
-use allclear_core::recovery::Role;
+use allclear_core::recovery::{Exercise, Role};
 
 use super::backup::{backup_says, copy_says, hosted_says};
 use super::cadence::in_words;
 use super::documents::{CHECKLIST, RETRO};
 use super::files::{LOG, ROWCOUNT, parity_says, table_says};
 use super::notify::Roll;
+use super::objectives;
 use super::record::{Part, Record, Tried};
 use super::rehearse::result_says;
 use super::restore::{restored_says, server_says};
 use super::words::{inline, parts, span};
 
-/// The report as Markdown. `rollback_owner` is the configured one.
-pub(super) fn report(record: &Record, rollback_owner: &str) -> String {
+/// The report as Markdown, of an exercise that is configured like this.
+pub(super) fn report(record: &Record, exercise: &Exercise) -> String {
     let mut page = Page { text: String::new() };
     page.begin(record);
     page.people(record);
     page.backup(record);
     page.restore(record);
     page.smoke(record);
-    page.cutover(record, rollback_owner);
+    page.measured(record, exercise);
+    page.cutover(record, &exercise.rollback_owner);
     page.findings(record);
     page.last_findings(record);
     page.links(record);
@@ -166,6 +168,22 @@ impl Page {
                 Tried::Unknown { says } => format!("not known: {says}"),
             };
             self.item(format!("{}: {says}.", super::texts::capital(test.title())));
+        }
+    }
+
+    fn measured(&mut self, record: &Record, exercise: &Exercise) {
+        self.heading("Recovery time and age of the data");
+        for says in objectives::sentences(record, &exercise.objectives) {
+            self.item(format!("{}.", super::texts::capital(&says)));
+        }
+        let rows = objectives::rows(record);
+        if !rows.is_empty() {
+            self.line("\n| Exercise | Recovery time | Age of the data |");
+            self.line("|---|---|---|");
+        }
+        for row in rows {
+            let cells = row.map(|cell| inline(&cell));
+            self.line(format!("| {} |", cells.join(" | ")));
         }
     }
 

@@ -136,6 +136,8 @@ pub(super) fn retro(record: &Record) -> String {
         String::new(),
         format!("Backup `{}`. {}.", record.id, inline(&capital(&record.outcome()))),
         String::new(),
+        super::objectives::line(record),
+        String::new(),
     ];
     if !record.documents.is_empty() {
         lines.extend([format!("Drafts: {}.", drafts(record)), String::new()]);

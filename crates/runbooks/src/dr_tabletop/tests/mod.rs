@@ -2,6 +2,7 @@
 
 mod following;
 mod humans;
+mod measuring;
 mod people;
 mod restoring;
 mod running;

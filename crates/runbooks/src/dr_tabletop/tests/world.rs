@@ -40,6 +40,11 @@ pub(super) struct Outside {
     pub(super) backup_took: Duration,
     pub(super) copy: Option<ObjectCopy>,
     pub(super) copy_took: Duration,
+    /// So much time goes by on everybody's clock while the buckets are copied, and while the backup is restored.
+    pub(super) copy_passes: Duration,
+    pub(super) restore_passes: Duration,
+    /// So far the clock of staging's database is behind.
+    pub(super) staging_behind: Duration,
     pub(super) restored: Option<Restored>,
     /// What becomes of the answers to the next deeds (backup, copy, restore), in order.
     pub(super) lost: VecDeque<Option<Lost>>,
@@ -179,6 +184,7 @@ pub(super) fn world() -> World {
             status_channel: "#ops-status".to_owned(),
             destination: "s3://backups/supabase".to_owned(),
             copy_budget: Duration::from_mins(5),
+            objectives: Objectives::default(),
             cutover_checklist: "docs/incidents/cutover-checklist.md".to_owned(),
         },
         input: Input::default(),
@@ -189,6 +195,17 @@ impl World {
     pub(super) fn with(self, change: impl FnOnce(&mut Outside)) -> Self {
         change(&mut self.outside.lock().unwrap());
         self
+    }
+
+    /// The same later, between two runs.
+    pub(super) fn with_now(&self, change: impl FnOnce(&mut Outside)) {
+        change(&mut self.outside.lock().unwrap());
+    }
+
+    /// When the snapshot was taken, and when the restore began, as the databases say.
+    pub(super) fn moments(&self) -> (Timestamp, Timestamp) {
+        let outside = self.outside.lock().unwrap();
+        (outside.backup.as_ref().unwrap().snapshot_at, outside.restored.as_ref().unwrap().began_at.unwrap())
     }
 
     pub(super) fn on_date(mut self, date: &str) -> Self {
@@ -255,9 +272,11 @@ impl World {
     pub(super) fn copies(&self) -> MockObjectCopies {
         let mut mock = MockObjectCopies::new();
         let (outside, calls) = (Arc::clone(&self.outside), self.calls.clone());
+        let clock = Arc::clone(&self.clock);
         mock.expect_copy().returning(move |id| {
             calls.note("copy objects");
             let mut outside = outside.lock().unwrap();
+            clock.advance(outside.copy_passes);
             let copy = ObjectCopy {
                 id: id.clone(),
                 destination: format!("s3://backups/supabase/{id}/objects"),
@@ -330,14 +349,19 @@ impl World {
             Ok(if checks.len() > 1 { checks.pop_front().unwrap() } else { checks[0].clone() })
         });
         let (outside, calls) = (Arc::clone(&self.outside), self.calls.clone());
+        let clock = Arc::clone(&self.clock);
         mock.expect_restore().returning(move |id| {
             calls.note("restore");
+            let passes = outside.lock().unwrap().restore_passes;
+            let began_at = clock.now() - outside.lock().unwrap().staging_behind;
+            clock.advance(passes);
             let restored = Restored {
                 id: id.clone(),
                 tables: 3,
                 rows: 23_216,
                 put_aside: Some("public_before_20261006".to_owned()),
                 notes: Vec::new(),
+                began_at: Some(began_at),
                 took: took("load", Duration::from_secs(61)),
             };
             let outside = &mut outside.lock().unwrap();
