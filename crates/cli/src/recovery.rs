@@ -50,6 +50,8 @@ pub(crate) struct RecoveryTable {
     rpo_minutes: Option<u64>,
     #[serde(default = "default_checklist")]
     cutover_checklist: String,
+    /// The team's runbook file below `documents`: the notes are filed in its section of the exercise.
+    runbook_file: Option<String>,
 }
 
 /// A bucket in an S3 service.
@@ -244,6 +246,7 @@ impl RecoveryTable {
                 copy_budget,
                 objectives,
                 cutover_checklist: self.cutover_checklist.clone(),
+                runbook_file: self.runbook_file.clone(),
             },
         })
     }

@@ -185,6 +185,7 @@ impl StageMap {
                 copy_budget: Duration::from_mins(5),
                 objectives: Objectives::default(),
                 cutover_checklist: CUTOVER_PATH.to_owned(),
+                runbook_file: None,
             },
         }
     }

@@ -390,6 +390,9 @@ pub struct Exercise {
     pub objectives: Objectives,
     /// The team's cutover checklist, a path below its folder of documents. Reviewed, never executed.
     pub cutover_checklist: String,
+    /// The team's runbook file, a path below its folder of documents, in whose section of the exercise the notes are filed; `None`
+    /// where they have a document of their own.
+    pub runbook_file: Option<String>,
 }
 
 /// That one person took notice of an incident.

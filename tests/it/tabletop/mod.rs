@@ -54,6 +54,7 @@ pub(crate) fn exercise() -> Exercise {
         copy_budget: Duration::from_mins(5),
         objectives: Objectives::default(),
         cutover_checklist: CHECKLIST.to_owned(),
+        runbook_file: None,
     }
 }
 

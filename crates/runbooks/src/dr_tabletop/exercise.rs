@@ -16,6 +16,7 @@ use super::cadence::Calendar;
 use super::documents::WriteDocument;
 use super::files::{KeepBeside, LOG, REPORT, ROWCOUNT, WriteFile, backup_log, parity_says, rowcount_csv};
 use super::findings::Topic;
+use super::notes::{NotesPlace, PlaceOfNotes};
 use super::notify::{ACKNOWLEDGE_WITHIN, CallIn, OwnIncident, Roll, RollCall, everybody};
 use super::prepare::{FreeId, LastTime, LookedAgain, Roles};
 use super::record::{Part, Record, Tried};
@@ -84,6 +85,11 @@ impl Tabletop<'_> {
             return Err(refused(&what));
         }
         self.record.people = cast.people;
+        if let Some(place) = PlaceOfNotes::of(self.recovery)
+            && let Some(objection) = run.probe(&DR_F1, place).await?
+        {
+            return Err(refused(&objection));
+        }
         let last = run.probe(&DR_L1, LastTime::of(self.recovery)).await?;
         // Before anybody is called: a target that is not fit needs no exercise to find that out.
         let check = run.probe(&DR_B1, Comparison::of(self.recovery, "target")).await?;
@@ -480,8 +486,9 @@ impl Tabletop<'_> {
         self.find_who_was_late();
         self.hold_to_objectives(run).await?;
         self.look_again(run).await?;
-        let (mark, section) = (texts::retro_mark(&self.record), texts::retro(&self.record));
-        self.file(run, &DR_F1, WriteDocument::retro(self.recovery, mark, section)).await?;
+        let place = NotesPlace::of(&self.recovery.exercise);
+        let (mark, notes) = (texts::retro_mark(&self.record), texts::retro(&self.record, &place));
+        self.file(run, &DR_F1, WriteDocument::retro(self.recovery, mark, notes)).await?;
         let controls = texts::controls(&self.record, run.is_plan());
         self.record.controls = controls.iter().map(|(mark, _)| *mark).collect();
         if !controls.is_empty() {

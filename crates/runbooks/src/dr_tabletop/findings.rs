@@ -226,19 +226,20 @@ impl LastFindings {
         }
     }
 
-    /// The newest section of the notes: its items with a box, ticked or not. `None` where there is no section.
-    pub(super) fn read(notes: &str) -> Option<Self> {
+    /// The newest exercise of the notes: its items with a box, ticked or not. `heading` is what an exercise's begins with. `None` where
+    /// there is none.
+    pub(super) fn read(notes: &str, heading: &str) -> Option<Self> {
         let mut last: Option<Self> = None;
         let mut open_item = false;
         for line in notes.lines() {
-            if let Some(held) = line.strip_prefix("## ") {
+            if let Some(held) = line.strip_prefix(heading) {
                 if last.is_some() {
                     break;
                 }
                 last = Some(Self {
                     held: held.trim().to_owned(),
                     findings: Vec::new(),
-                    earlier: earlier(notes, "## "),
+                    earlier: earlier(notes, heading),
                 });
                 open_item = false;
                 continue;
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn the_notes_newest_section_is_read_with_what_people_wrote_into_it() {
         let notes = "# Notes\n\n## 2026-10-06 Tabletop\n\nwords\n\n- [x] copy-time: it took long.\n- [ ] The door of the\n  room was locked. → still open.\n- no box\n\n## 2026-07-07 Tabletop\n\n- [ ] older\n";
-        let last = LastFindings::read(notes).unwrap();
+        let last = LastFindings::read(notes, "## ").unwrap();
         assert_eq!(last.held, "2026-10-06 Tabletop");
         let seen: Vec<_> = last.findings.iter().map(|one| (one.topic, one.open, one.says.as_str())).collect();
         let expected = [
@@ -325,7 +326,7 @@ mod tests {
             (None, true, "The door of the room was locked."),
         ];
         assert_eq!(seen, expected);
-        assert_eq!(LastFindings::read("# Notes\n"), None);
+        assert_eq!(LastFindings::read("# Notes\n", "## "), None);
     }
 
     #[test]
@@ -334,7 +335,7 @@ mod tests {
             let finding = Finding::of(topic, "one\ntwo", jiff::civil::date(2026, 12, 31), &[]);
             assert_eq!(finding.due.to_string(), "2027-01-14");
             let notes = format!("## 2026-12-31 Tabletop\n\n- [ ] {}\n", finding.line());
-            let read = LastFindings::read(&notes).unwrap();
+            let read = LastFindings::read(&notes, "## ").unwrap();
             assert_eq!((read.findings.len(), read.findings[0].topic), (1, Some(topic)), "{notes}");
         }
     }

@@ -13,7 +13,7 @@
 //! | | [`DR_R1`] | how long the recovery took and how old its data was, beside objectives and the last exercises |
 //! | Cutover checklist, rollback owner | [`DR_R2`] | read and reviewed: no port could execute it |
 //! | Templates | [`DR_C1`] | created if missing, never overwritten |
-//! | Retro notes | [`DR_F1`] | findings with actions, owners by role and due dates, newest first |
+//! | Retro notes | [`DR_F1`] | findings with actions, owners by role and due dates, newest first; in the section of the team's runbook file where one is configured |
 //! | `SYSTEM_CHECKLIST.md` | [`DR_F2`] | controls that the exercise proved, each once |
 //! | Latest findings | [`DR_L1`], [`DR_L2`] | read from the notes, and looked for again |
 //!
@@ -27,6 +27,7 @@ mod exercise;
 mod files;
 mod findings;
 mod inventory;
+mod notes;
 mod notify;
 mod objectives;
 mod prepare;
@@ -139,6 +140,9 @@ pub const DR_L2: Step = Step {
 pub const STEPS: &[Step] =
     &[DR_P1, DR_P2, DR_N1, DR_N2, DR_B1, DR_B2, DR_R1, DR_R2, DR_C1, DR_F1, DR_F2, DR_L1, DR_L2];
 
+/// The heading of the exercise's section in the written runbooks.
+pub const TITLE: &str = "DR Tabletop Test – Backup/Restore Cutover";
+
 /// The exercise that the last two bullets are about.
 pub const LAST_HELD: &str = "2024-10-01 Tabletop";
 
@@ -181,7 +185,7 @@ impl Runbook for DrTabletop {
     }
 
     fn title(&self) -> &'static str {
-        "DR Tabletop Test – Backup/Restore Cutover"
+        TITLE
     }
 
     fn version(&self) -> u32 {

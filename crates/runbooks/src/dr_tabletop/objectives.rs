@@ -149,6 +149,13 @@ pub(super) fn earlier(notes: &str, heading: &str) -> Vec<Earlier> {
     all
 }
 
+/// Those of one place, and behind them those of a place where notes stood before.
+pub(super) fn and_before(mut newer: Vec<Earlier>, older: Vec<Earlier>) -> Vec<Earlier> {
+    newer.extend(older);
+    newer.truncate(EARLIER);
+    newer
+}
+
 /// The line for the notes.
 pub(super) fn line(record: &Record) -> String {
     let figures = Measure::ALL.map(|measure| match measure.of(record) {

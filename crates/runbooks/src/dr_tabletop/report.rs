@@ -6,8 +6,9 @@ use allclear_core::recovery::{Exercise, Role};
 
 use super::backup::{backup_says, copy_says, hosted_says};
 use super::cadence::in_words;
-use super::documents::{CHECKLIST, RETRO};
+use super::documents::CHECKLIST;
 use super::files::{LOG, ROWCOUNT, parity_says, table_says};
+use super::notes::NotesPlace;
 use super::notify::Roll;
 use super::objectives;
 use super::record::{Part, Record, Tried};
@@ -27,7 +28,7 @@ pub(super) fn report(record: &Record, exercise: &Exercise) -> String {
     page.cutover(record, &exercise.rollback_owner);
     page.findings(record);
     page.last_findings(record);
-    page.links(record);
+    page.links(record, &NotesPlace::of(exercise));
     page.text
 }
 
@@ -234,7 +235,7 @@ impl Page {
         }
     }
 
-    fn links(&mut self, record: &Record) {
+    fn links(&mut self, record: &Record, notes: &NotesPlace) {
         self.heading("Files and documents");
         for name in &record.kept {
             self.item(format!("{name}."));
@@ -244,7 +245,7 @@ impl Page {
         }
         for path in &record.documents {
             let about = match path.as_str() {
-                RETRO => "notes of all exercises",
+                path if path == notes.path() => "notes of all exercises",
                 CHECKLIST => "controls",
                 _ => "draft",
             };

@@ -3,6 +3,7 @@
 mod following;
 mod humans;
 mod measuring;
+mod noting;
 mod people;
 mod restoring;
 mod running;

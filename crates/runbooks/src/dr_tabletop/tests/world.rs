@@ -186,6 +186,7 @@ pub(super) fn world() -> World {
             copy_budget: Duration::from_mins(5),
             objectives: Objectives::default(),
             cutover_checklist: "docs/incidents/cutover-checklist.md".to_owned(),
+            runbook_file: None,
         },
         input: Input::default(),
     }
