@@ -83,12 +83,10 @@ pub(crate) fn recovery(
         copies: Arc::new(
             S3Copies::new(bucket, objects, work.join("copy"), machine).watched_by(Arc::clone(watcher)),
         ),
-        staging: Arc::new(PostgresStaging::new(
-            databases,
-            backups,
-            work.join("restore"),
-            Arc::clone(watcher),
-        )),
+        staging: Arc::new(
+            PostgresStaging::new(databases, backups, work.join("restore"), Arc::clone(watcher))
+                .masked_by(told.masking.clone()),
+        ),
         smoke: Arc::new(StagingSmokeTests::new(staging, told.station.clone(), clock).map_err(config)?),
         documents: Arc::new(DocumentFolder::at(told.documents.clone())),
         stored,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use allclear_clients::smoke::StationLogin;
 use allclear_clients::storage::StorageAccess;
 use allclear_core::recovery::{Exercise, Objectives, Participant, Role};
+use allclear_dr::database::{Mask, MaskedBy, MaskingProfile};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -36,6 +37,8 @@ pub(crate) struct RecoveryTable {
     /// Where the exercise's files are kept for people.
     evidence: Option<EvidenceTable>,
     station: StationTable,
+    /// Which columns hold personal data; none is masked where it is left out.
+    masking: Option<MaskingTable>,
     /// The folder of the team's documents, usually a checkout.
     documents: PathBuf,
     participants: Vec<Participant>,
@@ -97,11 +100,44 @@ struct EvidenceTable {
     key: Source,
 }
 
+/// Which columns hold personal data, and by what it is replaced.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaskingTable {
+    /// From which pseudonyms are drawn.
+    key: Option<Source>,
+    columns: Vec<MaskedColumnTable>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaskedColumnTable {
+    #[serde(default = "default_schema")]
+    schema: String,
+    table: String,
+    column: String,
+    rule: MaskRule,
+    /// For the rule `fixed`.
+    text: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MaskRule {
+    Pseudonym,
+    Fixed,
+    Null,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StationTable {
     code: String,
     passcode: Source,
+}
+
+fn default_schema() -> String {
+    "public".to_owned()
 }
 
 fn default_schemas() -> Vec<String> {
@@ -164,6 +200,7 @@ pub(crate) struct RecoverySettings {
     pub(crate) inventory: Option<StorageAccess>,
     pub(crate) evidence: Option<EvidencePlace>,
     pub(crate) station: StationLogin,
+    pub(crate) masking: MaskingProfile,
     pub(crate) documents: PathBuf,
     pub(crate) exercise: Exercise,
 }
@@ -236,6 +273,7 @@ impl RecoveryTable {
                 code: station.code.clone(),
                 passcode: station.passcode.read(&at("station.passcode"))?,
             },
+            masking: self.masking(&at)?,
             documents: self.documents.clone(),
             exercise: Exercise {
                 participants: self.participants.clone(),
@@ -259,6 +297,14 @@ impl RecoveryTable {
         self.inventory.as_ref().map(access).transpose()
     }
 
+    fn masking(&self, at: &impl Fn(&str) -> String) -> Result<MaskingProfile, CliError> {
+        let Some(table) = &self.masking else { return Ok(MaskingProfile::default()) };
+        let key = table.key.as_ref().map(|key| key.read(&at("masking.key"))).transpose()?;
+        let columns = table.columns.iter().map(|column| column.told(at)).collect::<Result<_, _>>()?;
+        MaskingProfile::new(key.unwrap_or_default(), columns)
+            .map_err(|error| CliError::usage(format!("{}: {error}", at("masking"))))
+    }
+
     /// Evidence is written, and the project that backups are taken from is not written to.
     fn evidence(&self, at: &impl Fn(&str) -> String) -> Result<Option<EvidencePlace>, CliError> {
         let Some(table) = &self.evidence else { return Ok(None) };
@@ -271,5 +317,26 @@ impl RecoveryTable {
         }
         let access = StorageAccess { endpoint: endpoint.clone(), key: key.read(&at("evidence.key"))? };
         Ok(Some(EvidencePlace { access, bucket: bucket.clone() }))
+    }
+}
+
+impl MaskedColumnTable {
+    fn told(&self, at: &impl Fn(&str) -> String) -> Result<MaskedBy, CliError> {
+        let Self { schema, table, column, rule, text } = self;
+        let mask = match (rule, text) {
+            (MaskRule::Fixed, Some(text)) if !text.is_empty() => Mask::Fixed(text.clone()),
+            (MaskRule::Pseudonym, None) => Mask::Pseudonym,
+            (MaskRule::Null, None) => Mask::Null,
+            (rule, _) => {
+                let field = at("masking.columns");
+                let fix = if *rule == MaskRule::Fixed {
+                    "the rule `fixed` needs a `text` that is not empty"
+                } else {
+                    "only the rule `fixed` takes a `text`"
+                };
+                return Err(CliError::usage(format!("{field}: {schema}.{table}.{column}: {fix}")));
+            }
+        };
+        Ok(MaskedBy { schema: schema.clone(), table: table.clone(), column: column.clone(), mask })
     }
 }

@@ -17,7 +17,7 @@ use allclear_core::recovery::{
 };
 use allclear_core::{Clock, PortError, Service};
 use allclear_dr::cluster::{Cluster, ClusterOptions};
-use allclear_dr::database::Databases;
+use allclear_dr::database::{Databases, MaskingProfile};
 use allclear_dr::seed;
 use allclear_sandbox::s3::S3Server;
 use allclear_sandbox::{StagingPlatform, StorageServer, Twist};
@@ -176,6 +176,7 @@ impl StageMap {
             inventory: Some(storage(&self.storage)),
             evidence: Some(EvidencePlace { access: storage(&self.evidence), bucket: EVIDENCE.to_owned() }),
             station: StationLogin { code: self.station.clone(), passcode: self.station.clone().into() },
+            masking: MaskingProfile::default(),
             documents: self.documents.clone(),
             exercise: Exercise {
                 participants: participants(),

@@ -284,6 +284,31 @@ pub struct DefinitionDifference {
     pub says: String,
 }
 
+/// A column whose values a restore replaced before anybody could see them, and read back that none is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskedColumn {
+    /// `schema.table`.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// What stands there now, e.g. `pseudonyms`.
+    pub mask: String,
+    /// How many rows held a value, which was replaced.
+    pub rows: u64,
+    /// How many held none: NULL or nothing.
+    pub empty: u64,
+}
+
+impl MaskedColumn {
+    /// In words, without a full stop.
+    pub fn says(&self) -> String {
+        let Self { table, column, mask, rows, empty } = self;
+        format!(
+            "{table}.{column} holds {mask} in place of {rows} values, {empty} rows had none; no value of the source's is left"
+        )
+    }
+}
+
 /// The comparison of a backup's snapshot with what was restored from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parity {
@@ -298,6 +323,9 @@ pub struct Parity {
     /// Those that the restore changed on purpose, each with the reason.
     #[serde(default)]
     pub changed: Vec<String>,
+    /// The columns that are masked. Their tables were compared right before they were, and are as they were right after.
+    #[serde(default)]
+    pub masked: Vec<MaskedColumn>,
     /// What was not compared, and what differs without being part of the backup.
     #[serde(default)]
     pub not_compared: Vec<String>,

@@ -250,6 +250,8 @@ pub(crate) struct Mark<'a> {
     pub(crate) rows: u64,
     pub(crate) put_aside: Option<String>,
     pub(crate) began_at: String,
+    /// Names the profile by which rows were masked; empty where none were.
+    pub(crate) masking: String,
     pub(crate) notes: String,
     pub(crate) took: String,
 }
@@ -276,12 +278,12 @@ pub(crate) async fn number(session: &Session) -> Result<i64, DatabaseError> {
 /// Writes the mark, in the swap's transaction.
 pub(crate) async fn mark(session: &Session, mark: &Mark<'_>) -> Result<(), DatabaseError> {
     let sql = format!(
-        "INSERT INTO allclear.restored (number, backup, manifest_sha256, schemas, tables, rows, put_aside, took, notes, began_at) \
-         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, {}, $4, $5, $6, $7, $8, $9::text::timestamptz)",
+        "INSERT INTO allclear.restored (number, backup, manifest_sha256, schemas, tables, rows, put_aside, took, notes, began_at, masking) \
+         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, {}, $4, $5, $6, $7, $8, $9::text::timestamptz, $10)",
         identities(mark.schemas)
     );
     let (tables, rows) = (mark.tables.cast_signed(), mark.rows.cast_signed());
-    let values: [&(dyn ToSql + Sync); 9] = [
+    let values: [&(dyn ToSql + Sync); 10] = [
         &mark.number,
         &mark.backup,
         &mark.manifest_sha256,
@@ -291,6 +293,7 @@ pub(crate) async fn mark(session: &Session, mark: &Mark<'_>) -> Result<(), Datab
         &mark.took,
         &mark.notes,
         &mark.began_at,
+        &mark.masking,
     ];
     match session.execute("mark the restored backup", &sql, &values).await? {
         1 => Ok(()),

@@ -356,6 +356,9 @@ impl Tabletop<'_> {
             for says in &parity.changed {
                 self.record.log(run.now(), format!("Parity: changed on purpose: {says}"));
             }
+            for masked in &parity.masked {
+                self.record.log(run.now(), format!("Parity: masked: {}", masked.says()));
+            }
             for says in &parity.not_compared {
                 self.record.log(run.now(), format!("Parity: not compared: {says}"));
             }

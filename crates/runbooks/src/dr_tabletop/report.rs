@@ -149,6 +149,9 @@ impl Page {
                 for changed in &parity.changed {
                     self.item(format!("Changed on purpose: {changed}."));
                 }
+                for masked in &parity.masked {
+                    self.item(format!("Masked: {}.", masked.says()));
+                }
                 for left_out in &parity.not_compared {
                     self.item(format!("Not compared: {left_out}."));
                 }
