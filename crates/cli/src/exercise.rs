@@ -72,6 +72,7 @@ pub(crate) fn recovery(
     Ok(Recovery {
         host: Arc::new(Management::of_project(staging, &told.source_project, clock).map_err(config)?),
         paging: pagerduty.clone(),
+        incidents: pagerduty.clone(),
         acknowledgements: pagerduty,
         backups: Arc::new(PostgresBackups::new(
             source,

@@ -55,6 +55,9 @@ pub(crate) struct RecoveryTable {
     cutover_checklist: String,
     /// The team's runbook file below `documents`: the notes are filed in its section of the exercise.
     runbook_file: Option<String>,
+    /// The PagerDuty services on which a real incident stops the exercise.
+    #[serde(default)]
+    incident_services: Vec<String>,
 }
 
 /// A bucket in an S3 service.
@@ -220,6 +223,13 @@ impl RecoveryTable {
             let folder = self.documents.display();
             return Err(CliError::usage(format!("{}: {folder} is no folder", at("documents"))));
         }
+        let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if let Some(wrong) = self.incident_services.iter().find(|id| !is_id(id)) {
+            let field = at("incident_services");
+            return Err(CliError::usage(format!(
+                "{field}: `{wrong}` is no id of a PagerDuty service; it stands at the end of the service's address, e.g. PABC123"
+            )));
+        }
         let minutes = |field: &str, minutes: u64, most: u64| {
             if (1..=most).contains(&minutes) {
                 return Ok(Duration::from_secs(minutes * 60));
@@ -285,6 +295,7 @@ impl RecoveryTable {
                 objectives,
                 cutover_checklist: self.cutover_checklist.clone(),
                 runbook_file: self.runbook_file.clone(),
+                incident_services: self.incident_services.clone(),
             },
         })
     }

@@ -187,6 +187,7 @@ impl StageMap {
                 objectives: Objectives::default(),
                 cutover_checklist: CUTOVER_PATH.to_owned(),
                 runbook_file: None,
+                incident_services: Vec::new(),
             },
         }
     }

@@ -421,6 +421,8 @@ pub struct Exercise {
     /// The team's runbook file, a path below its folder of documents, in whose section of the exercise the notes are filed; `None`
     /// where they have a document of their own.
     pub runbook_file: Option<String>,
+    /// The PagerDuty services on which a real incident stops the exercise, by id; none is looked for where it is empty.
+    pub incident_services: Vec<String>,
 }
 
 /// That one person took notice of an incident.

@@ -55,6 +55,7 @@ pub(crate) fn exercise() -> Exercise {
         objectives: Objectives::default(),
         cutover_checklist: CHECKLIST.to_owned(),
         runbook_file: None,
+        incident_services: Vec::new(),
     }
 }
 
@@ -88,6 +89,7 @@ fn recovery_at(
         stored: None,
         evidence: None,
         paging: Arc::clone(&pagerduty) as _,
+        incidents: Arc::clone(&pagerduty) as _,
         acknowledgements: pagerduty,
         documents: Arc::new(DocumentFolder::at(documents.to_owned())),
         exercise: exercise(),

@@ -85,6 +85,7 @@ impl Tabletop<'_> {
             return Err(refused(&what));
         }
         self.record.people = cast.people;
+        self.refuse_beside_a_real_incident(run).await?;
         if let Some(place) = PlaceOfNotes::of(self.recovery)
             && let Some(objection) = run.probe(&DR_F1, place).await?
         {
@@ -197,8 +198,10 @@ impl Tabletop<'_> {
     }
 
     async fn back_up(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.give_way(run, &DR_B1, "the backup").await?;
         self.read_hosted(run).await?;
         self.take_backup(run).await?;
+        self.give_way(run, &DR_B1, "the copy of the buckets").await?;
         self.copy_buckets(run).await
     }
 
@@ -294,6 +297,7 @@ impl Tabletop<'_> {
     }
 
     async fn restore(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.give_way(run, &DR_R1, "the question for the restore").await?;
         let check = run.probe(&DR_R1, Comparison::of(self.recovery, "before the restore")).await?;
         self.record.target = Some(check.clone());
         must_be_fit(&check)?;
@@ -313,6 +317,7 @@ impl Tabletop<'_> {
         .showing(format!("target: {}", server_says(&check.target)));
         let restore = RestoreBackup::into_confirmed(self.recovery, &id, &check);
         run.approve(&DR_R1, gate.covering(&restore)).await?;
+        self.give_way(run, &DR_R1, "the restore").await?;
         let now = run.probe(&DR_R1, Comparison::of(self.recovery, "after the confirmation")).await?;
         must_be_as_confirmed(&check, &now)?;
         self.record.log(run.now(), format!("Target: {}, compared and confirmed", server_says(&check.target)));
@@ -395,6 +400,7 @@ impl Tabletop<'_> {
     }
 
     async fn try_staging(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.give_way(run, &DR_R1, "the smoke tests").await?;
         for test in SmokeTest::ALL {
             let effect = TryOut::of(self.recovery, test, &self.record.run);
             let tried = match run.attempt(&DR_R1, effect.excused(Because::FiledAsFinding)).await {
@@ -424,6 +430,7 @@ impl Tabletop<'_> {
 
     /// Read, shown and reviewed. There is nothing here that could execute an item.
     async fn review_cutover(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.give_way(run, &DR_R2, "the review of the cutover").await?;
         let path = self.recovery.exercise.cutover_checklist.clone();
         let items = run.probe(&DR_R2, CutoverItems::of(self.recovery)).await?;
         let mut reviewed = false;

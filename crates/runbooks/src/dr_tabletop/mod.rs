@@ -31,6 +31,7 @@ mod notes;
 mod notify;
 mod objectives;
 mod prepare;
+mod real_incident;
 mod record;
 mod rehearse;
 mod report;

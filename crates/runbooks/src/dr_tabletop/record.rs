@@ -84,6 +84,8 @@ pub(super) struct Record {
     pub(super) controls: Vec<&'static str>,
     pub(super) findings: Vec<Finding>,
     pub(super) log: Vec<(Timestamp, String)>,
+    /// The real incident that it stopped for, the first where there were several.
+    pub(super) gave_way: Option<String>,
     /// Why it ended early.
     pub(super) ended: Option<String>,
     /// Whether the findings have been filed, or are being.
@@ -122,6 +124,7 @@ impl Record {
             controls: Vec::new(),
             findings: Vec::new(),
             log: Vec::new(),
+            gave_way: None,
             ended: None,
             following_up: false,
         }

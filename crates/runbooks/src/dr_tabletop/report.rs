@@ -53,6 +53,9 @@ impl Page {
         self.line(format!("# DR tabletop of {}\n", record.day));
         self.item(format!("Run {}, began {}.", record.run, in_words(record.began)));
         self.item(format!("{}.", super::texts::capital(&record.outcome())));
+        if let Some(says) = &record.gave_way {
+            self.item(format!("A real incident went first, and the exercise stopped for it: {says}."));
+        }
         if let Some(cadence) = &record.cadence {
             let held = if cadence.scheduled { "on a date of" } else { "outside" };
             self.item(format!("Held {held} the cadence (first Tuesday of each quarter, 14:00 UTC)."));

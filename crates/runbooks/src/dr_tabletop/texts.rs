@@ -120,6 +120,22 @@ Exercise of {}, run {}.",
     }
 }
 
+/// That a real incident goes first.
+pub(super) fn stopped(recovery: &Recovery, record: &Record, says: &str) -> ChatMessage {
+    ChatMessage {
+        channel: recovery.exercise.status_channel.clone(),
+        text: format!(
+            "{BANNER} The exercise of {} has stopped, because a real incident is open and goes first: {}. Nothing further is restored, and \
+nobody need answer the exercise now. Once the incident is over, `allclear approve {run}` goes on with it; `allclear reject {run}` ends it.",
+            record.day,
+            inline(says),
+            run = record.run
+        ),
+        about: "stop for a real incident".to_owned(),
+        marker: format!("dr-tabletop/{}/real-incident", record.run),
+    }
+}
+
 /// Who has a role, by name.
 pub(super) fn named(record: &Record, role: Role) -> String {
     let names: Vec<&str> =

@@ -1,6 +1,7 @@
 //! The exercise as a specification: mocks only, virtual time, no database, no bucket and no network.
 
 mod following;
+mod giving_way;
 mod humans;
 mod measuring;
 mod noting;

@@ -63,6 +63,10 @@ pub(super) struct Outside {
     /// What becomes of the answers to the next uploads, in order.
     pub(super) uploads_lost: VecDeque<Lost>,
     pub(super) documents: BTreeMap<String, String>,
+    /// What is open on the team's services.
+    pub(super) open: Vec<Incident>,
+    /// A real incident is opened with the next of these calls, e.g. `take backup`.
+    pub(super) incident_with: Option<&'static str>,
     /// Somebody edits this document between our look and our write, once.
     pub(super) edited_meanwhile: Option<(String, String)>,
 }
@@ -141,6 +145,19 @@ pub(super) fn took(what: &str, took: Duration) -> Vec<Took> {
     vec![Took { what: what.to_owned(), took }]
 }
 
+/// The service on which the team has its real incidents.
+pub(super) const SERVICE: &str = "PREAL1";
+
+pub(super) fn real_incident() -> Incident {
+    Incident {
+        id: "PINC9".to_owned(),
+        dedup_key: Some("sends-fail".to_owned()),
+        title: "Sends fail".to_owned(),
+        status: IncidentStatus::Acknowledged,
+        created_at: Some(start()),
+    }
+}
+
 /// A world in which all goes well, on a day of the cadence.
 pub(super) fn world() -> World {
     let person = |role, name: &str, user: &str| Participant {
@@ -187,6 +204,7 @@ pub(super) fn world() -> World {
             objectives: Objectives::default(),
             cutover_checklist: "docs/incidents/cutover-checklist.md".to_owned(),
             runbook_file: None,
+            incident_services: Vec::new(),
         },
         input: Input::default(),
     }
@@ -467,6 +485,24 @@ impl World {
         mock
     }
 
+    pub(super) fn incidents(&self) -> MockOpenIncidents {
+        let mut mock = MockOpenIncidents::new();
+        let (outside, calls) = (Arc::clone(&self.outside), self.calls.clone());
+        mock.expect_on_services().returning(move |services| {
+            assert_eq!(services, [SERVICE]);
+            let mut outside = outside.lock().unwrap();
+            if let Some(with) = outside.incident_with
+                && calls.all().iter().any(|call| call == with)
+            {
+                outside.incident_with = None;
+                outside.open.push(real_incident());
+            }
+            // The exercise's own stands on a list too that nobody keeps apart.
+            Ok(outside.open.iter().cloned().chain(outside.incident.clone()).collect())
+        });
+        mock
+    }
+
     pub(super) fn documents(&self) -> MockDocuments {
         let mut mock = MockDocuments::new();
         let outside = Arc::clone(&self.outside);
@@ -531,6 +567,7 @@ impl World {
             smoke: Arc::new(self.smoke()),
             paging: Arc::new(self.paging()),
             acknowledgements: Arc::new(self.acknowledgements()),
+            incidents: Arc::new(self.incidents()),
             documents: Arc::new(self.documents()),
             stored: self.stored(),
             evidence: self.evidence(),
