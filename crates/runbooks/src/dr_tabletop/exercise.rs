@@ -198,6 +198,7 @@ impl Tabletop<'_> {
     }
 
     async fn back_up(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.foresee_giving_way(run).await?;
         self.give_way(run, &DR_B1, "the backup").await?;
         self.read_hosted(run).await?;
         self.take_backup(run).await?;

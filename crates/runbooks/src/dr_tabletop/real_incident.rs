@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use allclear_core::PortError;
 use allclear_core::incident::Incident;
-use allclear_core::platform::Recovery;
-use allclear_core::ports::OpenIncidents;
-use allclear_engine::{Approval, Evidence, Gate, Halt, Observation, Probe, Run, Step};
+use allclear_core::platform::{Platform, Recovery};
+use allclear_core::ports::{ChatMessage, OpenIncidents};
+use allclear_engine::{Approval, Escalation, Evidence, Gate, Halt, Observation, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -74,7 +74,30 @@ impl Probe for RealIncidents {
     }
 }
 
+/// That the team is told, for a plan: what a plan does not name, a run asks about before it does it.
+struct Telling<'a> {
+    on: &'a Platform,
+    message: ChatMessage,
+}
+
+#[async_trait]
+impl Escalation for Telling<'_> {
+    async fn escalate(&self, run: &mut Run) -> Result<(), Halt> {
+        let message = PostMessage::of(self.on, self.message.clone());
+        unproven_is_a_finding(run, &DR_N1, message).await.map(drop)
+    }
+}
+
 impl Tabletop<'_> {
+    /// In a plan, names what is done should a real incident come.
+    pub(super) async fn foresee_giving_way(&self, run: &mut Run) -> Result<(), Halt> {
+        if self.recovery.exercise.incident_services.is_empty() {
+            return Ok(());
+        }
+        let message = texts::stopped(self.recovery, &self.record, "");
+        run.in_case("a real incident is open meanwhile", &Telling { on: self.on, message }).await
+    }
+
     /// Before anybody is called: then nothing begins.
     pub(super) async fn refuse_beside_a_real_incident(&self, run: &mut Run) -> Result<(), Halt> {
         let Some(probe) = RealIncidents::of(self.recovery, "before the exercise".to_owned()) else {

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use allclear_core::Clock;
 use allclear_core::incident::IncidentStatus;
 use allclear_engine::gate::Question;
-use allclear_engine::{Answer, Attention, Humans, MemoryJournal, Outcome};
+use allclear_engine::{
+    Answer, ApprovedPlan, Attention, Entry, Event, Humans, MemoryJournal, Outcome, PlanApproval, PlanRules,
+    Shown, execute,
+};
 use async_trait::async_trait;
 
 use super::humans::{AnswersOnly, Person};
@@ -77,6 +81,26 @@ async fn whatever_it_comes_with_nothing_further_is_begun_and_the_team_is_told_on
         assert_eq!(told(&world).len(), 1, "{call}");
         assert!(world.artifact("tabletop-report.md").contains("A real incident went first"), "{call}");
     }
+}
+
+/// What tells the team is part of the plan, so that nobody is asked whether it may be told.
+#[tokio::test]
+async fn a_run_of_an_approved_plan_tells_the_team_without_asking_anybody() {
+    let world = during("take backup");
+    let plan = world.plan().await;
+    let told = plan.effects.iter().filter(|effect| effect.title.contains("#ops-status"));
+    assert_eq!(told.count(), 2, "the draft, and that it stopped");
+    let journal = MemoryJournal::new();
+    let seam = Box::new(journal.seam(Arc::clone(&world.clock) as Arc<dyn Clock>).unwrap());
+    let yes = PlanApproval::of(&plan, "run-1", "alex", Shown::Hash);
+    let rules = PlanRules::anyone("kim", plan.made_at);
+    let approved = ApprovedPlan::by(plan, "run-1", vec![yes], &rules).unwrap();
+    let humans = Arc::new(SaysOver { times: 0 });
+    let waiting = execute(&world.runbook(), seam, approved, terms(humans)).await.unwrap();
+    assert!(waiting.says.contains("real incident before the copy of the buckets 1"), "{}", waiting.says);
+    let drifted = |entry: &Entry| matches!(entry.event, Event::Drifted { .. });
+    assert!(!journal.entries().unwrap().iter().any(drifted));
+    assert_eq!(world.times("chat #ops-status"), 2);
 }
 
 #[tokio::test]
