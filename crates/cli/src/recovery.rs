@@ -4,12 +4,14 @@
 //! environment: nothing here can write to it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_clients::smoke::StationLogin;
 use allclear_clients::storage::StorageAccess;
 use allclear_core::recovery::{Exercise, Objectives, Participant, Role};
 use allclear_dr::database::{Mask, MaskedBy, MaskingProfile};
+use allclear_dr::seal::SigningKey;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -39,6 +41,8 @@ pub(crate) struct RecoveryTable {
     station: StationTable,
     /// Which columns hold personal data; none is masked where it is left out.
     masking: Option<MaskingTable>,
+    /// What signs an exercise's evidence.
+    signing: Option<SigningTable>,
     /// The folder of the team's documents, usually a checkout.
     documents: PathBuf,
     participants: Vec<Participant>,
@@ -100,6 +104,13 @@ struct StorageTable {
 struct EvidenceTable {
     endpoint: String,
     bucket: String,
+    key: Source,
+}
+
+/// The key that signs evidence.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SigningTable {
     key: Source,
 }
 
@@ -204,6 +215,7 @@ pub(crate) struct RecoverySettings {
     pub(crate) evidence: Option<EvidencePlace>,
     pub(crate) station: StationLogin,
     pub(crate) masking: MaskingProfile,
+    pub(crate) signing: Option<Arc<SigningKey>>,
     pub(crate) documents: PathBuf,
     pub(crate) exercise: Exercise,
 }
@@ -284,6 +296,7 @@ impl RecoveryTable {
                 passcode: station.passcode.read(&at("station.passcode"))?,
             },
             masking: self.masking(&at)?,
+            signing: self.signing(&at)?,
             documents: self.documents.clone(),
             exercise: Exercise {
                 participants: self.participants.clone(),
@@ -306,6 +319,13 @@ impl RecoveryTable {
             Ok(StorageAccess { endpoint: table.endpoint.clone(), key })
         };
         self.inventory.as_ref().map(access).transpose()
+    }
+
+    fn signing(&self, at: &impl Fn(&str) -> String) -> Result<Option<Arc<SigningKey>>, CliError> {
+        let Some(table) = &self.signing else { return Ok(None) };
+        let field = at("signing.key");
+        let key = SigningKey::of_seed(&table.key.read(&field)?);
+        key.map(|key| Some(Arc::new(key))).map_err(|error| CliError::usage(format!("{field}: {error}")))
     }
 
     fn masking(&self, at: &impl Fn(&str) -> String) -> Result<MaskingProfile, CliError> {

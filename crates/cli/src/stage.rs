@@ -177,6 +177,7 @@ impl StageMap {
             evidence: Some(EvidencePlace { access: storage(&self.evidence), bucket: EVIDENCE.to_owned() }),
             station: StationLogin { code: self.station.clone(), passcode: self.station.clone().into() },
             masking: MaskingProfile::default(),
+            signing: None,
             documents: self.documents.clone(),
             exercise: Exercise {
                 participants: participants(),

@@ -111,7 +111,7 @@ fn agreed(table: &str) -> String {
         format!("{{ table = \"{table}\", column = \"{column}\", rule = \"pseudonym\" }}")
     });
     format!(
-        "{}[environment.rehearsal.recovery.masking]\nkey = {{ env = \"T_MASKING\" }}\ncolumns = [{}]\n",
+        "{}[environment.rehearsal.recovery.signing]\nkey = {{ env = \"T_SIGNING\" }}\n[environment.rehearsal.recovery.masking]\nkey = {{ env = \"T_MASKING\" }}\ncolumns = [{}]\n",
         table.replacen("rollback_owner", &own, 1),
         columns.join(", ")
     )
@@ -148,6 +148,7 @@ impl Given {
         std::fs::write(folder.path().join("allclear.toml"), agreed(&table)).unwrap();
         let mut secrets = secrets(&map);
         secrets.push(("T_MASKING", "c0ffee".repeat(8)));
+        secrets.push(("T_SIGNING", "5eed".repeat(16)));
         Self { folder, runtime, production, staging, objects, platform, services, secrets }
     }
 
@@ -350,8 +351,9 @@ fn go_on(given: &Given) {
 
 fn check_what_was_done(given: &Given) {
     let times = |effect: &str| given.effects().iter().filter(|one| *one == effect).count();
-    // Posted are the draft and that the exercise stopped, the latter once though it was asked twice.
-    for (effect, often) in [("pagerduty.trigger", 1), ("slack.post", 2), ("pagerduty.resolve", 1)] {
+    // Posted are the draft and that the exercise stopped, the latter once though it was asked twice. Resolved are the exercise's incident, by
+    // the run, and the real one, by a person.
+    for (effect, often) in [("pagerduty.trigger", 1), ("slack.post", 2), ("pagerduty.resolve", 2)] {
         assert_eq!(times(effect), often, "{effect}: {:?}", given.effects());
     }
     for place in NUMBERS {
@@ -416,6 +418,60 @@ fn check_what_was_written(given: &Given) {
     assert!(read(documents.join("SYSTEM_CHECKLIST.md")).contains("dr-restore-from-bucket"));
 }
 
+/// The run's folder beside its backup in the bucket.
+fn beside_the_backup(given: &Given) -> PathBuf {
+    let kept = given.objects.folder().join("backups/supabase");
+    let mut folders = std::fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path());
+    folders.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("dr-")).unwrap()
+}
+
+/// Whatever of it is changed in the bucket is found, also by somebody on another machine who has nothing but the public key.
+fn check_the_evidence(given: &Given) {
+    let status: Value = serde_json::from_str(&stdout(&given.call("kim", &["status", "--json"]))).unwrap();
+    let id = status["runs"][0]["id"].as_str().unwrap().to_owned();
+    let folder = beside_the_backup(given);
+    let checks = |args: &[&str]| given.call("lea", &[&["evidence", "verify", "--json"], args].concat());
+    let good = checks(&[&id]);
+    assert_eq!(good.status.code(), Some(0), "{}{}", stdout(&good), stderr(&good));
+    let told: Value = serde_json::from_str(&stdout(&good)).unwrap();
+    let key = told["public_key"].as_str().unwrap().to_owned();
+    let journal = std::fs::read_to_string(folder.join(format!("evidence-{id}.journal.ndjson"))).unwrap();
+    let last: Value = serde_json::from_str(journal.lines().next_back().unwrap()).unwrap();
+    assert!(journal.lines().count() > 100 && last["seq"] == journal.lines().count(), "{last}");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let backup = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut other = given.command(
+        "eve",
+        &["--env", "rehearsal", "evidence", "verify", &id, "--backup", &backup, "--public-key", &key],
+    );
+    let other = other.env("ALLCLEAR_STATE_DIR", elsewhere.path()).output().unwrap();
+    assert_eq!(other.status.code(), Some(0), "{}{}", stdout(&other), stderr(&other));
+    let stranger = "00".repeat(32);
+    assert_eq!(checks(&[&id, "--public-key", &stranger]).status.code(), Some(13));
+
+    for name in ["journal.ndjson", "report.md", "json", "sig"]
+        .map(|what| format!("evidence-{id}.{what}"))
+        .into_iter()
+        .chain(["backup.log".to_owned(), "rowcount.csv".to_owned(), "db/manifest.json".to_owned()])
+    {
+        let file = folder.join(&name);
+        let was = std::fs::read(&file).unwrap();
+        let mut is = was.clone();
+        let middle = is.len() / 2;
+        is[middle] ^= 1;
+        std::fs::write(&file, is).unwrap();
+        let found = checks(&[&id]);
+        assert_eq!(found.status.code(), Some(13), "{name}: {}{}", stdout(&found), stderr(&found));
+        std::fs::write(&file, was).unwrap();
+    }
+    assert_eq!(checks(&[&id]).status.code(), Some(0));
+    // Signed again it is what it was.
+    let before = std::fs::read(folder.join(format!("evidence-{id}.sig"))).unwrap();
+    said_yes(&given.call("kim", &["evidence", "seal", &id]));
+    assert_eq!(std::fs::read(folder.join(format!("evidence-{id}.sig"))).unwrap(), before);
+}
+
 #[test]
 fn a_team_holds_the_exercise_on_addresses_of_its_own_and_production_is_not_written_to() {
     let given = Given::all();
@@ -425,6 +481,7 @@ fn a_team_holds_the_exercise_on_addresses_of_its_own_and_production_is_not_writt
     go_on(&given);
     check_what_was_done(&given);
     check_what_was_written(&given);
+    check_the_evidence(&given);
     let log = given.production.log();
     let since = log.strip_prefix(&before).expect("a log only grows");
     let changes: Vec<&str> =

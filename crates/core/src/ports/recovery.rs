@@ -41,6 +41,9 @@ pub trait DatabaseBackups: Send + Sync {
 
     /// A file beside the backup, read back from the bucket.
     async fn find_file(&self, id: &BackupId, name: &str) -> Result<Option<Artifact>>;
+
+    /// The same with its content, for small files.
+    async fn read_file(&self, id: &BackupId, name: &str) -> Result<Option<Vec<u8>>>;
 }
 
 /// The copy of the platform's buckets.

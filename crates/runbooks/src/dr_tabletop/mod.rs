@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use allclear_core::recovery::BackupId;
 use allclear_core::{Platform, Rehearsal};
-use allclear_engine::{Halt, Phase, Refusal, Resolution, Run, Runbook, Step};
+use allclear_engine::{Entry, Event, Halt, Phase, Refusal, Resolution, Run, Runbook, Step};
 use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -141,6 +141,9 @@ pub const DR_L2: Step = Step {
 pub const STEPS: &[Step] =
     &[DR_P1, DR_P2, DR_N1, DR_N2, DR_B1, DR_B2, DR_R1, DR_R2, DR_C1, DR_F1, DR_F2, DR_L1, DR_L2];
 
+/// The procedure's id.
+const ID: &str = "dr-tabletop";
+
 /// The heading of the exercise's section in the written runbooks.
 pub const TITLE: &str = "DR Tabletop Test – Backup/Restore Cutover";
 
@@ -159,6 +162,20 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "changed-row", says: "a row of staging differs after the restore; parity must say so" },
     Scenario { name: "smoke-test-fails", says: "on restored staging a station may redeem a voucher twice" },
 ];
+
+/// Which backup an exercise was about, by its journal: the one that a person named, or the day's first that was free. `None` where it
+/// ended before that, and for other runbooks.
+pub fn backup_of(entries: &[Entry]) -> Option<BackupId> {
+    entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Observed { of, value, .. } if of.subject == prepare::BACKUP_ID => {
+            serde_json::from_value(value.clone()).ok()
+        }
+        Event::Started { runbook, input, .. } if runbook == ID => {
+            serde_json::from_value::<Input>(input.clone()).ok()?.backup
+        }
+        _ => None,
+    })
+}
 
 /// What the procedure may be told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,7 +199,7 @@ pub struct DrTabletop {
 #[async_trait]
 impl Runbook for DrTabletop {
     fn id(&self) -> &'static str {
-        "dr-tabletop"
+        ID
     }
 
     fn title(&self) -> &'static str {

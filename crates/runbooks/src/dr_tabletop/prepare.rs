@@ -113,6 +113,9 @@ pub(super) struct FreeId {
     first: BackupId,
 }
 
+/// Under which the journal has the id that was found free.
+pub(super) const BACKUP_ID: &str = "backup id";
+
 /// So many exercises a day have an id of their own.
 const MOST_A_DAY: u32 = 50;
 
@@ -128,7 +131,7 @@ impl Probe for FreeId {
     type Value = BackupId;
 
     fn subject(&self) -> String {
-        "backup id".to_owned()
+        BACKUP_ID.to_owned()
     }
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<BackupId>, PortError> {
