@@ -8,7 +8,7 @@ use allclear::sandbox::{Profile, Scenario, Trouble, World, WorldSpec};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::left::{aborted, undo};
+use crate::left::aborted;
 use crate::people::{beside, listening, with_status};
 use crate::scene::{Scene, approved, small};
 
@@ -66,7 +66,13 @@ async fn f5_a_page_and_an_alarm_of_an_ended_run_are_answered_by_the_next() {
         let finished = next(&scene, runbook).await;
         assert_eq!(finished.outcome, Outcome::Verified, "{runbook}: {}", finished.says);
         assert_eq!(own(&scene), 0, "{runbook}: {}", finished.says);
-        assert_eq!(rows_of(&scene, "incident_resolution"), 1, "{runbook}");
+        let resolutions = scene
+            .sandbox
+            .with_world(|world| world.told())
+            .into_iter()
+            .filter(|row| row.starts_with("incident_resolution"));
+        let resolutions: Vec<String> = resolutions.collect();
+        assert_eq!(resolutions.len(), 1, "{runbook}: {resolutions:?}");
     }
 }
 
@@ -137,8 +143,6 @@ async fn f2_skipped_messages_of_a_campaign_that_somebody_took_are_named_by_the_n
         assert_ne!(finished.outcome, Outcome::Verified, "{action}: {}", finished.says);
         let told = serde_json::to_string(&journal.entries().unwrap()).unwrap();
         assert!(told.contains("skipped by run drill-run, which has ended"), "{action}: {}", finished.says);
-        let (_, undone) = undo(&scene).await;
-        assert!(undone.is_some());
     }
 }
 

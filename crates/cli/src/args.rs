@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use allclear_core::recovery::BackupId;
 use allclear_core::secrets::masked;
 use allclear_core::{CampaignId, VoucherId};
+use allclear_dr::seal::PublicKey;
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -163,6 +165,11 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_440))]
         minutes: u64,
     },
+    /// Sign what an exercise left in the bucket, or check it
+    Evidence {
+        #[command(subcommand)]
+        what: EvidenceCommand,
+    },
     /// Practise on a sandbox of the platform
     #[command(after_help = "Example: allclear drill whatsapp-send-failures --scenario outage --auto-approve")]
     Drill(DrillArgs),
@@ -179,6 +186,28 @@ pub(crate) enum Command {
     /// Serve a sandbox until it is told to stop
     #[command(hide = true)]
     Sandbox(SandboxArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvidenceCommand {
+    /// Sign journal, report, log and row counts of an exercise that ended, and the manifests of its backup and copy
+    #[command(after_help = "Example: allclear evidence seal @last")]
+    Seal {
+        #[arg(default_value = "@last")]
+        run: String,
+    },
+    /// Read it all back from the bucket; exits with 13 where anything is not as it was signed
+    #[command(after_help = "Example: allclear evidence verify @last")]
+    Verify {
+        #[arg(default_value = "@last")]
+        run: String,
+        /// Beside which backup it stands, for a run of another machine; RUN is then its whole id, and --env its environment
+        #[arg(long, value_name = "ID")]
+        backup: Option<BackupId>,
+        /// Whose signature it must be; the configured key's where it is left out
+        #[arg(long, value_name = "HEX")]
+        public_key: Option<PublicKey>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

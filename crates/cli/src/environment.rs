@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allclear_clients::sandbox::{SandboxClock, SandboxControl};
+use allclear_core::platform::Recovery;
 use allclear_core::ports::DangerousApprovals;
 use allclear_core::recovery::Watcher;
 use allclear_core::{Clock, HeardTimes, Observed, Platform, PlatformClock, Times};
@@ -17,6 +18,7 @@ use crate::exercise::recovery;
 use crate::exit::{CliError, Exit};
 use crate::output::say;
 use crate::progress::ProgressLine;
+use crate::recovery::RecoverySettings;
 use crate::stage::StageMap;
 
 /// A wired environment.
@@ -72,6 +74,23 @@ impl Wired {
                 Ok(Self { name, platform, clock, sandbox: None, ends_with_run: false, stage: None })
             }
         }
+    }
+
+    /// The exercise's ports and what it is told, for an environment that holds one; a drill's are gone with its drill.
+    pub(crate) fn recovery(
+        global: &Global,
+        artifacts: PathBuf,
+    ) -> Result<(Recovery, RecoverySettings), CliError> {
+        let (name, environment) = Config::load(global)?.choose(global)?;
+        let none = || CliError::usage(format!("no exercise is configured: [environment.{name}.recovery]"));
+        let (Environment::Staging(platform) | Environment::Production(platform)) = environment else {
+            return Err(none());
+        };
+        let told = platform.recovery(&name)?.ok_or_else(none)?;
+        let work = work_beside(&artifacts);
+        let settings = platform.settings(&name, artifacts)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok((recovery(&told, &settings, &work, &clock, &watcher(global))?, told))
     }
 
     /// A sandbox at an address.

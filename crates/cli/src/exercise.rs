@@ -72,6 +72,7 @@ pub(crate) fn recovery(
     Ok(Recovery {
         host: Arc::new(Management::of_project(staging, &told.source_project, clock).map_err(config)?),
         paging: pagerduty.clone(),
+        incidents: pagerduty.clone(),
         acknowledgements: pagerduty,
         backups: Arc::new(PostgresBackups::new(
             source,
@@ -83,12 +84,10 @@ pub(crate) fn recovery(
         copies: Arc::new(
             S3Copies::new(bucket, objects, work.join("copy"), machine).watched_by(Arc::clone(watcher)),
         ),
-        staging: Arc::new(PostgresStaging::new(
-            databases,
-            backups,
-            work.join("restore"),
-            Arc::clone(watcher),
-        )),
+        staging: Arc::new(
+            PostgresStaging::new(databases, backups, work.join("restore"), Arc::clone(watcher))
+                .masked_by(told.masking.clone()),
+        ),
         smoke: Arc::new(StagingSmokeTests::new(staging, told.station.clone(), clock).map_err(config)?),
         documents: Arc::new(DocumentFolder::at(told.documents.clone())),
         stored,

@@ -4,11 +4,14 @@
 //! environment: nothing here can write to it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_clients::smoke::StationLogin;
 use allclear_clients::storage::StorageAccess;
-use allclear_core::recovery::{Exercise, Participant, Role};
+use allclear_core::recovery::{Exercise, Objectives, Participant, Role};
+use allclear_dr::database::{Mask, MaskedBy, MaskingProfile};
+use allclear_dr::seal::SigningKey;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -36,6 +39,10 @@ pub(crate) struct RecoveryTable {
     /// Where the exercise's files are kept for people.
     evidence: Option<EvidenceTable>,
     station: StationTable,
+    /// Which columns hold personal data; none is masked where it is left out.
+    masking: Option<MaskingTable>,
+    /// What signs an exercise's evidence.
+    signing: Option<SigningTable>,
     /// The folder of the team's documents, usually a checkout.
     documents: PathBuf,
     participants: Vec<Participant>,
@@ -44,8 +51,17 @@ pub(crate) struct RecoveryTable {
     status_channel: String,
     #[serde(default = "default_copy_budget")]
     copy_budget_minutes: u64,
+    /// How long the recovery may take; nothing is held to it where it is left out.
+    rto_minutes: Option<u64>,
+    /// How old the data may be that is brought back; as above.
+    rpo_minutes: Option<u64>,
     #[serde(default = "default_checklist")]
     cutover_checklist: String,
+    /// The team's runbook file below `documents`: the notes are filed in its section of the exercise.
+    runbook_file: Option<String>,
+    /// The PagerDuty services on which a real incident stops the exercise.
+    #[serde(default)]
+    incident_services: Vec<String>,
 }
 
 /// A bucket in an S3 service.
@@ -91,11 +107,51 @@ struct EvidenceTable {
     key: Source,
 }
 
+/// The key that signs evidence.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SigningTable {
+    key: Source,
+}
+
+/// Which columns hold personal data, and by what it is replaced.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaskingTable {
+    /// From which pseudonyms are drawn.
+    key: Option<Source>,
+    columns: Vec<MaskedColumnTable>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaskedColumnTable {
+    #[serde(default = "default_schema")]
+    schema: String,
+    table: String,
+    column: String,
+    rule: MaskRule,
+    /// For the rule `fixed`.
+    text: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MaskRule {
+    Pseudonym,
+    Fixed,
+    Null,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StationTable {
     code: String,
     passcode: Source,
+}
+
+fn default_schema() -> String {
+    "public".to_owned()
 }
 
 fn default_schemas() -> Vec<String> {
@@ -117,6 +173,9 @@ fn default_status_channel() -> String {
 fn default_copy_budget() -> u64 {
     5
 }
+
+/// A month: an objective beyond it is a slip of the pen.
+const MOST_OBJECTIVE_MINUTES: u64 = 43_200;
 
 fn default_checklist() -> String {
     "docs/incidents/cutover-checklist.md".to_owned()
@@ -155,6 +214,8 @@ pub(crate) struct RecoverySettings {
     pub(crate) inventory: Option<StorageAccess>,
     pub(crate) evidence: Option<EvidencePlace>,
     pub(crate) station: StationLogin,
+    pub(crate) masking: MaskingProfile,
+    pub(crate) signing: Option<Arc<SigningKey>>,
     pub(crate) documents: PathBuf,
     pub(crate) exercise: Exercise,
 }
@@ -174,11 +235,28 @@ impl RecoveryTable {
             let folder = self.documents.display();
             return Err(CliError::usage(format!("{}: {folder} is no folder", at("documents"))));
         }
-        let minutes = self.copy_budget_minutes;
-        if !(1..=1_440).contains(&minutes) {
-            let field = at("copy_budget_minutes");
-            return Err(CliError::usage(format!("{field} is {minutes}; give minutes from 1 to 1440")));
+        let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if let Some(wrong) = self.incident_services.iter().find(|id| !is_id(id)) {
+            let field = at("incident_services");
+            return Err(CliError::usage(format!(
+                "{field}: `{wrong}` is no id of a PagerDuty service; it stands at the end of the service's address, e.g. PABC123"
+            )));
         }
+        let minutes = |field: &str, minutes: u64, most: u64| {
+            if (1..=most).contains(&minutes) {
+                return Ok(Duration::from_secs(minutes * 60));
+            }
+            let field = at(field);
+            Err(CliError::usage(format!("{field} is {minutes}; give minutes from 1 to {most}")))
+        };
+        let copy_budget = minutes("copy_budget_minutes", self.copy_budget_minutes, 1_440)?;
+        let objective = |field: &str, told: Option<u64>| {
+            told.map(|told| minutes(field, told, MOST_OBJECTIVE_MINUTES)).transpose()
+        };
+        let objectives = Objectives {
+            rto: objective("rto_minutes", self.rto_minutes)?,
+            rpo: objective("rpo_minutes", self.rpo_minutes)?,
+        };
         let service = |endpoint: &str, region: &str, access: &str, secret: &Source, field: &str| {
             Ok::<_, CliError>(ObjectService {
                 endpoint: endpoint.to_owned(),
@@ -217,6 +295,8 @@ impl RecoveryTable {
                 code: station.code.clone(),
                 passcode: station.passcode.read(&at("station.passcode"))?,
             },
+            masking: self.masking(&at)?,
+            signing: self.signing(&at)?,
             documents: self.documents.clone(),
             exercise: Exercise {
                 participants: self.participants.clone(),
@@ -224,8 +304,11 @@ impl RecoveryTable {
                 status_channel: self.status_channel.clone(),
                 // Known once the bucket's address is put together.
                 destination: String::new(),
-                copy_budget: Duration::from_secs(self.copy_budget_minutes * 60),
+                copy_budget,
+                objectives,
                 cutover_checklist: self.cutover_checklist.clone(),
+                runbook_file: self.runbook_file.clone(),
+                incident_services: self.incident_services.clone(),
             },
         })
     }
@@ -236,6 +319,21 @@ impl RecoveryTable {
             Ok(StorageAccess { endpoint: table.endpoint.clone(), key })
         };
         self.inventory.as_ref().map(access).transpose()
+    }
+
+    fn signing(&self, at: &impl Fn(&str) -> String) -> Result<Option<Arc<SigningKey>>, CliError> {
+        let Some(table) = &self.signing else { return Ok(None) };
+        let field = at("signing.key");
+        let key = SigningKey::of_seed(&table.key.read(&field)?);
+        key.map(|key| Some(Arc::new(key))).map_err(|error| CliError::usage(format!("{field}: {error}")))
+    }
+
+    fn masking(&self, at: &impl Fn(&str) -> String) -> Result<MaskingProfile, CliError> {
+        let Some(table) = &self.masking else { return Ok(MaskingProfile::default()) };
+        let key = table.key.as_ref().map(|key| key.read(&at("masking.key"))).transpose()?;
+        let columns = table.columns.iter().map(|column| column.told(at)).collect::<Result<_, _>>()?;
+        MaskingProfile::new(key.unwrap_or_default(), columns)
+            .map_err(|error| CliError::usage(format!("{}: {error}", at("masking"))))
     }
 
     /// Evidence is written, and the project that backups are taken from is not written to.
@@ -250,5 +348,26 @@ impl RecoveryTable {
         }
         let access = StorageAccess { endpoint: endpoint.clone(), key: key.read(&at("evidence.key"))? };
         Ok(Some(EvidencePlace { access, bucket: bucket.clone() }))
+    }
+}
+
+impl MaskedColumnTable {
+    fn told(&self, at: &impl Fn(&str) -> String) -> Result<MaskedBy, CliError> {
+        let Self { schema, table, column, rule, text } = self;
+        let mask = match (rule, text) {
+            (MaskRule::Fixed, Some(text)) if !text.is_empty() => Mask::Fixed(text.clone()),
+            (MaskRule::Pseudonym, None) => Mask::Pseudonym,
+            (MaskRule::Null, None) => Mask::Null,
+            (rule, _) => {
+                let field = at("masking.columns");
+                let fix = if *rule == MaskRule::Fixed {
+                    "the rule `fixed` needs a `text` that is not empty"
+                } else {
+                    "only the rule `fixed` takes a `text`"
+                };
+                return Err(CliError::usage(format!("{field}: {schema}.{table}.{column}: {fix}")));
+            }
+        };
+        Ok(MaskedBy { schema: schema.clone(), table: table.clone(), column: column.clone(), mask })
     }
 }

@@ -13,11 +13,11 @@ use allclear_clients::storage::StorageAccess;
 use allclear_core::platform::Recovery;
 use allclear_core::ports::StagingDatabase;
 use allclear_core::recovery::{
-    BackupId, Exercise, Parity, Participant, Restored, Role, TargetCheck, Watcher,
+    BackupId, Exercise, Objectives, Parity, Participant, Restored, Role, TargetCheck, Watcher,
 };
 use allclear_core::{Clock, PortError, Service};
 use allclear_dr::cluster::{Cluster, ClusterOptions};
-use allclear_dr::database::Databases;
+use allclear_dr::database::{Databases, MaskingProfile};
 use allclear_dr::seed;
 use allclear_sandbox::s3::S3Server;
 use allclear_sandbox::{StagingPlatform, StorageServer, Twist};
@@ -176,6 +176,8 @@ impl StageMap {
             inventory: Some(storage(&self.storage)),
             evidence: Some(EvidencePlace { access: storage(&self.evidence), bucket: EVIDENCE.to_owned() }),
             station: StationLogin { code: self.station.clone(), passcode: self.station.clone().into() },
+            masking: MaskingProfile::default(),
+            signing: None,
             documents: self.documents.clone(),
             exercise: Exercise {
                 participants: participants(),
@@ -183,7 +185,10 @@ impl StageMap {
                 status_channel: "#ops-status".to_owned(),
                 destination: String::new(),
                 copy_budget: Duration::from_mins(5),
+                objectives: Objectives::default(),
                 cutover_checklist: CUTOVER_PATH.to_owned(),
+                runbook_file: None,
+                incident_services: Vec::new(),
             },
         }
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::ports::{
     Acknowledgements, Announcements, Artifacts, AuditLog, BackupHost, Campaigns, Chat, DatabaseBackups,
-    Documents, EvidenceShelf, FunctionHost, Limits, Notifications, ObjectCopies, Paging, PolicyStore,
-    ProjectHost, Provider, RedemptionExports, RedemptionLog, Replacements, SendLog, SendQueue, Sender,
-    SmokeTests, StagingDatabase, Stations, StatusPage, StoredObjects, Targets, VoucherPreviews, Vouchers,
-    WhatsAppAccount,
+    Documents, EvidenceShelf, FunctionHost, Limits, Notifications, ObjectCopies, OpenIncidents, Paging,
+    PolicyStore, ProjectHost, Provider, RedemptionExports, RedemptionLog, Replacements, SendLog, SendQueue,
+    Sender, SmokeTests, StagingDatabase, Stations, StatusPage, StoredObjects, Targets, VoucherPreviews,
+    Vouchers, WhatsAppAccount,
 };
 use crate::recovery::Exercise;
 use crate::rehearsal::Rehearsal;
@@ -66,6 +66,7 @@ pub struct Recovery {
     /// exercise, and the exercise would wake whoever is on call.
     pub paging: Arc<dyn Paging>,
     pub acknowledgements: Arc<dyn Acknowledgements>,
+    pub incidents: Arc<dyn OpenIncidents>,
     pub documents: Arc<dyn Documents>,
     /// The platform's own list of its buckets; `None` where the copy is not compared with it.
     pub stored: Option<Arc<dyn StoredObjects>>,

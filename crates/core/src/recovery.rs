@@ -249,6 +249,9 @@ pub struct Restored {
     /// what could not be made anew.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// When the restore began, by the target's clock; `None` where an earlier version restored it and did not say.
+    #[serde(default)]
+    pub began_at: Option<Timestamp>,
     /// How long the parts took.
     pub took: Vec<Took>,
 }
@@ -281,6 +284,31 @@ pub struct DefinitionDifference {
     pub says: String,
 }
 
+/// A column whose values a restore replaced before anybody could see them, and read back that none is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskedColumn {
+    /// `schema.table`.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// What stands there now, e.g. `pseudonyms`.
+    pub mask: String,
+    /// How many rows held a value, which was replaced.
+    pub rows: u64,
+    /// How many held none: NULL or nothing.
+    pub empty: u64,
+}
+
+impl MaskedColumn {
+    /// In words, without a full stop.
+    pub fn says(&self) -> String {
+        let Self { table, column, mask, rows, empty } = self;
+        format!(
+            "{table}.{column} holds {mask} in place of {rows} values, {empty} rows had none; no value of the source's is left"
+        )
+    }
+}
+
 /// The comparison of a backup's snapshot with what was restored from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parity {
@@ -295,6 +323,9 @@ pub struct Parity {
     /// Those that the restore changed on purpose, each with the reason.
     #[serde(default)]
     pub changed: Vec<String>,
+    /// The columns that are masked. Their tables were compared right before they were, and are as they were right after.
+    #[serde(default)]
+    pub masked: Vec<MaskedColumn>,
     /// What was not compared, and what differs without being part of the backup.
     #[serde(default)]
     pub not_compared: Vec<String>,
@@ -361,6 +392,15 @@ pub struct Participant {
     pub pagerduty_user: String,
 }
 
+/// What the team wants of a recovery. A miss is a finding of the exercise; nothing is held to one that is not set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objectives {
+    /// Recovery time objective: how long it may take until what was restored is proven to work.
+    pub rto: Option<Duration>,
+    /// Recovery point objective: how old the data may be that is brought back, when the restore begins.
+    pub rpo: Option<Duration>,
+}
+
 /// How an environment holds its exercise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exercise {
@@ -374,8 +414,15 @@ pub struct Exercise {
     pub destination: String,
     /// How long the copy of the buckets may take before it is a finding.
     pub copy_budget: Duration,
+    /// How long the recovery may take, and how old its data may be.
+    pub objectives: Objectives,
     /// The team's cutover checklist, a path below its folder of documents. Reviewed, never executed.
     pub cutover_checklist: String,
+    /// The team's runbook file, a path below its folder of documents, in whose section of the exercise the notes are filed; `None`
+    /// where they have a document of their own.
+    pub runbook_file: Option<String>,
+    /// The PagerDuty services on which a real incident stops the exercise, by id; none is looked for where it is empty.
+    pub incident_services: Vec<String>,
 }
 
 /// That one person took notice of an incident.

@@ -5,5 +5,6 @@
 
 pub mod cluster;
 pub mod database;
+pub mod seal;
 pub mod seed;
 pub mod storage;

@@ -8,6 +8,7 @@
 //! what the last one found. All of them are bullets with ids like any other.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use allclear_engine::{Phase, Step};
 use serde::Serialize;
@@ -46,6 +47,10 @@ pub struct Section {
     /// Its bullets, in order.
     pub bullets: Vec<Bullet>,
 }
+
+/// How the heading begins under which a section has the notes that exercises filed. What stands there is data: no bullet of it is
+/// bound to a step.
+pub const RETRO_NOTES: &str = "Retro Notes";
 
 /// How the heading begins under which an exercise has what the last one found.
 const LAST_FINDINGS: &str = "Latest Findings";
@@ -117,14 +122,18 @@ pub fn parse(text: &[u8]) -> Vec<Section> {
     let mut phase = None;
     // Whether the next line may go on with the last bullet.
     let mut open = false;
+    let mut in_notes = false;
     for (index, line) in text.lines().enumerate() {
         let (trimmed, indented) = (line.trim(), line.starts_with(' '));
         if let Some(title) = line.strip_prefix("## ") {
             sections.push(Section { title: heading(title), bullets: Vec::new() });
             // What stands before the first phase says when and by whom.
-            (phase, open) = (Some(Phase::Prepare), false);
+            (phase, open, in_notes) = (Some(Phase::Prepare), false, false);
         } else if let Some(title) = line.strip_prefix("### ") {
+            in_notes = title.starts_with(RETRO_NOTES);
             (phase, open) = (title.starts_with(LAST_FINDINGS).then_some(Phase::LastFindings), false);
+        } else if in_notes {
+            in_notes = !line.starts_with("# ");
         } else if let Some((name, rest)) = phase_line(trimmed).filter(|_| !indented) {
             phase = phase_named(name);
             open = phase.is_some() && !rest.is_empty();
@@ -146,6 +155,38 @@ pub fn parse(text: &[u8]) -> Vec<Section> {
         bullet.words = plain(&bullet.words);
     }
     sections
+}
+
+/// Where a section's lines are in a text, without its heading; `None` where the text has no section of that title.
+pub(crate) fn section(text: &str, title: &str) -> Option<Range<usize>> {
+    let is_it = |line: &str| line.strip_prefix("## ").is_some_and(|it| heading(it) == title);
+    below(text, 0..text.len(), is_it, &["## ", "# "])
+}
+
+/// The same of a part of a section, by how its heading begins.
+pub(crate) fn subsection(text: &str, section: Range<usize>, title: &str) -> Option<Range<usize>> {
+    let is_it = |line: &str| line.strip_prefix("### ").is_some_and(|it| it.starts_with(title));
+    below(text, section, is_it, &["### "])
+}
+
+/// What stands below the first line that is meant, up to the next that begins with one of `ends`.
+fn below(
+    text: &str,
+    within: Range<usize>,
+    is_meant: impl Fn(&str) -> bool,
+    ends: &[&str],
+) -> Option<Range<usize>> {
+    let (mut at, mut begin) = (within.start, None);
+    for line in text[within.clone()].split_inclusive('\n') {
+        if begin.is_some_and(|_| ends.iter().any(|end| line.starts_with(end))) {
+            break;
+        }
+        at += line.len();
+        if begin.is_none() && is_meant(line) {
+            begin = Some(at);
+        }
+    }
+    begin.map(|begin| begin..at)
 }
 
 /// Whether the bullets of a phase stand at the margin, not below a numbered line.

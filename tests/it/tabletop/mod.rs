@@ -21,7 +21,7 @@ use allclear::clients::pagerduty::PagerDuty;
 use allclear::clients::smoke::{StagingSmokeTests, StationLogin};
 use allclear::core::Clock;
 use allclear::core::platform::Recovery;
-use allclear::core::recovery::{Exercise, Participant, Role};
+use allclear::core::recovery::{Exercise, Objectives, Participant, Role};
 use allclear::sandbox::{PAGERDUTY_ROUTING_KEY, PAGERDUTY_USERS, PROJECT};
 
 pub(crate) use stores::{Content, StoreCall, StoreFault, StoreTrouble, Stores};
@@ -52,7 +52,10 @@ pub(crate) fn exercise() -> Exercise {
         status_channel: "#ops-status".to_owned(),
         destination: "s3://backups/supabase".to_owned(),
         copy_budget: Duration::from_mins(5),
+        objectives: Objectives::default(),
         cutover_checklist: CHECKLIST.to_owned(),
+        runbook_file: None,
+        incident_services: Vec::new(),
     }
 }
 
@@ -86,6 +89,7 @@ fn recovery_at(
         stored: None,
         evidence: None,
         paging: Arc::clone(&pagerduty) as _,
+        incidents: Arc::clone(&pagerduty) as _,
         acknowledgements: pagerduty,
         documents: Arc::new(DocumentFolder::at(documents.to_owned())),
         exercise: exercise(),

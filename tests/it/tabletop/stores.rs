@@ -314,6 +314,10 @@ impl DatabaseBackups for Stores {
     async fn find_file(&self, _id: &BackupId, name: &str) -> Result<Option<Artifact>, PortError> {
         self.call(StoreCall::FindFile, |kept| kept.files.get(name).map(|content| artifact(name, content)))
     }
+
+    async fn read_file(&self, _id: &BackupId, name: &str) -> Result<Option<Vec<u8>>, PortError> {
+        self.call(StoreCall::FindFile, |kept| kept.files.get(name).cloned())
+    }
 }
 
 #[async_trait]
@@ -391,6 +395,7 @@ impl StagingDatabase for Stores {
                 rows: tables.iter().map(|table| table.rows).sum(),
                 put_aside: Some("public_before".to_owned()),
                 notes: Vec::new(),
+                began_at: None,
                 took: took("load"),
             };
             kept.restored.get_or_insert(fresh).clone()

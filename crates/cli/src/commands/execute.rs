@@ -513,7 +513,9 @@ async fn follow(
     if let Err(error) = &report {
         say(&format!("the postmortem is not there: {error}; when there is space: allclear report {id}"));
     }
-    if !finished.outcome.is_final() {
+    if finished.outcome.is_final() {
+        super::evidence::seal_at_end(global, &store.find(&id)?).await;
+    } else {
         tell_how_to_go_on(store, &id)?;
     }
     Ok((exit, finished))

@@ -41,6 +41,7 @@ pub(crate) async fn dispatch(cli: Cli, hooks: Hooks) -> Result<Exit, CliError> {
         Command::Undo(args) => undo::undo(&global, args, hooks).await,
         Command::Status { run } => runs::status(&global, run.as_deref()),
         Command::Report { run, format, form, output } => runs::report(&global, &run, format, form, output),
+        Command::Evidence { what } => evidence::evidence(&global, what).await,
         Command::Link { run, file, minutes } => evidence::link(&global, &run, &file, minutes).await,
         Command::Approve(args) => gates::answer(&global, &args.run, "approve", args.more).await,
         Command::Reject(args) => gates::answer(&global, &args.run, "reject", args.more).await,

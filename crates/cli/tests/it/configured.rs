@@ -5,6 +5,7 @@
 //! an S3 server, a staging platform over the target, and the sandbox in place of PagerDuty, Slack and Supabase's Management
 //! API, in a time that runs faster so that people acknowledge within seconds.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,6 +29,11 @@ const DATABASE: &str = "fuel_platform";
 const ROWS: u64 = 20_000;
 /// People acknowledge 25 s apart; the run looks every 15 s of its own time.
 const SPEED: f64 = 20.0;
+/// The team's runbook file, below its folder of documents.
+const RUNBOOKS: &str = "docs/incident-runbooks.md";
+/// Where the platform keeps telephone numbers.
+const NUMBERS: [(&str, &str); 3] =
+    [("vouchers", "whatsapp_e164"), ("send_logs", "msisdn_e164"), ("campaign_targets", "msisdn")];
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Everything that the addresses lead to.
@@ -93,6 +99,22 @@ fn documents(folder: &Path) {
     let checklist =
         "# Cutover checklist\n\n- [ ] DNS: lower the TTL of `app`\n- [ ] Environment: `SUPABASE_URL`\n";
     std::fs::write(folder.join("docs/incidents/cutover-checklist.md"), checklist).unwrap();
+    std::fs::write(folder.join(RUNBOOKS), allclear_runbooks::text::WRITTEN).unwrap();
+}
+
+/// The table with what this team has agreed on beside.
+fn agreed(table: &str) -> String {
+    let own = format!(
+        "rto_minutes = 1440\nrpo_minutes = 1440\nrunbook_file = \"{RUNBOOKS}\"\nincident_services = [\"PSBXSERVICE\"]\nrollback_owner"
+    );
+    let columns = NUMBERS.map(|(table, column)| {
+        format!("{{ table = \"{table}\", column = \"{column}\", rule = \"pseudonym\" }}")
+    });
+    format!(
+        "{}[environment.rehearsal.recovery.signing]\nkey = {{ env = \"T_SIGNING\" }}\n[environment.rehearsal.recovery.masking]\nkey = {{ env = \"T_MASKING\" }}\ncolumns = [{}]\n",
+        table.replacen("rollback_owner", &own, 1),
+        columns.join(", ")
+    )
 }
 
 impl Given {
@@ -123,8 +145,10 @@ impl Given {
             "source_database": url(&production), "target_database": target,
         });
         let table = environment(&services.base_url(), &map, "staging", "T_TARGET");
-        std::fs::write(folder.path().join("allclear.toml"), table).unwrap();
-        let secrets = secrets(&map);
+        std::fs::write(folder.path().join("allclear.toml"), agreed(&table)).unwrap();
+        let mut secrets = secrets(&map);
+        secrets.push(("T_MASKING", "c0ffee".repeat(8)));
+        secrets.push(("T_SIGNING", "5eed".repeat(16)));
         Self { folder, runtime, production, staging, objects, platform, services, secrets }
     }
 
@@ -172,6 +196,34 @@ impl Given {
         let mut child = answer.spawn().unwrap();
         child.stdin.take().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
         child.wait_with_output().unwrap()
+    }
+
+    /// What a person does in PagerDuty.
+    fn pagerduty(&self, method: &str, path: &str, body: &Value) -> Value {
+        use std::io::Read as _;
+        let base = self.services.base_url();
+        let host = base.strip_prefix("http://").unwrap().to_owned();
+        let body = body.to_string();
+        let mut socket = std::net::TcpStream::connect(&host).unwrap();
+        write!(
+            socket,
+            "{method} /pagerduty{path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Token token=sandbox-pd-key\r\n\
+             accept: application/json\r\nfrom: oncall@example.test\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap_or_else(|_| panic!("{answer}"))
+    }
+
+    /// The numbers in a column of one of the two databases.
+    fn numbers(&self, of: &Cluster, (table, column): (&str, &str)) -> BTreeSet<String> {
+        let own = "+250788000001";
+        let sql = format!("select distinct {column} from {table} where {column} <> '{own}'");
+        let rows = self.runtime.block_on(of.run(DATABASE, &sql)).unwrap();
+        rows.into_iter().map(|row| row[0].clone()).collect()
     }
 
     /// What one statement in the staging database counts.
@@ -264,7 +316,21 @@ fn begin_and_die(given: &Given) {
         let refused = given.typing("ren", wrong);
         assert_eq!(refused.status.code(), Some(16), "{wrong}: {}", stderr(&refused));
     }
+    // While they thought about it, something broke for real.
+    let incident = given.pagerduty(
+        "POST",
+        "/incidents",
+        &json!({ "incident": { "type": "incident", "title": "Sends fail", "service": { "id": "PSBXSERVICE", "type": "service_reference" } } }),
+    );
+    let incident = incident["incident"]["id"].as_str().unwrap().to_owned();
     said_yes(&given.typing("ren", &format!("{DATABASE}@127.0.0.1")));
+    run.until_asked("real incident before the restore 1");
+    said_yes(&given.answer("lea", &["approve", "@last"]));
+    run.until_asked("real incident before the restore 2");
+    assert_eq!(given.count("select count(*) from allclear.restored"), 0);
+    let over = json!({ "incident": { "type": "incident_reference", "status": "resolved" } });
+    given.pagerduty("PUT", &format!("/incidents/{incident}"), &over);
+    said_yes(&given.answer("lea", &["approve", "@last"]));
     run.until("restore", |run| run.said().contains("set out to restore backup"));
     run.killed();
 }
@@ -285,8 +351,14 @@ fn go_on(given: &Given) {
 
 fn check_what_was_done(given: &Given) {
     let times = |effect: &str| given.effects().iter().filter(|one| *one == effect).count();
-    for effect in ["pagerduty.trigger", "slack.post", "pagerduty.resolve"] {
-        assert_eq!(times(effect), 1, "{effect}: {:?}", given.effects());
+    // Posted are the draft and that the exercise stopped, the latter once though it was asked twice. Resolved are the exercise's incident, by
+    // the run, and the real one, by a person.
+    for (effect, often) in [("pagerduty.trigger", 1), ("slack.post", 2), ("pagerduty.resolve", 2)] {
+        assert_eq!(times(effect), often, "{effect}: {:?}", given.effects());
+    }
+    for place in NUMBERS {
+        let (real, here) = (given.numbers(&given.production, place), given.numbers(&given.staging, place));
+        assert!(real.len() > 100 && real.is_disjoint(&here), "{place:?}: {} numbers", real.len());
     }
     for (sql, should) in [
         ("select count(*) from allclear.restored", 1),
@@ -310,7 +382,15 @@ fn check_what_was_written(given: &Given) {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     };
     let report = read(run.join("artifacts/tabletop-report.md"));
-    for part in ["acknowledged after", "4 of 4 smoke tests passed", "Nothing was executed", "data platform"] {
+    for part in [
+        "acknowledged after",
+        "4 of 4 smoke tests passed",
+        "Nothing was executed",
+        "data platform",
+        "Masked: public.vouchers.whatsapp_e164 holds pseudonyms",
+        "(RTO 24 h: kept)",
+        "A real incident went first",
+    ] {
         assert!(report.contains(part), "{part}: {report}");
     }
     let postmortem = read(run.join("postmortem.md"));
@@ -329,10 +409,67 @@ fn check_what_was_written(given: &Given) {
     assert_eq!(read(backup.join("backup.log")), read(run.join("artifacts/backup.log")));
     assert!(read(backup.join("rowcount.csv")).contains("public.vouchers"));
     let documents = given.folder.path().join("documents");
-    for document in ["templates/status-page-update.md", "templates/escalation-email.md", "dr-tabletop.md"] {
+    for document in ["templates/status-page-update.md", "templates/escalation-email.md"] {
         assert!(!read(documents.join("docs/incidents").join(document)).is_empty());
     }
+    let runbooks = documents.join(RUNBOOKS);
+    assert!(read(runbooks.clone()).contains("Measured: recovery time "));
+    said_yes(&given.call("kim", &["check", "--text", runbooks.to_str().unwrap()]));
     assert!(read(documents.join("SYSTEM_CHECKLIST.md")).contains("dr-restore-from-bucket"));
+}
+
+/// The run's folder beside its backup in the bucket.
+fn beside_the_backup(given: &Given) -> PathBuf {
+    let kept = given.objects.folder().join("backups/supabase");
+    let mut folders = std::fs::read_dir(kept).unwrap().map(|entry| entry.unwrap().path());
+    folders.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("dr-")).unwrap()
+}
+
+/// Whatever of it is changed in the bucket is found, also by somebody on another machine who has nothing but the public key.
+fn check_the_evidence(given: &Given) {
+    let status: Value = serde_json::from_str(&stdout(&given.call("kim", &["status", "--json"]))).unwrap();
+    let id = status["runs"][0]["id"].as_str().unwrap().to_owned();
+    let folder = beside_the_backup(given);
+    let checks = |args: &[&str]| given.call("lea", &[&["evidence", "verify", "--json"], args].concat());
+    let good = checks(&[&id]);
+    assert_eq!(good.status.code(), Some(0), "{}{}", stdout(&good), stderr(&good));
+    let told: Value = serde_json::from_str(&stdout(&good)).unwrap();
+    let key = told["public_key"].as_str().unwrap().to_owned();
+    let journal = std::fs::read_to_string(folder.join(format!("evidence-{id}.journal.ndjson"))).unwrap();
+    let last: Value = serde_json::from_str(journal.lines().next_back().unwrap()).unwrap();
+    assert!(journal.lines().count() > 100 && last["seq"] == journal.lines().count(), "{last}");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let backup = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut other = given.command(
+        "eve",
+        &["--env", "rehearsal", "evidence", "verify", &id, "--backup", &backup, "--public-key", &key],
+    );
+    let other = other.env("ALLCLEAR_STATE_DIR", elsewhere.path()).output().unwrap();
+    assert_eq!(other.status.code(), Some(0), "{}{}", stdout(&other), stderr(&other));
+    let stranger = "00".repeat(32);
+    assert_eq!(checks(&[&id, "--public-key", &stranger]).status.code(), Some(13));
+
+    for name in ["journal.ndjson", "report.md", "json", "sig"]
+        .map(|what| format!("evidence-{id}.{what}"))
+        .into_iter()
+        .chain(["backup.log".to_owned(), "rowcount.csv".to_owned(), "db/manifest.json".to_owned()])
+    {
+        let file = folder.join(&name);
+        let was = std::fs::read(&file).unwrap();
+        let mut is = was.clone();
+        let middle = is.len() / 2;
+        is[middle] ^= 1;
+        std::fs::write(&file, is).unwrap();
+        let found = checks(&[&id]);
+        assert_eq!(found.status.code(), Some(13), "{name}: {}{}", stdout(&found), stderr(&found));
+        std::fs::write(&file, was).unwrap();
+    }
+    assert_eq!(checks(&[&id]).status.code(), Some(0));
+    // Signed again it is what it was.
+    let before = std::fs::read(folder.join(format!("evidence-{id}.sig"))).unwrap();
+    said_yes(&given.call("kim", &["evidence", "seal", &id]));
+    assert_eq!(std::fs::read(folder.join(format!("evidence-{id}.sig"))).unwrap(), before);
 }
 
 #[test]
@@ -344,6 +481,7 @@ fn a_team_holds_the_exercise_on_addresses_of_its_own_and_production_is_not_writt
     go_on(&given);
     check_what_was_done(&given);
     check_what_was_written(&given);
+    check_the_evidence(&given);
     let log = given.production.log();
     let since = log.strip_prefix(&before).expect("a log only grows");
     let changes: Vec<&str> =

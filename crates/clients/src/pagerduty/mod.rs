@@ -27,7 +27,7 @@ mod wire;
 use std::sync::Arc;
 
 use allclear_core::incident::Incident;
-use allclear_core::ports::{Acknowledgements, Page, Paging};
+use allclear_core::ports::{Acknowledgements, OpenIncidents, Page, Paging};
 use allclear_core::recovery::Acknowledgement;
 use allclear_core::text::{line, neutral};
 use allclear_core::{Clock, PortError, Service};
@@ -261,6 +261,41 @@ impl Paging for PagerDuty {
 
     async fn resolve(&self, dedup_key: &str) -> Result<(), PortError> {
         self.event("resolve", dedup_key, None).await
+    }
+}
+
+#[async_trait]
+impl OpenIncidents for PagerDuty {
+    /// `GET /incidents?statuses[]=triggered&statuses[]=acknowledged&service_ids[]=…&date_range=all`. One that is opened in between moves
+    /// the others to later pages, so some may be read twice and none is missed.
+    async fn on_services(&self, services: &[String]) -> Result<Vec<Incident>, PortError> {
+        let mut found: Vec<Incident> = Vec::new();
+        if services.is_empty() {
+            // Without a service the list would be that of all.
+            return Ok(found);
+        }
+        for page in 0..PAGES {
+            let call = Call::read("/incidents")
+                .query("statuses[]", "triggered")
+                .query("statuses[]", "acknowledged")
+                .query("date_range", "all")
+                .query("sort_by", "created_at:desc")
+                .query("limit", LIMIT)
+                .query("offset", page * LIMIT);
+            let call = services.iter().fold(call, |call, service| call.query("service_ids[]", service));
+            let page: wire::Incidents = self.read(call).await?;
+            let more = page.more && !page.incidents.is_empty();
+            for row in page.incidents {
+                let incident = row.into_incident(|text| self.rest.clean(text));
+                if !found.iter().any(|known| known.id == incident.id) {
+                    found.push(incident);
+                }
+            }
+            if !more {
+                return Ok(found);
+            }
+        }
+        Err(self.malformed("/incidents", "more than 10,000 incidents are open, which cannot all be read"))
     }
 }
 

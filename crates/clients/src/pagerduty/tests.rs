@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use allclear_core::error::{StopReason, WaitSource};
 use allclear_core::incident::IncidentStatus;
-use allclear_core::ports::{Acknowledgements as _, Paging as _};
+use allclear_core::ports::{Acknowledgements as _, OpenIncidents as _, Paging as _};
 use allclear_core::{Class, Clock, PortError, VirtualClock};
 
 use super::wire::Incidents;
@@ -154,6 +154,47 @@ async fn people_count_once_by_their_first_acknowledgement_and_services_never() {
     let seen = client(&base).of_incident("PINC1").await.unwrap();
     let seen: Vec<String> = seen.iter().map(|ack| format!("{} {}", ack.user, ack.at)).collect();
     assert_eq!(seen, ["PA 2026-11-23T09:02:00Z", "PB 2026-11-23T09:03:00Z"]);
+}
+
+#[tokio::test]
+async fn open_incidents_are_asked_for_by_status_and_service_on_every_page() {
+    let row = |id: &str, status: &str| {
+        format!(
+            r#"{{"id":"{id}","incident_key":"k","title":"t","status":"{status}","created_at":"2026-11-23T09:00:00Z"}}"#
+        )
+    };
+    let page = |rows: &[String], more: bool| {
+        fake::json(200, "", &format!(r#"{{"incidents":[{}],"more":{more}}}"#, rows.join(",")))
+    };
+    // One is opened while the pages are read, and moves another to the next page.
+    let first = page(&[row("P3", "triggered"), row("P2", "acknowledged")], true);
+    let second = page(&[row("P2", "acknowledged"), row("P1", "acknowledged")], false);
+    let base = fake::serve(move |asked| {
+        for part in [
+            "statuses%5B%5D=triggered",
+            "statuses%5B%5D=acknowledged",
+            "service_ids%5B%5D=PA",
+            "service_ids%5B%5D=PB",
+        ] {
+            assert!(asked.line.contains(part), "{}", asked.line);
+        }
+        assert_eq!(asked.query("date_range").as_deref(), Some("all"));
+        if asked.query("offset").as_deref() == Some("0") { first.clone() } else { second.clone() }
+    })
+    .await;
+    let open = client(&base).on_services(&["PA".to_owned(), "PB".to_owned()]).await.unwrap();
+    let ids: Vec<&str> = open.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(ids, ["P3", "P2", "P1"]);
+    // Without a service, nothing is asked: the list would be that of all services.
+    assert_eq!(answering(500, "", "").await.on_services(&[]).await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_list_of_incidents_that_never_ends_is_not_taken_for_whole() {
+    let body =
+        r#"{"incidents":[{"id":"P1","incident_key":"k","title":"t","status":"triggered"}],"more":true}"#;
+    let error = answering(200, "", body).await.on_services(&["PA".to_owned()]).await.unwrap_err();
+    assert!(matches!(error, PortError::Malformed { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ pub(super) struct Accepted {
 #[derive(Deserialize)]
 pub(super) struct Incidents {
     pub(super) incidents: Vec<IncidentRow>,
+    #[serde(default)]
+    pub(super) more: bool,
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use allclear_clients::pagerduty::{PagerDuty, Region};
 use allclear_core::incident::Severity;
-use allclear_core::ports::{Acknowledgements as _, Page, Paging as _};
+use allclear_core::ports::{Acknowledgements as _, OpenIncidents as _, Page, Paging as _};
 use allclear_core::{Clock, VirtualClock};
 use allclear_sandbox::{Sandbox, WorldSpec};
 use serde_json::{Value, json};
@@ -75,11 +75,12 @@ fn page() -> Page {
 }
 
 /// Each call, with the method and the path of the request that it is about.
-const CALLS: [(&str, &str, &str); 10] = [
+const CALLS: [(&str, &str, &str); 11] = [
     ("trigger", "POST", "/v2/enqueue"),
     ("acknowledge", "POST", "/v2/enqueue"),
     ("resolve", "POST", "/v2/enqueue"),
     ("find", "GET", "/incidents"),
+    ("on_services", "GET", "/incidents"),
     ("of_incident", "GET", LOG),
     ("called_in", "GET", INCIDENT),
     ("call_in", "POST", REQUESTS),
@@ -94,6 +95,7 @@ async fn call(pagerduty: &PagerDuty, name: &str, incident: &str) -> Meaning {
         "acknowledge" => meaning::of(&pagerduty.acknowledge("allclear/run-1").await),
         "resolve" => meaning::of(&pagerduty.resolve("allclear/run-1").await),
         "find" => meaning::of(&pagerduty.find("allclear/run-1").await),
+        "on_services" => meaning::of(&pagerduty.on_services(&["PSBXSERVICE".to_owned()]).await),
         "of_incident" => meaning::of(&pagerduty.of_incident(incident).await),
         "called_in" => meaning::of(&pagerduty.called_in(incident).await),
         "call_in" => {

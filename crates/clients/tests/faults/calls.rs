@@ -15,7 +15,7 @@ use allclear_core::owner::{Announced, AnnouncedEffect, Announcement, EffectPlace
 use allclear_core::policy::{QuietHours, SendPolicy};
 use allclear_core::ports::{
     Acknowledgements, AuditRow, BackupHost, ChatMessage, EvidenceShelf, NewReplacement, NewVoucherEvent,
-    Page, Posted, SmokeTests, StoredObjects, Ticket,
+    OpenIncidents, Page, Posted, SmokeTests, StoredObjects, Ticket,
 };
 use allclear_core::recovery::{SmokeResult, SmokeTest};
 use allclear_core::station::StationId;
@@ -253,6 +253,7 @@ const PLAIN: &[Method] = methods! {
         p.people().call_in(&s.incident, &["PSBXUSER2".to_owned()], "please join").await
     },
     "Acknowledgements::called_in": |p, s| async move { p.people().called_in(&s.incident).await },
+    "OpenIncidents::on_services": |p, s| async move { p.people().on_services(&["PSBXSERVICE".to_owned()]).await },
     "BackupHost::hosted_backups": |p, s| async move { p.host().hosted_backups().await },
     "StoredObjects::of_bucket": |p, s| async move { p.stored().of_bucket("vouchers").await },
     // A file of its own each time: one that is there is not uploaded again.

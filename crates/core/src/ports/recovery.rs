@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Artifact, Result};
+use crate::incident::Incident;
 use crate::recovery::{
     Acknowledgement, Backup, BackupId, CopiedObjects, HostedBackups, Link, ObjectCopy, Parity, Restored,
     SmokeResult, SmokeTest, StoredObject, TargetCheck,
@@ -40,6 +41,9 @@ pub trait DatabaseBackups: Send + Sync {
 
     /// A file beside the backup, read back from the bucket.
     async fn find_file(&self, id: &BackupId, name: &str) -> Result<Option<Artifact>>;
+
+    /// The same with its content, for small files.
+    async fn read_file(&self, id: &BackupId, name: &str) -> Result<Option<Vec<u8>>>;
 }
 
 /// The copy of the platform's buckets.
@@ -125,6 +129,15 @@ pub trait Acknowledgements: Send + Sync {
 
     /// Who was asked already, by user id: those whom the incident is or was assigned to, and those who were called in.
     async fn called_in(&self, incident: &str) -> Result<Vec<String>>;
+}
+
+/// What is open on the services that a team is paged by, while an exercise is held.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait OpenIncidents: Send + Sync {
+    /// The incidents of these services that nobody has resolved, whether somebody took them or not, newest first
+    /// (`GET /incidents` by status and service, all pages).
+    async fn on_services(&self, services: &[String]) -> Result<Vec<Incident>>;
 }
 
 /// The team's documents that the exercise reads and writes: templates, the retro notes, `SYSTEM_CHECKLIST.md`.

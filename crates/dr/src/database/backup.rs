@@ -487,6 +487,10 @@ impl DatabaseBackups for PostgresBackups {
         let Some(content) = self.bucket.read(&self.bucket.beside(id, name)).await? else { return Ok(None) };
         Ok(Some(Artifact { name: name.to_owned(), bytes: content.len() as u64, sha256: sha256(&content) }))
     }
+
+    async fn read_file(&self, id: &BackupId, name: &str) -> Result<Option<Vec<u8>>, PortError> {
+        Ok(self.bucket.read(&self.bucket.beside(id, name)).await?.map(Vec::from))
+    }
 }
 
 #[cfg(test)]

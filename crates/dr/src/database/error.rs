@@ -215,6 +215,12 @@ pub enum DatabaseError {
         /// What to do.
         fix: String,
     },
+    /// A column cannot be masked, so nothing of its table may be seen.
+    #[error("nothing was swapped in, because {}", .objections.join("; "))]
+    MaskingCannotHold {
+        /// Which column, why, and what to do, a sentence each.
+        objections: Vec<String>,
+    },
     /// Something that is computed while it is restored may reach outside.
     #[error(
         "nothing was swapped in, because {what} would be computed on staging and may reach outside: {why}. Make it silent in \
@@ -404,7 +410,9 @@ impl From<DatabaseError> for PortError {
                 ("back up".to_owned(), None)
             }
             E::Program { program, .. } | E::ProgramFailed { program, .. } => ((*program).to_owned(), None),
-            E::Busy | E::TargetLacks { .. } | E::MayReachOut { .. } => ("restore".to_owned(), None),
+            E::Busy | E::TargetLacks { .. } | E::MayReachOut { .. } | E::MaskingCannotHold { .. } => {
+                ("restore".to_owned(), None)
+            }
             E::Corrupt { file, .. } => (format!("read {file}"), None),
             E::NoBackup { id } => {
                 return Self::NotFound { service, what: format!("whole backup `{id}`") };

@@ -11,6 +11,8 @@ use super::catalog::Table;
 use super::compare::{self, Change};
 use super::dump::Dump;
 use super::error::DatabaseError;
+use super::masked::{self, MaskedTable};
+use super::masking::MaskingProfile;
 use super::neutralise::silence_queues;
 use super::outside::{self, Outside};
 use super::progress::Part;
@@ -26,6 +28,9 @@ pub(crate) struct Finish<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) dump: &'a Dump<'a>,
     pub(crate) listener: &'a Listener,
+    /// What was masked, and by which profile.
+    pub(crate) masked: &'a [MaskedTable],
+    pub(crate) masking: &'a MaskingProfile,
     /// Whether staging's server fills materialised views as if its sessions had no search path: from 17 on.
     pub(crate) fills_without_path: bool,
 }
@@ -60,6 +65,8 @@ impl Finish<'_> {
         let tables: Vec<Table> = manifest.tables.iter().map(|dumped| dumped.table.clone()).collect();
         silence_queues(session, &tables, number, &mut changes, &mut notes).await?;
         compare::write_down(session, manifest, number, &changes).await?;
+        masked::write_down(session, number, self.masked).await?;
+        notes.extend(masked::notes(self.masked));
         part.add(1, 0);
         self.marked(number, notes, log).await
     }
@@ -160,6 +167,7 @@ impl Finish<'_> {
             rows: manifest.rows(),
             put_aside: (!put_aside.is_empty()).then(|| put_aside.join(", ")),
             notes,
+            began_at: Some(plan.began_at),
             took: log.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
         let json = |list: Result<String, serde_json::Error>| list.unwrap_or_else(|_| "[]".to_owned());
@@ -171,6 +179,8 @@ impl Finish<'_> {
             tables: restored.tables,
             rows: restored.rows,
             put_aside: restored.put_aside.clone(),
+            began_at: plan.began_at.to_string(),
+            masking: self.masking.fingerprint(),
             notes: json(serde_json::to_string(&restored.notes)),
             took: json(serde_json::to_string(&restored.took)),
         };

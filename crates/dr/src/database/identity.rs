@@ -35,6 +35,11 @@ CREATE TABLE IF NOT EXISTS allclear.neutralised (
 CREATE TABLE IF NOT EXISTS allclear.changed (
   restored bigint NOT NULL, kind text NOT NULL, name text NOT NULL, now text, says text NOT NULL);
 ALTER TABLE allclear.restored ADD COLUMN IF NOT EXISTS notes text NOT NULL DEFAULT '[]';
+ALTER TABLE allclear.restored ADD COLUMN IF NOT EXISTS began_at timestamptz;
+ALTER TABLE allclear.restored ADD COLUMN IF NOT EXISTS masking text NOT NULL DEFAULT '';
+CREATE TABLE IF NOT EXISTS allclear.masked (
+  restored bigint NOT NULL, schema_name text NOT NULL, table_name text NOT NULL, column_name text NOT NULL, mask text NOT NULL,
+  rows bigint NOT NULL, empty bigint NOT NULL, before text NOT NULL, since text NOT NULL);
 REVOKE ALL ON SCHEMA allclear FROM PUBLIC;";
 
 /// The two databases of an exercise, and what the configuration says of them.

@@ -6,6 +6,7 @@
 //! | [`Databases`] | source and target beside each other; [`Databases::admit`] is the only way to a [`StagingTarget`] |
 //! | [`PostgresBackups`] | takes backups into a [`BackupBucket`] |
 //! | [`PostgresStaging`] | restores them from there, and compares |
+//! | [`MaskingProfile`] | which columns hold personal data, and what a restore puts in its place |
 //!
 //! The source is only ever read: its connections are read-only from their first statement on, and no function that writes
 //! takes anything but a `StagingTarget`.
@@ -24,6 +25,8 @@ mod finish;
 mod identity;
 mod load;
 mod manifest;
+mod masked;
+mod masking;
 mod neutralise;
 mod outside;
 mod parity;
@@ -31,6 +34,7 @@ mod plain;
 mod preflight;
 mod programs;
 mod progress;
+mod pseudonym;
 mod redactor;
 mod restore;
 mod script;
@@ -49,6 +53,7 @@ pub use bucket::BackupBucket;
 pub use error::{BucketFailure, DatabaseError, Party};
 pub use identity::{Databases, StagingTarget};
 pub(crate) use manifest::hex;
+pub use masking::{Mask, MaskedBy, MaskingProfile};
 pub use parity::rowcount_csv;
 pub use restore::PostgresStaging;
 pub use url::{DatabaseUrl, Roots, Tls};

@@ -12,6 +12,7 @@ use allclear_core::recovery::{
 };
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::bucket::{BackupBucket, at_once};
@@ -25,6 +26,8 @@ use super::finish::Finish;
 use super::identity::{Databases, StagingTarget};
 use super::load;
 use super::manifest::{DumpFile, DumpedTable, Manifest};
+use super::masked::{self, WrittenDown};
+use super::masking::{self, MaskingProfile};
 use super::neutralise::taken_back;
 use super::outside;
 use super::parity::{Reading, contents, sessions};
@@ -50,6 +53,7 @@ const LOADING: &str = "SET synchronous_commit = off; SET maintenance_work_mem = 
 pub struct PostgresStaging {
     databases: Databases,
     bucket: BackupBucket,
+    masking: MaskingProfile,
     work: PathBuf,
     watcher: Arc<dyn Watcher>,
 }
@@ -57,7 +61,14 @@ pub struct PostgresStaging {
 impl PostgresStaging {
     /// Restores from this bucket. Downloads lie below `work` until they are loaded.
     pub fn new(databases: Databases, bucket: BackupBucket, work: PathBuf, watcher: Arc<dyn Watcher>) -> Self {
-        Self { databases, bucket, work, watcher }
+        Self { databases, bucket, masking: MaskingProfile::default(), work, watcher }
+    }
+
+    /// The same with a profile by which personal data is replaced before anybody sees it. A backup that staging holds by another
+    /// profile, or by none, is restored anew.
+    #[must_use]
+    pub fn masked_by(self, masking: MaskingProfile) -> Self {
+        Self { masking, ..self }
     }
 
     /// Restores a backup into a target that was admitted. Whatever fails before the swap leaves the target as it was.
@@ -67,9 +78,10 @@ impl PostgresStaging {
         id: &BackupId,
     ) -> Result<Restored, DatabaseError> {
         let (manifest, digest) = self.manifest(id).await?;
-        if let Some((_, done)) = last_restored(target.session(), id, &digest, &manifest.schemas).await? {
+        if let Some((_, done)) = self.last_restored(target.session(), id, &digest, &manifest.schemas).await? {
             return Ok(done);
         }
+        let began_at = swap::clock(target.session()).await?;
         if manifest.schemas != self.databases.schemas {
             return Err(DatabaseError::TargetLacks {
                 what: format!("a configuration for the backup's schemas, {}", manifest.schemas.join(", ")),
@@ -86,6 +98,7 @@ impl PostgresStaging {
             moves: extensions::moves(&manifest.surroundings.extensions, &there, &manifest.schemas),
             manifest: &manifest,
             digest,
+            began_at,
         };
         swap::remove_leftovers(&target).await?;
         let part = Part::begin(&self.watcher, "define", None, None);
@@ -162,9 +175,18 @@ impl PostgresStaging {
         tokio::try_join!(load, index)?;
         let part = Part::begin(&self.watcher, "finish", None, None);
         in_place(&swapping, plan, (dump.folder, &beside), &part).await?;
+        let masked = masked::mask(&swapping, &self.masking, plan.manifest, &part).await?;
         let (_, version) = compare::versions(&swapping, plan.manifest).await?;
         let fills_without_path = version >= 17;
-        let restored = Finish { session: &swapping, plan, dump, listener: &listener, fills_without_path };
+        let restored = Finish {
+            session: &swapping,
+            plan,
+            dump,
+            listener: &listener,
+            masked: &masked,
+            masking: &self.masking,
+            fills_without_path,
+        };
         let restored = restored.all(&beside, &pointing_in, &part, log).await?;
         part.end(log);
         let part = Part::begin(&self.watcher, "swap", None, None);
@@ -232,13 +254,23 @@ impl PostgresStaging {
         Ok(())
     }
 
+    async fn last_restored(
+        &self,
+        session: &Session,
+        id: &BackupId,
+        manifest_sha256: &str,
+        schemas: &[String],
+    ) -> Result<Option<(i64, Restored)>, DatabaseError> {
+        last_restored(session, id, (manifest_sha256, &self.masking.fingerprint()), schemas).await
+    }
+
     async fn compared(&self, id: &BackupId) -> Result<Parity, DatabaseError> {
         let (manifest, digest) = self.manifest(id).await?;
         let began = std::time::Instant::now();
         let url = &self.databases.target;
         let readers = sessions(CONNECTIONS, || Session::reading(url, Party::Target)).await?;
         let mut readings = Vec::new();
-        let restored = last_restored(&readers[0], id, &digest, &manifest.schemas).await?;
+        let restored = self.last_restored(&readers[0], id, &digest, &manifest.schemas).await?;
         let number = restored.as_ref().map(|(number, _)| *number);
         for table in catalog::tables(&readers[0], &manifest.schemas).await? {
             let copy = taken_back(&readers[0], &table, number).await?;
@@ -246,9 +278,16 @@ impl PostgresStaging {
         }
         let bytes = readings.iter().map(|reading| reading.table.bytes).sum();
         let part = Part::begin(&self.watcher, "compare", Some(readings.len() as u64), Some(bytes));
-        let staging = contents(&readers, &manifest.surroundings.search_path, readings, &part).await?;
+        let mut staging = contents(&readers, &manifest.surroundings.search_path, readings, &part).await?;
+        let masked = WrittenDown::of(&readers[0], number).await?;
+        masked.before_masking(&mut staging);
         let defined = compare::compared(&readers[0], &manifest, number, &part).await?;
-        Ok(Parity { tables: beside(&manifest, staging), took: began.elapsed(), ..defined })
+        Ok(Parity {
+            tables: beside(&manifest, staging),
+            masked: masked.into_columns(),
+            took: began.elapsed(),
+            ..defined
+        })
     }
 
     /// How many rows each table of staging has now, counted over several connections. For a first look; [`parity`] compares
@@ -275,6 +314,8 @@ impl PostgresStaging {
 pub(crate) struct Plan<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) digest: String,
+    /// When the restore began, by the target's clock.
+    pub(crate) began_at: Timestamp,
     pub(crate) schemas: Vec<Replaced>,
     pub(crate) moves: Vec<Move>,
 }
@@ -337,11 +378,12 @@ async fn in_place(
     session.look_in("").await
 }
 
-/// What the target holds, if it is this backup: by the latest mark, and only while the schemas are still those of the swap.
+/// What the target holds, if it is this backup, masked by this profile: by the latest mark, and only while the schemas are still
+/// those of the swap.
 async fn last_restored(
     session: &Session,
     id: &BackupId,
-    manifest_sha256: &str,
+    (manifest_sha256, masking): (&str, &str),
     schemas: &[String],
 ) -> Result<Option<(i64, Restored)>, DatabaseError> {
     let doing = "read the mark of the last restore";
@@ -351,22 +393,27 @@ async fn last_restored(
     }
     let sql = format!(
         "SELECT number, backup, manifest_sha256, tables, rows, put_aside, took, schemas = {}, \
-         coalesce(to_jsonb(r) ->> 'notes', '[]') FROM allclear.restored r ORDER BY number DESC LIMIT 1",
+         coalesce(to_jsonb(r) ->> 'notes', '[]'), to_jsonb(r) ->> 'began_at', \
+         coalesce(to_jsonb(r) ->> 'masking', '') FROM allclear.restored r ORDER BY number DESC LIMIT 1",
         swap::identities(schemas)
     );
     let found = session.rows(doing, &sql, &[]).await?;
     let Some(row) = found.first() else { return Ok(None) };
     let (backup, digest): (String, String) = (row.get(1), row.get(2));
-    if backup != id.as_str() || digest != manifest_sha256 || !row.get::<_, bool>(7) {
+    let masked_by: String = row.get(10);
+    let is_it = backup == id.as_str() && digest == manifest_sha256 && masked_by == masking;
+    if !is_it || !row.get::<_, bool>(7) {
         return Ok(None);
     }
     let (took, notes): (String, String) = (row.get(6), row.get(8));
+    let began_at: Option<String> = row.get(9);
     let restored = Restored {
         id: id.clone(),
         tables: row.get::<_, i64>(3).unsigned_abs(),
         rows: row.get::<_, i64>(4).unsigned_abs(),
         put_aside: row.get(5),
         notes: serde_json::from_str(&notes).unwrap_or_default(),
+        began_at: began_at.and_then(|at| at.parse().ok()),
         took: serde_json::from_str(&took).unwrap_or_default(),
     };
     Ok(Some((row.get(0), restored)))
@@ -392,7 +439,14 @@ fn beside(manifest: &Manifest, mut staging: BTreeMap<String, TableContent>) -> V
 #[async_trait]
 impl StagingDatabase for PostgresStaging {
     async fn compare(&self) -> Result<TargetCheck, PortError> {
-        Ok(self.databases.compare().await?)
+        let check = self.databases.compare().await?;
+        if !check.objections.is_empty() || self.masking.is_empty() {
+            return Ok(check);
+        }
+        let source = Session::reading(&self.databases.source, Party::Source).await?;
+        let mut objections = masking::objections(&source, &self.masking, &self.databases.schemas).await?;
+        objections.extend(masking::unfit_texts(&source, &self.masking).await?);
+        Ok(TargetCheck { objections, ..check })
     }
 
     async fn restore(&self, id: &BackupId) -> Result<Restored, PortError> {
@@ -403,7 +457,7 @@ impl StagingDatabase for PostgresStaging {
     async fn find(&self, id: &BackupId) -> Result<Option<Restored>, PortError> {
         let Some((manifest, digest)) = self.bucket.manifest(id).await? else { return Ok(None) };
         let session = Session::reading(&self.databases.target, Party::Target).await?;
-        let found = last_restored(&session, id, &digest, &manifest.schemas).await?;
+        let found = self.last_restored(&session, id, &digest, &manifest.schemas).await?;
         Ok(found.map(|(_, restored)| restored))
     }
 

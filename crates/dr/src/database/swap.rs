@@ -5,6 +5,7 @@
 //! renamed again before the commit. Nobody ever sees it, and the definitions now hold the new schema's identity, not its name.
 //! See `docs/decisions/0010-restore-by-renaming-schemas.md`.
 
+use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::error::{DatabaseError, Party};
@@ -248,8 +249,24 @@ pub(crate) struct Mark<'a> {
     pub(crate) tables: u64,
     pub(crate) rows: u64,
     pub(crate) put_aside: Option<String>,
+    pub(crate) began_at: String,
+    /// Names the profile by which rows were masked; empty where none were.
+    pub(crate) masking: String,
     pub(crate) notes: String,
     pub(crate) took: String,
+}
+
+/// What time it is, by the target's clock.
+pub(crate) async fn clock(session: &Session) -> Result<Timestamp, DatabaseError> {
+    let doing = "ask for the time";
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let micros: i64 = session.row(doing, sql, &[]).await?.get(0);
+    Timestamp::from_microsecond(micros).map_err(|error| DatabaseError::Refused {
+        party: Party::Target,
+        doing: doing.to_owned(),
+        code: "none".to_owned(),
+        detail: error.to_string(),
+    })
 }
 
 /// Takes the number under which everything of this restore is written down.
@@ -261,12 +278,12 @@ pub(crate) async fn number(session: &Session) -> Result<i64, DatabaseError> {
 /// Writes the mark, in the swap's transaction.
 pub(crate) async fn mark(session: &Session, mark: &Mark<'_>) -> Result<(), DatabaseError> {
     let sql = format!(
-        "INSERT INTO allclear.restored (number, backup, manifest_sha256, schemas, tables, rows, put_aside, took, notes) \
-         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, {}, $4, $5, $6, $7, $8)",
+        "INSERT INTO allclear.restored (number, backup, manifest_sha256, schemas, tables, rows, put_aside, took, notes, began_at, masking) \
+         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, {}, $4, $5, $6, $7, $8, $9::text::timestamptz, $10)",
         identities(mark.schemas)
     );
     let (tables, rows) = (mark.tables.cast_signed(), mark.rows.cast_signed());
-    let values: [&(dyn ToSql + Sync); 8] = [
+    let values: [&(dyn ToSql + Sync); 10] = [
         &mark.number,
         &mark.backup,
         &mark.manifest_sha256,
@@ -275,6 +292,8 @@ pub(crate) async fn mark(session: &Session, mark: &Mark<'_>) -> Result<(), Datab
         &mark.put_aside,
         &mark.took,
         &mark.notes,
+        &mark.began_at,
+        &mark.masking,
     ];
     match session.execute("mark the restored backup", &sql, &values).await? {
         1 => Ok(()),

@@ -7,6 +7,7 @@ mod damage;
 mod failures;
 mod guards;
 mod kills;
+mod masking;
 mod property;
 mod round_trip;
 mod world;

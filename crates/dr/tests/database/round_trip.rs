@@ -20,6 +20,19 @@ async fn what_production_held_stands_in_staging_byte_for_byte() {
     assert_eq!(restored.rows, backup.tables.iter().map(|table| table.rows).sum::<u64>());
     assert_eq!(exercise.staging().find(&Exercise::id()).await.unwrap().unwrap().rows, restored.rows);
 
+    // By staging's own clock it began after the snapshot and before its mark was made, and the mark keeps that.
+    let between = format!(
+        "SELECT began_at BETWEEN '{}' AND restored_at FROM allclear.restored WHERE began_at = '{}'",
+        backup.snapshot_at,
+        restored.began_at.unwrap()
+    );
+    assert_eq!(exercise.staging_says(&between).await, "t");
+    let found = exercise.staging().find(&Exercise::id()).await.unwrap().unwrap();
+    assert_eq!(found.began_at, restored.began_at);
+    exercise.staging_says("ALTER TABLE allclear.restored DROP COLUMN began_at").await;
+    let by_an_earlier_version = exercise.staging().find(&Exercise::id()).await.unwrap().unwrap();
+    assert_eq!(by_an_earlier_version.began_at, None);
+
     let parity = exercise.staging().parity(&Exercise::id()).await.unwrap();
     assert!(parity.holds(), "{}", rowcount_csv(&parity));
     let csv = rowcount_csv(&parity);

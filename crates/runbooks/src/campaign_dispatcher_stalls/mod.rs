@@ -151,6 +151,8 @@ struct Done {
     started_at: BTreeMap<CampaignId, Timestamp>,
     /// Over how many days what they have waiting is spread.
     days: Days,
+    /// Whether anything was seen to move: that none can stall, or that all rest, says nothing of the dispatcher.
+    moves: bool,
     /// Those whose messages wait for a morning: none of theirs is due before.
     held: Vec<CampaignId>,
 }
@@ -202,8 +204,9 @@ impl Runbook for CampaignDispatcherStalls {
         let mut done = Done::default();
         let stuck = Stuck::watch(run, &self.on, &CD_M2, self.id()).await?;
         let handled = self.handle(run, &mut done).await;
-        let left = Inherited { on: &self.on, runbook: self.id(), step: &CD_R1, alarms: ALARMS };
-        let handled = left.end(run, handled).await;
+        let whole = self.input.campaigns.is_empty();
+        let left = Inherited { on: &self.on, runbook: self.id(), step: &CD_R1, alarms: ALARMS, whole };
+        let handled = left.end(run, handled, done.moves).await;
         stuck.over(run, handled.as_ref().err()).await?;
         let result = handled.and_then(|(says, proof)| run.resolve(says, proof));
         let says = match &result {
@@ -237,7 +240,7 @@ impl CampaignDispatcherStalls {
         let skipped = run.probe(&CD_D1, skipped).await?;
         let unknown: Vec<_> = skipped.into_iter().filter(|one| one.keeps.is_none()).collect();
         owe_skipped(run, &CD_D1, &unknown).await?;
-        let Stall { mut stalled, moved } = match self.find_stalled(run, &held).await {
+        let Stall { mut stalled, moved } = match self.find_stalled(run, &held, done).await {
             // Nothing stalls, and a run that has ended left campaigns paused: they are brought back.
             Err(Halt::NothingToDo { .. }) if !held.is_empty() => Stall::default(),
             found => found?,

@@ -8,7 +8,7 @@ use allclear_engine::{Halt, Note, Run, Step};
 use jiff::Timestamp;
 
 use super::detect::{CampaignLook, Look, Movement, Which};
-use super::{CD_D1, CD_R1, CampaignDispatcherStalls, messages};
+use super::{CD_D1, CD_R1, CampaignDispatcherStalls, Done, messages};
 use crate::effects::Held;
 use crate::probes::{RunningCampaigns, SendingCampaigns};
 
@@ -23,9 +23,14 @@ pub(super) struct Stall {
 impl CampaignDispatcherStalls {
     /// Two looks, at least a minute apart, and a third at what moved between them: one frozen moment is no stall, and one movement no
     /// recovery.
-    pub(super) async fn find_stalled(&self, run: &mut Run, held: &[Held]) -> Result<Stall, Halt> {
+    pub(super) async fn find_stalled(
+        &self,
+        run: &mut Run,
+        held: &[Held],
+        done: &mut Done,
+    ) -> Result<Stall, Halt> {
         let running = self.running(run, held).await?;
-        let first = self.first_look(run, &running).await?;
+        let first = self.first_look(run, &running, done).await?;
         let mut stall = self.second_look(run, &running, &first).await?;
         if stall.stalled.is_empty() {
             stall = self.see_that_it_goes_on(run, &stall.moved).await?;
@@ -50,9 +55,15 @@ impl CampaignDispatcherStalls {
     }
 
     /// Ends the run where nothing is to be suspected, or the quiet hours explain it.
-    async fn first_look(&self, run: &mut Run, running: &[Campaign]) -> Result<Vec<CampaignLook>, Halt> {
+    async fn first_look(
+        &self,
+        run: &mut Run,
+        running: &[Campaign],
+        done: &mut Done,
+    ) -> Result<Vec<CampaignLook>, Halt> {
         let first = run.probe(&CD_D1, Look::of(Which::First, &self.on, running, self.window())).await?;
         self.tell_repeating(run, &first).await?;
+        done.moves = first.iter().any(|look| look.movement == Movement::Moves);
         let nothing = "all clear: every running campaign moves or has nothing due to send";
         run.conclude_unless(first.iter().any(CampaignLook::is_suspect), nothing)?;
         self.conclude_in_quiet_hours(run, running, Which::First).await?;

@@ -14,9 +14,10 @@ use allclear_engine::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::notes::{NoPlace, NotesPlace};
 use crate::effects::change;
 
-/// The notes of all exercises, newest first.
+/// The notes of all exercises, newest first, where no runbook file is configured.
 pub(super) const RETRO: &str = "docs/incidents/dr-tabletop.md";
 /// The checklist of the system's controls.
 pub(super) const CHECKLIST: &str = "SYSTEM_CHECKLIST.md";
@@ -29,26 +30,22 @@ const TRIES: u32 = 3;
 enum Edit {
     /// Write it where there is none.
     Create(String),
-    /// Put a section on top of the others.
-    Prepend { title: &'static str, mark: String, section: String },
+    /// Put an exercise's notes on top of the others.
+    FileNotes { place: NotesPlace, mark: String, notes: String },
     /// Add those lines whose mark is not in it.
     Append { title: &'static str, heading: &'static str, lines: Vec<(&'static str, String)> },
 }
 
 impl Edit {
     /// What the document will hold; `None` where nothing is to be changed.
-    fn of(&self, now: Option<&str>) -> Option<String> {
-        match self {
+    fn of(&self, now: Option<&str>) -> Result<Option<String>, NoPlace> {
+        Ok(match self {
             Self::Create(content) => now.is_none().then(|| content.clone()),
-            Self::Prepend { title, mark, section } => {
-                let now = now.unwrap_or(title);
-                if now.contains(mark) {
-                    return None;
+            Self::FileNotes { place, mark, notes } => {
+                if place.notes(now)?.is_some_and(|there| there.contains(mark)) {
+                    return Ok(None);
                 }
-                let first = if now.starts_with("## ") { Some(0) } else { now.find("\n## ").map(|at| at + 1) };
-                let (head, sections) = first.map_or((now, ""), |at| now.split_at(at));
-                let all = format!("{}\n\n{}\n\n{sections}", head.trim_end(), section.trim_end());
-                Some(format!("{}\n", all.trim()))
+                Some(place.with(now, notes)?)
             }
             Self::Append { title, heading, lines } => {
                 let now = now.unwrap_or(title);
@@ -57,12 +54,9 @@ impl Edit {
                     .filter(|(mark, _)| !now.contains(mark))
                     .map(|(_, line)| line.as_str())
                     .collect();
-                if missing.is_empty() {
-                    return None;
-                }
-                Some(below(now, heading, &missing.join("\n")))
+                (!missing.is_empty()).then(|| below(now, heading, &missing.join("\n")))
             }
-        }
+        })
     }
 }
 
@@ -105,9 +99,10 @@ impl WriteDocument {
     }
 
     /// The notes of this exercise, on top. `mark` is found in them and nowhere else.
-    pub(super) fn retro(recovery: &Recovery, mark: String, section: String) -> Self {
-        let edit = Edit::Prepend { title: super::texts::RETRO_TITLE, mark, section };
-        Self::new(recovery, RETRO, "notes of this exercise", edit)
+    pub(super) fn retro(recovery: &Recovery, mark: String, notes: String) -> Self {
+        let place = NotesPlace::of(&recovery.exercise);
+        let path = place.path().to_owned();
+        Self::new(recovery, &path, "notes of this exercise", Edit::FileNotes { place, mark, notes })
     }
 
     /// Controls, each with the mark by which it is found again.
@@ -123,7 +118,11 @@ impl WriteDocument {
     /// Whether the document holds it.
     async fn is_there(&self) -> Result<bool, PortError> {
         let now = self.documents.read(&self.path).await?;
-        Ok(now.is_some() && self.edit.of(now.as_deref()).is_none())
+        Ok(now.is_some() && self.edited(now.as_deref())?.is_none())
+    }
+
+    fn edited(&self, now: Option<&str>) -> Result<Option<String>, PortError> {
+        self.edit.of(now).map_err(|error| error.into_port_error(&self.path))
     }
 }
 
@@ -164,7 +163,7 @@ impl Effect for WriteDocument {
     async fn apply(&self, _intent: &Intent) -> Result<Applied<()>, PortError> {
         for attempt in 1.. {
             let now = self.documents.read(&self.path).await?;
-            let Some(content) = self.edit.of(now.as_deref()) else {
+            let Some(content) = self.edited(now.as_deref())? else {
                 return Ok(Applied { receipt: (), says: format!("{} holds it already", self.path) });
             };
             match self.documents.write(&self.path, now, &content).await {
@@ -218,15 +217,15 @@ mod tests {
 
     #[test]
     fn the_newest_section_stands_on_top_and_only_once() {
-        let edit = |mark: &str| Edit::Prepend {
-            title: "# Notes\n",
+        let edit = |mark: &str| Edit::FileNotes {
+            place: NotesPlace::Own,
             mark: mark.to_owned(),
-            section: format!("## {mark}\n\nwords\n"),
+            notes: format!("## {mark}\n\nwords\n"),
         };
-        let first = edit("one").of(None).unwrap();
+        let first = edit("one").of(Some("# Notes\n")).unwrap().unwrap();
         assert_eq!(first, "# Notes\n\n## one\n\nwords\n");
-        let second = edit("two").of(Some(&first)).unwrap();
+        let second = edit("two").of(Some(&first)).unwrap().unwrap();
         assert_eq!(second, "# Notes\n\n## two\n\nwords\n\n## one\n\nwords\n");
-        assert_eq!(edit("two").of(Some(&second)), None);
+        assert_eq!(edit("two").of(Some(&second)), Ok(None));
     }
 }

@@ -16,6 +16,7 @@ use super::cadence::Calendar;
 use super::documents::WriteDocument;
 use super::files::{KeepBeside, LOG, REPORT, ROWCOUNT, WriteFile, backup_log, parity_says, rowcount_csv};
 use super::findings::Topic;
+use super::notes::{NotesPlace, PlaceOfNotes};
 use super::notify::{ACKNOWLEDGE_WITHIN, CallIn, OwnIncident, Roll, RollCall, everybody};
 use super::prepare::{FreeId, LastTime, LookedAgain, Roles};
 use super::record::{Part, Record, Tried};
@@ -84,6 +85,12 @@ impl Tabletop<'_> {
             return Err(refused(&what));
         }
         self.record.people = cast.people;
+        self.refuse_beside_a_real_incident(run).await?;
+        if let Some(place) = PlaceOfNotes::of(self.recovery)
+            && let Some(objection) = run.probe(&DR_F1, place).await?
+        {
+            return Err(refused(&objection));
+        }
         let last = run.probe(&DR_L1, LastTime::of(self.recovery)).await?;
         // Before anybody is called: a target that is not fit needs no exercise to find that out.
         let check = run.probe(&DR_B1, Comparison::of(self.recovery, "target")).await?;
@@ -191,8 +198,11 @@ impl Tabletop<'_> {
     }
 
     async fn back_up(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.foresee_giving_way(run).await?;
+        self.give_way(run, &DR_B1, "the backup").await?;
         self.read_hosted(run).await?;
         self.take_backup(run).await?;
+        self.give_way(run, &DR_B1, "the copy of the buckets").await?;
         self.copy_buckets(run).await
     }
 
@@ -288,6 +298,7 @@ impl Tabletop<'_> {
     }
 
     async fn restore(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.give_way(run, &DR_R1, "the question for the restore").await?;
         let check = run.probe(&DR_R1, Comparison::of(self.recovery, "before the restore")).await?;
         self.record.target = Some(check.clone());
         must_be_fit(&check)?;
@@ -307,11 +318,13 @@ impl Tabletop<'_> {
         .showing(format!("target: {}", server_says(&check.target)));
         let restore = RestoreBackup::into_confirmed(self.recovery, &id, &check);
         run.approve(&DR_R1, gate.covering(&restore)).await?;
+        self.give_way(run, &DR_R1, "the restore").await?;
         let now = run.probe(&DR_R1, Comparison::of(self.recovery, "after the confirmation")).await?;
         must_be_as_confirmed(&check, &now)?;
         self.record.log(run.now(), format!("Target: {}, compared and confirmed", server_says(&check.target)));
 
         let before = run.now();
+        self.record.restore_began = Some(before);
         let restored = run.perform(&DR_R1, restore).await.map_err(as_refusal)?;
         let was_there = restored.is_none();
         let held = match restored {
@@ -349,6 +362,9 @@ impl Tabletop<'_> {
             for says in &parity.changed {
                 self.record.log(run.now(), format!("Parity: changed on purpose: {says}"));
             }
+            for masked in &parity.masked {
+                self.record.log(run.now(), format!("Parity: masked: {}", masked.says()));
+            }
             for says in &parity.not_compared {
                 self.record.log(run.now(), format!("Parity: not compared: {says}"));
             }
@@ -385,6 +401,7 @@ impl Tabletop<'_> {
     }
 
     async fn try_staging(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.give_way(run, &DR_R1, "the smoke tests").await?;
         for test in SmokeTest::ALL {
             let effect = TryOut::of(self.recovery, test, &self.record.run);
             let tried = match run.attempt(&DR_R1, effect.excused(Because::FiledAsFinding)).await {
@@ -399,7 +416,7 @@ impl Tabletop<'_> {
             };
             let title = test.title();
             match &tried {
-                Tried::Result(SmokeResult::Passed { .. }) => {}
+                Tried::Result(SmokeResult::Passed { .. }) => self.record.worked_at = Some(run.now()),
                 Tried::Result(result) => {
                     self.record.find(Topic::SmokeTests, format!("{title}: {}", result_says(result)));
                 }
@@ -414,6 +431,7 @@ impl Tabletop<'_> {
 
     /// Read, shown and reviewed. There is nothing here that could execute an item.
     async fn review_cutover(&mut self, run: &mut Run) -> Result<(), Halt> {
+        self.give_way(run, &DR_R2, "the review of the cutover").await?;
         let path = self.recovery.exercise.cutover_checklist.clone();
         let items = run.probe(&DR_R2, CutoverItems::of(self.recovery)).await?;
         let mut reviewed = false;
@@ -477,9 +495,11 @@ impl Tabletop<'_> {
         self.record.following_up = true;
         self.read_late_answers(run).await?;
         self.find_who_was_late();
+        self.hold_to_objectives(run).await?;
         self.look_again(run).await?;
-        let (mark, section) = (texts::retro_mark(&self.record), texts::retro(&self.record));
-        self.file(run, &DR_F1, WriteDocument::retro(self.recovery, mark, section)).await?;
+        let place = NotesPlace::of(&self.recovery.exercise);
+        let (mark, notes) = (texts::retro_mark(&self.record), texts::retro(&self.record, &place));
+        self.file(run, &DR_F1, WriteDocument::retro(self.recovery, mark, notes)).await?;
         let controls = texts::controls(&self.record, run.is_plan());
         self.record.controls = controls.iter().map(|(mark, _)| *mark).collect();
         if !controls.is_empty() {
@@ -534,7 +554,7 @@ impl Tabletop<'_> {
     }
 
     async fn report(&mut self, run: &mut Run) -> Result<(), Halt> {
-        let text = report(&self.record, &self.recovery.exercise.rollback_owner);
+        let text = report(&self.record, &self.recovery.exercise);
         run.perform(&DR_R1, WriteFile::of(self.on, REPORT, text.clone())).await?;
         // The findings are filed already, so that what is left to do is told to whoever reads the run.
         if !self.keep_as_evidence(run, &DR_R1, REPORT, text).await? {

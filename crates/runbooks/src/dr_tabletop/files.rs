@@ -30,6 +30,9 @@ pub(super) const REPORT: &str = "tabletop-report.md";
 pub const ROWCOUNT_HEADER: [&str; 6] =
     ["table", "snapshot_rows", "staging_rows", "snapshot_digest", "staging_digest", "parity"];
 
+/// The word for a table that was compared before columns of it were masked, and is since as it was right after.
+const EQUAL_BEFORE_MASKING: &str = "equal before masking";
+
 /// What the comparison of one table came to, in a word or two.
 fn verdict(table: &TableParity) -> &'static str {
     match (&table.snapshot, &table.staging) {
@@ -71,8 +74,12 @@ pub(super) fn parity_says(parity: &Parity) -> String {
             0 => String::new(),
             n => format!("; {} beside", count(n, "definition", "definitions")),
         };
+        let masked = match parity.masked.len() as u64 {
+            0 => String::new(),
+            n => format!("; {}, compared before", count(n, "column was masked", "columns were masked")),
+        };
         return format!(
-            "staging is equal to the snapshot: {}, {}, by rows and content{definitions}",
+            "staging is equal to the snapshot: {}, {}, by rows and content{definitions}{masked}",
             count(all, "table", "tables"),
             count(rows, "row", "rows")
         );
@@ -104,13 +111,14 @@ pub fn rowcount_csv(parity: &Parity) -> Result<String, PortError> {
         |content: &Option<TableContent>| content.as_ref().map_or_else(String::new, |one| one.digest.clone());
     for table in &parity.tables {
         let TableParity { table: name, snapshot, staging } = table;
+        let is_masked = table.is_equal() && parity.masked.iter().any(|masked| masked.table == *name);
         let cells = [
             guard(name),
             rows(snapshot),
             rows(staging),
             guard(&sum(snapshot)),
             guard(&sum(staging)),
-            verdict(table).to_owned(),
+            if is_masked { EQUAL_BEFORE_MASKING.to_owned() } else { verdict(table).to_owned() },
         ];
         writer.write_record(cells).map_err(|error| failed(&error))?;
     }
@@ -321,6 +329,33 @@ mod tests {
         insta::assert_snapshot!(rowcount_csv(&parity).unwrap().replace("\r\n", "\n"));
         assert!(rowcount_csv(&parity).unwrap().lines().count() == 6);
         assert!(!parity.holds() && parity_says(&parity).contains("4 of 5 tables"));
+    }
+
+    #[test]
+    fn a_masked_table_is_called_equal_only_where_it_was() {
+        let table = |name: &str, digest: &str| TableParity {
+            table: name.to_owned(),
+            snapshot: Some(content(2, "aa")),
+            staging: Some(content(2, digest)),
+        };
+        let masked = |table: &str| allclear_core::recovery::MaskedColumn {
+            table: table.to_owned(),
+            column: "number".to_owned(),
+            mask: "pseudonyms".to_owned(),
+            rows: 2,
+            empty: 0,
+        };
+        let mut parity = Parity {
+            tables: vec![table("public.a", "aa"), table("public.b", "ab"), table("public.c", "aa")],
+            masked: vec![masked("public.a"), masked("public.b")],
+            ..Parity::default()
+        };
+        let csv = rowcount_csv(&parity).unwrap();
+        let words: Vec<&str> = csv.lines().skip(1).filter_map(|line| line.rsplit(',').next()).collect();
+        assert_eq!(words, ["equal before masking", "content differs", "equal"]);
+        parity.tables.remove(1);
+        let says = parity_says(&parity);
+        assert!(says.ends_with("by rows and content; 2 columns were masked, compared before"), "{says}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::objectives::{Earlier, earlier};
+
 /// After so many days an action is due; people change the date in the notes where that is wrong.
 const DUE_AFTER_DAYS: i64 = 14;
 
@@ -33,6 +35,10 @@ pub(super) enum Topic {
     Parity,
     /// What works on staging.
     SmokeTests,
+    /// How long the recovery took.
+    RecoveryTime,
+    /// How old the data was that it brought back.
+    DataAge,
     /// The cutover checklist.
     CutoverChecklist,
     /// Who would take a cutover back.
@@ -44,7 +50,7 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::ManifestToken,
         Self::CopyTime,
         Self::CopyContent,
@@ -55,6 +61,8 @@ impl Topic {
         Self::FreshBackup,
         Self::Parity,
         Self::SmokeTests,
+        Self::RecoveryTime,
+        Self::DataAge,
         Self::CutoverChecklist,
         Self::RollbackOwner,
         Self::Documents,
@@ -74,6 +82,8 @@ impl Topic {
             Self::FreshBackup => "fresh-backup",
             Self::Parity => "parity",
             Self::SmokeTests => "smoke-tests",
+            Self::RecoveryTime => "recovery-time",
+            Self::DataAge => "data-age",
             Self::CutoverChecklist => "cutover-checklist",
             Self::RollbackOwner => "rollback-owner",
             Self::Documents => "documents",
@@ -94,7 +104,9 @@ impl Topic {
             | Self::ObjectLists
             | Self::HostedBackups
             | Self::FreshBackup
-            | Self::Parity => Role::DataPlatformLead,
+            | Self::Parity
+            | Self::RecoveryTime
+            | Self::DataAge => Role::DataPlatformLead,
             Self::HoldingStatement => Role::SupportManager,
             Self::Documents => Role::StakeholderCommunications,
             Self::Acknowledgements
@@ -126,6 +138,10 @@ impl Topic {
             Self::FreshBackup => "take a backup of its own for each exercise",
             Self::Parity => "find out which rows differ and why, then repeat the exercise",
             Self::SmokeTests => "make the test pass on staging, or possible there",
+            Self::RecoveryTime => {
+                "see in backup.log and the report which part took longest and shorten it, or agree on another RTO"
+            }
+            Self::DataAge => "take backups more often, or agree on another RPO",
             Self::CutoverChecklist => "write or review the cutover checklist",
             Self::RollbackOwner => "name a rollback owner and tell them",
             Self::Documents => "file by hand what could not be written",
@@ -184,6 +200,9 @@ pub(super) struct LastFindings {
     /// The heading, e.g. `2024-10-01 Tabletop`.
     pub(super) held: String,
     pub(super) findings: Vec<LastFinding>,
+    /// What it and the exercises before it measured, newest first.
+    #[serde(default)]
+    pub(super) earlier: Vec<Earlier>,
 }
 
 /// What follows a carried line: how it fared since.
@@ -203,19 +222,25 @@ impl LastFindings {
                 finding(Topic::ManifestToken, &super::DR_L1),
                 finding(Topic::CopyTime, &super::DR_L2),
             ],
+            earlier: Vec::new(),
         }
     }
 
-    /// The newest section of the notes: its items with a box, ticked or not. `None` where there is no section.
-    pub(super) fn read(notes: &str) -> Option<Self> {
+    /// The newest exercise of the notes: its items with a box, ticked or not. `heading` is what an exercise's begins with. `None` where
+    /// there is none.
+    pub(super) fn read(notes: &str, heading: &str) -> Option<Self> {
         let mut last: Option<Self> = None;
         let mut open_item = false;
         for line in notes.lines() {
-            if let Some(held) = line.strip_prefix("## ") {
+            if let Some(held) = line.strip_prefix(heading) {
                 if last.is_some() {
                     break;
                 }
-                last = Some(Self { held: held.trim().to_owned(), findings: Vec::new() });
+                last = Some(Self {
+                    held: held.trim().to_owned(),
+                    findings: Vec::new(),
+                    earlier: earlier(notes, heading),
+                });
                 open_item = false;
                 continue;
             }
@@ -293,7 +318,7 @@ mod tests {
     #[test]
     fn the_notes_newest_section_is_read_with_what_people_wrote_into_it() {
         let notes = "# Notes\n\n## 2026-10-06 Tabletop\n\nwords\n\n- [x] copy-time: it took long.\n- [ ] The door of the\n  room was locked. → still open.\n- no box\n\n## 2026-07-07 Tabletop\n\n- [ ] older\n";
-        let last = LastFindings::read(notes).unwrap();
+        let last = LastFindings::read(notes, "## ").unwrap();
         assert_eq!(last.held, "2026-10-06 Tabletop");
         let seen: Vec<_> = last.findings.iter().map(|one| (one.topic, one.open, one.says.as_str())).collect();
         let expected = [
@@ -301,7 +326,7 @@ mod tests {
             (None, true, "The door of the room was locked."),
         ];
         assert_eq!(seen, expected);
-        assert_eq!(LastFindings::read("# Notes\n"), None);
+        assert_eq!(LastFindings::read("# Notes\n", "## "), None);
     }
 
     #[test]
@@ -310,7 +335,7 @@ mod tests {
             let finding = Finding::of(topic, "one\ntwo", jiff::civil::date(2026, 12, 31), &[]);
             assert_eq!(finding.due.to_string(), "2027-01-14");
             let notes = format!("## 2026-12-31 Tabletop\n\n- [ ] {}\n", finding.line());
-            let read = LastFindings::read(&notes).unwrap();
+            let read = LastFindings::read(&notes, "## ").unwrap();
             assert_eq!((read.findings.len(), read.findings[0].topic), (1, Some(topic)), "{notes}");
         }
     }

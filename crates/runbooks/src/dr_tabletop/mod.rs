@@ -10,9 +10,10 @@
 //! | | [`DR_B1`] | where it is configured, the copy beside the platform's own list of its buckets: what one has and the other lacks is a finding |
 //! | Runtime, destination, parity | [`DR_B2`] | counts and contents in the backup's own snapshot; `rowcount.csv` with a header, `backup.log` with runtimes, both beside the backup, and as evidence in a private bucket where one is configured |
 //! | Smoke tests | [`DR_R1`] | after a restore from the bucket into a target that was compared, typed, and compared again |
+//! | | [`DR_R1`] | how long the recovery took and how old its data was, beside objectives and the last exercises |
 //! | Cutover checklist, rollback owner | [`DR_R2`] | read and reviewed: no port could execute it |
 //! | Templates | [`DR_C1`] | created if missing, never overwritten |
-//! | Retro notes | [`DR_F1`] | findings with actions, owners by role and due dates, newest first |
+//! | Retro notes | [`DR_F1`] | findings with actions, owners by role and due dates, newest first; in the section of the team's runbook file where one is configured |
 //! | `SYSTEM_CHECKLIST.md` | [`DR_F2`] | controls that the exercise proved, each once |
 //! | Latest findings | [`DR_L1`], [`DR_L2`] | read from the notes, and looked for again |
 //!
@@ -26,8 +27,11 @@ mod exercise;
 mod files;
 mod findings;
 mod inventory;
+mod notes;
 mod notify;
+mod objectives;
 mod prepare;
+mod real_incident;
 mod record;
 mod rehearse;
 mod report;
@@ -41,7 +45,7 @@ use std::sync::Arc;
 
 use allclear_core::recovery::BackupId;
 use allclear_core::{Platform, Rehearsal};
-use allclear_engine::{Halt, Phase, Refusal, Resolution, Run, Runbook, Step};
+use allclear_engine::{Entry, Event, Halt, Phase, Refusal, Resolution, Run, Runbook, Step};
 use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -137,6 +141,12 @@ pub const DR_L2: Step = Step {
 pub const STEPS: &[Step] =
     &[DR_P1, DR_P2, DR_N1, DR_N2, DR_B1, DR_B2, DR_R1, DR_R2, DR_C1, DR_F1, DR_F2, DR_L1, DR_L2];
 
+/// The procedure's id.
+const ID: &str = "dr-tabletop";
+
+/// The heading of the exercise's section in the written runbooks.
+pub const TITLE: &str = "DR Tabletop Test – Backup/Restore Cutover";
+
 /// The exercise that the last two bullets are about.
 pub const LAST_HELD: &str = "2024-10-01 Tabletop";
 
@@ -152,6 +162,20 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "changed-row", says: "a row of staging differs after the restore; parity must say so" },
     Scenario { name: "smoke-test-fails", says: "on restored staging a station may redeem a voucher twice" },
 ];
+
+/// Which backup an exercise was about, by its journal: the one that a person named, or the day's first that was free. `None` where it
+/// ended before that, and for other runbooks.
+pub fn backup_of(entries: &[Entry]) -> Option<BackupId> {
+    entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Observed { of, value, .. } if of.subject == prepare::BACKUP_ID => {
+            serde_json::from_value(value.clone()).ok()
+        }
+        Event::Started { runbook, input, .. } if runbook == ID => {
+            serde_json::from_value::<Input>(input.clone()).ok()?.backup
+        }
+        _ => None,
+    })
+}
 
 /// What the procedure may be told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,11 +199,11 @@ pub struct DrTabletop {
 #[async_trait]
 impl Runbook for DrTabletop {
     fn id(&self) -> &'static str {
-        "dr-tabletop"
+        ID
     }
 
     fn title(&self) -> &'static str {
-        "DR Tabletop Test – Backup/Restore Cutover"
+        TITLE
     }
 
     fn version(&self) -> u32 {

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::documents::RETRO;
 use super::findings::{Fared, LastFinding, LastFindings};
+use super::notes::NotesPlace;
+use super::objectives::and_before;
 use super::words::count;
 
 /// Everybody who takes part, and the roles that nobody has.
@@ -59,11 +60,26 @@ impl Probe for Roles {
 /// Reads what the last exercise found: from the team's notes, or where there are none yet, from the written runbook.
 pub(super) struct LastTime {
     documents: Arc<dyn Documents>,
+    place: NotesPlace,
 }
 
 impl LastTime {
     pub(super) fn of(recovery: &Recovery) -> Self {
-        Self { documents: Arc::clone(&recovery.documents) }
+        let place = NotesPlace::of(&recovery.exercise);
+        Self { documents: Arc::clone(&recovery.documents), place }
+    }
+
+    /// What stands at one place, if anything does.
+    async fn read(&self, place: &NotesPlace) -> Result<Option<LastFindings>, PortError> {
+        let document = self.documents.read(place.path()).await?;
+        let notes = place.notes(document.as_deref());
+        let notes = notes.map_err(|error| error.into_port_error(place.path()))?;
+        Ok(notes.and_then(|notes| LastFindings::read(notes, place.heading())))
+    }
+
+    /// A team that names its runbook file has notes of before in the document of their own: they are read until there are newer ones.
+    async fn before(&self) -> Result<Option<LastFindings>, PortError> {
+        if self.place == NotesPlace::Own { Ok(None) } else { self.read(&NotesPlace::Own).await }
     }
 }
 
@@ -72,10 +88,16 @@ impl Probe for LastTime {
     type Value = LastFindings;
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<LastFindings>, PortError> {
-        let notes = self.documents.read(RETRO).await?;
-        let read = notes.as_deref().and_then(LastFindings::read);
-        let source = if read.is_some() { RETRO } else { "the written runbook" };
-        let last = read.unwrap_or_else(LastFindings::written);
+        let (newest, before) = (self.read(&self.place).await?, self.before().await?);
+        let (source, last) = match (newest, before) {
+            (Some(newest), before) => {
+                let before = before.map(|last| last.earlier).unwrap_or_default();
+                let earlier = and_before(newest.earlier, before);
+                (self.place.path(), LastFindings { earlier, ..newest })
+            }
+            (None, Some(before)) => (NotesPlace::Own.path(), before),
+            (None, None) => ("the written runbook", LastFindings::written()),
+        };
         let open = last.findings.iter().filter(|finding| finding.open).count() as u64;
         let says = format!("{}: {} open", last.held, count(open, "finding", "findings"));
         let evidence =
@@ -90,6 +112,9 @@ pub(super) struct FreeId {
     copies: Arc<dyn ObjectCopies>,
     first: BackupId,
 }
+
+/// Under which the journal has the id that was found free.
+pub(super) const BACKUP_ID: &str = "backup id";
 
 /// So many exercises a day have an id of their own.
 const MOST_A_DAY: u32 = 50;
@@ -106,7 +131,7 @@ impl Probe for FreeId {
     type Value = BackupId;
 
     fn subject(&self) -> String {
-        "backup id".to_owned()
+        BACKUP_ID.to_owned()
     }
 
     async fn observe(&self, _now: Timestamp) -> Result<Observation<BackupId>, PortError> {

@@ -66,9 +66,13 @@ pub(super) struct Record {
     /// The copy beside the platform's own list; `None` where it was not compared.
     pub(super) inventory: Option<Inventory>,
     pub(super) target: Option<TargetCheck>,
+    /// When the target was found as it was confirmed, right before the restore.
+    pub(super) restore_began: Option<Timestamp>,
     pub(super) restored: Option<Part<Restored>>,
     pub(super) parity: Option<Parity>,
     pub(super) smoke: Vec<(SmokeTest, Tried)>,
+    /// When the last smoke test ended that passed.
+    pub(super) worked_at: Option<Timestamp>,
     pub(super) checklist: Option<Checklist>,
     /// Whether the rollback owner was confirmed; `None` while nobody was asked.
     pub(super) rollback_confirmed: Option<bool>,
@@ -80,6 +84,8 @@ pub(super) struct Record {
     pub(super) controls: Vec<&'static str>,
     pub(super) findings: Vec<Finding>,
     pub(super) log: Vec<(Timestamp, String)>,
+    /// The real incident that it stopped for, the first where there were several.
+    pub(super) gave_way: Option<String>,
     /// Why it ended early.
     pub(super) ended: Option<String>,
     /// Whether the findings have been filed, or are being.
@@ -106,9 +112,11 @@ impl Record {
             copy: None,
             inventory: None,
             target: None,
+            restore_began: None,
             restored: None,
             parity: None,
             smoke: Vec::new(),
+            worked_at: None,
             checklist: None,
             rollback_confirmed: None,
             documents: Vec::new(),
@@ -116,6 +124,7 @@ impl Record {
             controls: Vec::new(),
             findings: Vec::new(),
             log: Vec::new(),
+            gave_way: None,
             ended: None,
             following_up: false,
         }
@@ -158,6 +167,8 @@ impl Record {
             Topic::FreshBackup => self.backup.is_some(),
             Topic::Parity => self.parity.is_some(),
             Topic::SmokeTests => self.smoke.len() == SmokeTest::ALL.len(),
+            Topic::RecoveryTime => self.recovery_time().is_ok(),
+            Topic::DataAge => self.data_age().is_ok(),
             Topic::CutoverChecklist => self.checklist.is_some(),
             Topic::RollbackOwner => self.rollback_confirmed.is_some(),
             Topic::Documents => self.following_up,

@@ -2,30 +2,33 @@
 
 use std::fmt::Write as _;
 
-use allclear_core::recovery::Role;
+use allclear_core::recovery::{Exercise, Role};
 
 use super::backup::{backup_says, copy_says, hosted_says};
 use super::cadence::in_words;
-use super::documents::{CHECKLIST, RETRO};
+use super::documents::CHECKLIST;
 use super::files::{LOG, ROWCOUNT, parity_says, table_says};
+use super::notes::NotesPlace;
 use super::notify::Roll;
+use super::objectives;
 use super::record::{Part, Record, Tried};
 use super::rehearse::result_says;
 use super::restore::{restored_says, server_says};
 use super::words::{inline, parts, span};
 
-/// The report as Markdown. `rollback_owner` is the configured one.
-pub(super) fn report(record: &Record, rollback_owner: &str) -> String {
+/// The report as Markdown, of an exercise that is configured like this.
+pub(super) fn report(record: &Record, exercise: &Exercise) -> String {
     let mut page = Page { text: String::new() };
     page.begin(record);
     page.people(record);
     page.backup(record);
     page.restore(record);
     page.smoke(record);
-    page.cutover(record, rollback_owner);
+    page.measured(record, exercise);
+    page.cutover(record, &exercise.rollback_owner);
     page.findings(record);
     page.last_findings(record);
-    page.links(record);
+    page.links(record, &NotesPlace::of(exercise));
     page.text
 }
 
@@ -50,6 +53,9 @@ impl Page {
         self.line(format!("# DR tabletop of {}\n", record.day));
         self.item(format!("Run {}, began {}.", record.run, in_words(record.began)));
         self.item(format!("{}.", super::texts::capital(&record.outcome())));
+        if let Some(says) = &record.gave_way {
+            self.item(format!("A real incident went first, and the exercise stopped for it: {says}."));
+        }
         if let Some(cadence) = &record.cadence {
             let held = if cadence.scheduled { "on a date of" } else { "outside" };
             self.item(format!("Held {held} the cadence (first Tuesday of each quarter, 14:00 UTC)."));
@@ -146,6 +152,9 @@ impl Page {
                 for changed in &parity.changed {
                     self.item(format!("Changed on purpose: {changed}."));
                 }
+                for masked in &parity.masked {
+                    self.item(format!("Masked: {}.", masked.says()));
+                }
                 for left_out in &parity.not_compared {
                     self.item(format!("Not compared: {left_out}."));
                 }
@@ -166,6 +175,22 @@ impl Page {
                 Tried::Unknown { says } => format!("not known: {says}"),
             };
             self.item(format!("{}: {says}.", super::texts::capital(test.title())));
+        }
+    }
+
+    fn measured(&mut self, record: &Record, exercise: &Exercise) {
+        self.heading("Recovery time and age of the data");
+        for says in objectives::sentences(record, &exercise.objectives) {
+            self.item(format!("{}.", super::texts::capital(&says)));
+        }
+        let rows = objectives::rows(record);
+        if !rows.is_empty() {
+            self.line("\n| Exercise | Recovery time | Age of the data |");
+            self.line("|---|---|---|");
+        }
+        for row in rows {
+            let cells = row.map(|cell| inline(&cell));
+            self.line(format!("| {} |", cells.join(" | ")));
         }
     }
 
@@ -216,7 +241,7 @@ impl Page {
         }
     }
 
-    fn links(&mut self, record: &Record) {
+    fn links(&mut self, record: &Record, notes: &NotesPlace) {
         self.heading("Files and documents");
         for name in &record.kept {
             self.item(format!("{name}."));
@@ -226,7 +251,7 @@ impl Page {
         }
         for path in &record.documents {
             let about = match path.as_str() {
-                RETRO => "notes of all exercises",
+                path if path == notes.path() => "notes of all exercises",
                 CHECKLIST => "controls",
                 _ => "draft",
             };

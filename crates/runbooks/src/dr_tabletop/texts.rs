@@ -5,6 +5,7 @@ use allclear_core::platform::Recovery;
 use allclear_core::ports::{ChatMessage, Page};
 use allclear_core::recovery::Role;
 
+use super::notes::NotesPlace;
 use super::record::Record;
 use super::words::inline;
 
@@ -70,6 +71,10 @@ pub(super) const RETRO_TITLE: &str = "# DR tabletop: notes of all exercises\n\
 Newest first. Tick off what is done; change owners and dates where they are wrong. The next exercise reads the newest section\n\
 and looks again at what is open.\n";
 
+/// The same in a runbook file, where they stand below a heading of its own.
+pub(super) const RETRO_RULES: &str = "Newest first. Tick off what is done; change owners and dates where they are wrong. The next exercise reads the newest notes\n\
+and looks again at what is open. `allclear check` binds nothing of what stands here.\n";
+
 /// The checklist, where there is none.
 pub(super) const CHECKLIST_TITLE: &str = "# System checklist\n";
 /// Under which the exercise's controls stand.
@@ -115,6 +120,22 @@ Exercise of {}, run {}.",
     }
 }
 
+/// That a real incident goes first.
+pub(super) fn stopped(recovery: &Recovery, record: &Record, says: &str) -> ChatMessage {
+    ChatMessage {
+        channel: recovery.exercise.status_channel.clone(),
+        text: format!(
+            "{BANNER} The exercise of {} has stopped, because a real incident is open and goes first: {}. Nothing further is restored, and \
+nobody need answer the exercise now. Once the incident is over, `allclear approve {run}` goes on with it; `allclear reject {run}` ends it.",
+            record.day,
+            inline(says),
+            run = record.run
+        ),
+        about: "stop for a real incident".to_owned(),
+        marker: format!("dr-tabletop/{}/real-incident", record.run),
+    }
+}
+
 /// Who has a role, by name.
 pub(super) fn named(record: &Record, role: Role) -> String {
     let names: Vec<&str> =
@@ -127,20 +148,23 @@ pub(super) fn retro_mark(record: &Record) -> String {
     format!("<!-- allclear run {} -->", record.run)
 }
 
-/// The notes of this exercise.
-pub(super) fn retro(record: &Record) -> String {
+/// The notes of this exercise, for the place where they are filed.
+pub(super) fn retro(record: &Record, place: &NotesPlace) -> String {
+    let part = place.part_heading();
     let mut lines = vec![
-        format!("## {} Tabletop", record.day),
+        format!("{}{} Tabletop", place.heading(), record.day),
         String::new(),
         retro_mark(record),
         String::new(),
         format!("Backup `{}`. {}.", record.id, inline(&capital(&record.outcome()))),
         String::new(),
+        super::objectives::line(record),
+        String::new(),
     ];
     if !record.documents.is_empty() {
-        lines.extend([format!("Drafts: {}.", drafts(record)), String::new()]);
+        lines.extend([format!("Drafts: {}.", drafts(record, place.path())), String::new()]);
     }
-    lines.extend(["### Findings".to_owned(), String::new()]);
+    lines.extend([format!("{part}Findings"), String::new()]);
     if record.findings.is_empty() {
         lines.push("Nothing was found.".to_owned());
     }
@@ -151,7 +175,7 @@ pub(super) fn retro(record: &Record) -> String {
         if !carried.is_empty() {
             lines.extend([
                 String::new(),
-                format!("### From the last exercise ({})", last.held),
+                format!("{part}From the last exercise ({})", last.held),
                 String::new(),
             ]);
             lines.extend(carried);
@@ -161,12 +185,25 @@ pub(super) fn retro(record: &Record) -> String {
 }
 
 /// Links to the drafts, from where the notes stand.
-fn drafts(record: &Record) -> String {
+fn drafts(record: &Record, notes: &str) -> String {
     let link = |path: &String| {
-        let from_here = path.strip_prefix("docs/incidents/").unwrap_or(path);
+        let from_here = relative(notes, path);
         format!("[{from_here}]({from_here})")
     };
     record.documents.iter().map(link).collect::<Vec<_>>().join(", ")
+}
+
+/// The way from one document to another, both below one folder.
+fn relative(from: &str, to: &str) -> String {
+    let folders = |path: &str| -> Vec<String> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        folder.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    let (here, there) = (folders(from), folders(to));
+    let shared = here.iter().zip(&there).take_while(|(one, other)| one == other).count();
+    let up = here[shared..].iter().map(|_| "..");
+    let down = there[shared..].iter().map(String::as_str).chain(to.rsplit('/').next());
+    up.chain(down).collect::<Vec<_>>().join("/")
 }
 
 pub(super) fn capital(text: &str) -> String {
@@ -216,4 +253,22 @@ pub(super) fn controls(record: &Record, planning: bool) -> Vec<(&'static str, St
         .filter(|(_, holds, _)| *holds || planning)
         .map(|(mark, _, says)| (mark, line(mark, says)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_from_where_the_notes_stand() {
+        let to = "docs/incidents/templates/a.md";
+        for (from, link) in [
+            ("docs/incidents/dr-tabletop.md", "templates/a.md"),
+            ("docs/incident-runbooks.md", "incidents/templates/a.md"),
+            ("RUNBOOKS.md", "docs/incidents/templates/a.md"),
+            ("wiki/ops/runbooks.md", "../../docs/incidents/templates/a.md"),
+        ] {
+            assert_eq!(relative(from, to), link, "{from}");
+        }
+    }
 }

@@ -21,6 +21,26 @@ pub(super) fn span(took: Duration) -> String {
     parts.join(" ")
 }
 
+/// What [`span`] wrote, to the unit that it wrote; `None` for anything else.
+pub(super) fn read_span(text: &str) -> Option<Duration> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.is_empty() || words.len() % 2 != 0 {
+        return None;
+    }
+    let part = |pair: &[&str]| {
+        let seconds = match *pair.get(1)? {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "min" => 60.0,
+            "h" => 3_600.0,
+            _ => return None,
+        };
+        let number: f64 = pair.first()?.parse().ok()?;
+        Duration::try_from_secs_f64(number * seconds).ok()
+    };
+    words.chunks(2).map(part).try_fold(Duration::ZERO, |sum, part| sum.checked_add(part?))
+}
+
 /// `512 bytes`, `30.0 KiB`, `1.5 GiB`.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -70,6 +90,12 @@ mod tests {
     fn durations_and_sizes_read_well() {
         let spans = [250, 1_000, 2_340, 59_000, 660_000, 3_723_000].map(|ms| span(Duration::from_millis(ms)));
         assert_eq!(spans, ["250 ms", "1 s", "2.3 s", "59 s", "11 min", "1 h 2 min 3 s"]);
+        for (ms, text) in [250, 1_000, 2_300, 59_000, 660_000, 3_723_000].into_iter().zip(spans) {
+            assert_eq!(read_span(&text), Some(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "a while", "3", "3 min 2", "-1 s", "2 days", "NaN s", "1e300 h"] {
+            assert_eq!(read_span(text), None, "{text}");
+        }
         let sizes = [0, 1_023, 30 * 1_024, 3 << 29].map(size);
         assert_eq!(sizes, ["0 bytes", "1023 bytes", "30.0 KiB", "1.5 GiB"]);
     }

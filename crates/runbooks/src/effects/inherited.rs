@@ -34,6 +34,8 @@ pub(crate) struct AlarmKeys {
 /// The alarm of a run that does not get on, which every runbook has.
 pub(crate) const STUCK: AlarmKeys = AlarmKeys { page: Some("/stuck"), line: "/stuck", over: "/stuck/over" };
 
+const ONLY_STUCK: &[AlarmKeys] = &[STUCK];
+
 /// What one ended run left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Left {
@@ -54,6 +56,17 @@ struct Line {
 }
 
 impl Left {
+    fn is_about_the_incident(&self) -> bool {
+        let stuck = |key: &str| key.contains(STUCK.line);
+        !self.pages.iter().all(|page| stuck(page)) || !self.lines.iter().all(|line| stuck(&line.over))
+    }
+
+    fn keep_what_is_about_the_run(&mut self) {
+        self.pages.retain(|page| page.contains(STUCK.line));
+        self.lines.retain(|line| line.over.contains(STUCK.line));
+        self.is_unrecorded = false;
+    }
+
     fn is_nothing(&self) -> bool {
         self.pages.is_empty() && self.lines.is_empty() && !self.is_unrecorded
     }
@@ -68,6 +81,7 @@ struct LeftByEnded {
     channel: String,
     runbook: &'static str,
     alarms: &'static [AlarmKeys],
+    whole: bool,
     run: String,
 }
 
@@ -101,7 +115,7 @@ impl LeftByEnded {
                 lines.push(Line { posted, over });
             }
         }
-        let held = self.audit.all_of(HOLDS, self.runbook).await?;
+        let held = if self.whole { self.audit.all_of(HOLDS, self.runbook).await? } else { Vec::new() };
         let is_unrecorded = held.iter().any(|(row, _)| row.diff["run"] == run)
             && self.audit.all_of("incident_resolution", run).await?.is_empty();
         Ok(Left { run: run.to_owned(), pages, lines, is_unrecorded })
@@ -141,20 +155,23 @@ pub(crate) struct Inherited<'a> {
     pub(crate) runbook: &'static str,
     pub(crate) step: &'a Step,
     pub(crate) alarms: &'static [AlarmKeys],
+    /// Whether this run is about all that those were about. One that is about less knows only that they do not wait any more.
+    pub(crate) whole: bool,
 }
 
 impl Inherited<'_> {
     /// Where the incident is over, or there is none any more, what ended runs left is ended too. It comes last, so that waiting for a
-    /// service holds nothing up.
+    /// service holds nothing up. `seen` is whether an all-clear rests on something that works, and not on nothing to be seen.
     pub(crate) async fn end(
         &self,
         run: &mut Run,
         handled: Result<(String, Proof), Halt>,
+        seen: bool,
     ) -> Result<(String, Proof), Halt> {
         match handled {
-            Ok((says, proof)) => Ok((self.answer(run).await?.after(says), proof)),
+            Ok((says, proof)) => Ok((self.answer(run, true).await?.after(says), proof)),
             Err(Halt::NothingToDo { says }) => {
-                let answered = self.answer(run).await?;
+                let answered = self.answer(run, seen).await?;
                 if answered.0.is_empty() {
                     return Err(Halt::NothingToDo { says });
                 }
@@ -167,17 +184,22 @@ impl Inherited<'_> {
     /// The same for a procedure that says its end in words of its own.
     pub(crate) async fn end_beside<T>(&self, run: &mut Run, handled: &Result<T, Halt>) -> Result<(), Halt> {
         match handled {
-            Ok(_) | Err(Halt::NothingToDo { .. }) => self.answer(run).await.map(drop),
+            Ok(_) | Err(Halt::NothingToDo { .. }) => self.answer(run, true).await.map(drop),
             Err(_) => Ok(()),
         }
     }
 
-    async fn answer(&self, run: &mut Run) -> Result<Answered, Halt> {
-        let left = match run.probe(self.step, self.look(run.id())).await {
+    async fn answer(&self, run: &mut Run, is_over: bool) -> Result<Answered, Halt> {
+        let mut left = match run.probe(self.step, self.look(run.id())).await {
             // A service that is away holds up no plan.
             Err(Halt::Failed { .. }) if run.is_plan() => Vec::new(),
             left => left?,
         };
+        if !is_over {
+            self.owe(run, &left).await?;
+            left.iter_mut().for_each(Left::keep_what_is_about_the_run);
+            left.retain(|one| !one.is_nothing());
+        }
         for one in &left {
             for page in &one.pages {
                 let resolve = ResolveIncident::of_ended(self.on, page, &one.run);
@@ -192,6 +214,19 @@ impl Inherited<'_> {
         Ok(Answered(left.into_iter().map(|one| one.run).collect()))
     }
 
+    /// Nothing shows that it is over: whoever hears of it otherwise says so.
+    async fn owe(&self, run: &mut Run, left: &[Left]) -> Result<(), Halt> {
+        for one in left.iter().filter(|one| one.is_about_the_incident()) {
+            let says = format!(
+                "run {}, which has ended, told people of an incident, and this run saw nothing that shows that it is over: resolve its \
+                 page and answer in {} once it is",
+                one.run, self.on.limits.ops_channel
+            );
+            run.owe(self.step, &format!("alarms of run {}", one.run), says).await?;
+        }
+        Ok(())
+    }
+
     fn look(&self, run: &str) -> LeftByEnded {
         LeftByEnded {
             announcements: Arc::clone(&self.on.announcements),
@@ -200,7 +235,8 @@ impl Inherited<'_> {
             audit: Arc::clone(&self.on.audit),
             channel: self.on.limits.ops_channel.clone(),
             runbook: self.runbook,
-            alarms: self.alarms,
+            alarms: if self.whole { self.alarms } else { ONLY_STUCK },
+            whole: self.whole,
             run: run.to_owned(),
         }
     }

@@ -160,7 +160,8 @@ impl Runbook for StationRedeemAnomalies {
     async fn procedure(&self, run: &mut Run) -> Result<Resolution, Halt> {
         let stuck = Stuck::watch(run, &self.on, &SR_E1, self.id()).await?;
         let handled = self.handle(run).await;
-        let left = Inherited { on: &self.on, runbook: self.id(), step: &SR_R1, alarms: &[STUCK] };
+        let left =
+            Inherited { on: &self.on, runbook: self.id(), step: &SR_R1, alarms: &[STUCK], whole: true };
         left.end_beside(run, &handled).await?;
         stuck.over(run, handled.as_ref().err()).await?;
         handled?.resolution(run)

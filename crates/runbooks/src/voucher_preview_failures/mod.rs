@@ -154,8 +154,8 @@ impl Runbook for VoucherPreviewFailures {
         let stuck = Stuck::watch(run, &self.on, &VP_M1, self.id()).await?;
         let handled = self.handle(run).await;
         let was_clear = matches!(handled, Err(Halt::NothingToDo { .. }));
-        let left = Inherited { on: &self.on, runbook: self.id(), step: &VP_R2, alarms: ALARMS };
-        let handled = left.end(run, handled).await;
+        let left = Inherited { on: &self.on, runbook: self.id(), step: &VP_R2, alarms: ALARMS, whole: true };
+        let handled = left.end(run, handled, true).await;
         if was_clear && handled.is_ok() {
             // Whoever repaired them did not come to close it.
             let _ = run.attempt(&VP_R2, ResolveIncident::of(&self.on, &self.input.incident)).await?;

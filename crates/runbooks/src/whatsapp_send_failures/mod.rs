@@ -213,8 +213,9 @@ impl Runbook for WhatsAppSendFailures {
         let mut done = Done::default();
         let stuck = Stuck::watch(run, &self.on, &WA_E1, self.id()).await?;
         let handled = self.handle(run, &mut done).await;
-        let left = Inherited { on: &self.on, runbook: ID, step: &WA_R1, alarms: ALARMS };
-        let handled = left.end(run, handled).await;
+        let whole = self.input.campaigns.is_empty();
+        let left = Inherited { on: &self.on, runbook: ID, step: &WA_R1, alarms: ALARMS, whole };
+        let handled = left.end(run, handled, true).await;
         stuck.over(run, handled.as_ref().err()).await?;
         match handled.and_then(|(says, proof)| run.resolve(says, proof)) {
             Ok(resolution) => {

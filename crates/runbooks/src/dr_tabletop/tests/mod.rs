@@ -1,7 +1,10 @@
 //! The exercise as a specification: mocks only, virtual time, no database, no bucket and no network.
 
 mod following;
+mod giving_way;
 mod humans;
+mod measuring;
+mod noting;
 mod people;
 mod restoring;
 mod running;

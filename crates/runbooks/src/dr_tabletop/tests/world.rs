@@ -40,6 +40,11 @@ pub(super) struct Outside {
     pub(super) backup_took: Duration,
     pub(super) copy: Option<ObjectCopy>,
     pub(super) copy_took: Duration,
+    /// So much time goes by on everybody's clock while the buckets are copied, and while the backup is restored.
+    pub(super) copy_passes: Duration,
+    pub(super) restore_passes: Duration,
+    /// So far the clock of staging's database is behind.
+    pub(super) staging_behind: Duration,
     pub(super) restored: Option<Restored>,
     /// What becomes of the answers to the next deeds (backup, copy, restore), in order.
     pub(super) lost: VecDeque<Option<Lost>>,
@@ -58,6 +63,10 @@ pub(super) struct Outside {
     /// What becomes of the answers to the next uploads, in order.
     pub(super) uploads_lost: VecDeque<Lost>,
     pub(super) documents: BTreeMap<String, String>,
+    /// What is open on the team's services.
+    pub(super) open: Vec<Incident>,
+    /// A real incident is opened with the next of these calls, e.g. `take backup`.
+    pub(super) incident_with: Option<&'static str>,
     /// Somebody edits this document between our look and our write, once.
     pub(super) edited_meanwhile: Option<(String, String)>,
 }
@@ -136,6 +145,19 @@ pub(super) fn took(what: &str, took: Duration) -> Vec<Took> {
     vec![Took { what: what.to_owned(), took }]
 }
 
+/// The service on which the team has its real incidents.
+pub(super) const SERVICE: &str = "PREAL1";
+
+pub(super) fn real_incident() -> Incident {
+    Incident {
+        id: "PINC9".to_owned(),
+        dedup_key: Some("sends-fail".to_owned()),
+        title: "Sends fail".to_owned(),
+        status: IncidentStatus::Acknowledged,
+        created_at: Some(start()),
+    }
+}
+
 /// A world in which all goes well, on a day of the cadence.
 pub(super) fn world() -> World {
     let person = |role, name: &str, user: &str| Participant {
@@ -179,7 +201,10 @@ pub(super) fn world() -> World {
             status_channel: "#ops-status".to_owned(),
             destination: "s3://backups/supabase".to_owned(),
             copy_budget: Duration::from_mins(5),
+            objectives: Objectives::default(),
             cutover_checklist: "docs/incidents/cutover-checklist.md".to_owned(),
+            runbook_file: None,
+            incident_services: Vec::new(),
         },
         input: Input::default(),
     }
@@ -189,6 +214,17 @@ impl World {
     pub(super) fn with(self, change: impl FnOnce(&mut Outside)) -> Self {
         change(&mut self.outside.lock().unwrap());
         self
+    }
+
+    /// The same later, between two runs.
+    pub(super) fn with_now(&self, change: impl FnOnce(&mut Outside)) {
+        change(&mut self.outside.lock().unwrap());
+    }
+
+    /// When the snapshot was taken, and when the restore began, as the databases say.
+    pub(super) fn moments(&self) -> (Timestamp, Timestamp) {
+        let outside = self.outside.lock().unwrap();
+        (outside.backup.as_ref().unwrap().snapshot_at, outside.restored.as_ref().unwrap().began_at.unwrap())
     }
 
     pub(super) fn on_date(mut self, date: &str) -> Self {
@@ -255,9 +291,11 @@ impl World {
     pub(super) fn copies(&self) -> MockObjectCopies {
         let mut mock = MockObjectCopies::new();
         let (outside, calls) = (Arc::clone(&self.outside), self.calls.clone());
+        let clock = Arc::clone(&self.clock);
         mock.expect_copy().returning(move |id| {
             calls.note("copy objects");
             let mut outside = outside.lock().unwrap();
+            clock.advance(outside.copy_passes);
             let copy = ObjectCopy {
                 id: id.clone(),
                 destination: format!("s3://backups/supabase/{id}/objects"),
@@ -330,14 +368,19 @@ impl World {
             Ok(if checks.len() > 1 { checks.pop_front().unwrap() } else { checks[0].clone() })
         });
         let (outside, calls) = (Arc::clone(&self.outside), self.calls.clone());
+        let clock = Arc::clone(&self.clock);
         mock.expect_restore().returning(move |id| {
             calls.note("restore");
+            let passes = outside.lock().unwrap().restore_passes;
+            let began_at = clock.now() - outside.lock().unwrap().staging_behind;
+            clock.advance(passes);
             let restored = Restored {
                 id: id.clone(),
                 tables: 3,
                 rows: 23_216,
                 put_aside: Some("public_before_20261006".to_owned()),
                 notes: Vec::new(),
+                began_at: Some(began_at),
                 took: took("load", Duration::from_secs(61)),
             };
             let outside = &mut outside.lock().unwrap();
@@ -442,6 +485,24 @@ impl World {
         mock
     }
 
+    pub(super) fn incidents(&self) -> MockOpenIncidents {
+        let mut mock = MockOpenIncidents::new();
+        let (outside, calls) = (Arc::clone(&self.outside), self.calls.clone());
+        mock.expect_on_services().returning(move |services| {
+            assert_eq!(services, [SERVICE]);
+            let mut outside = outside.lock().unwrap();
+            if let Some(with) = outside.incident_with
+                && calls.all().iter().any(|call| call == with)
+            {
+                outside.incident_with = None;
+                outside.open.push(real_incident());
+            }
+            // The exercise's own stands on a list too that nobody keeps apart.
+            Ok(outside.open.iter().cloned().chain(outside.incident.clone()).collect())
+        });
+        mock
+    }
+
     pub(super) fn documents(&self) -> MockDocuments {
         let mut mock = MockDocuments::new();
         let outside = Arc::clone(&self.outside);
@@ -506,6 +567,7 @@ impl World {
             smoke: Arc::new(self.smoke()),
             paging: Arc::new(self.paging()),
             acknowledgements: Arc::new(self.acknowledgements()),
+            incidents: Arc::new(self.incidents()),
             documents: Arc::new(self.documents()),
             stored: self.stored(),
             evidence: self.evidence(),

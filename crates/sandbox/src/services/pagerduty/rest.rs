@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::wire;
-use super::{POLICY, USERS, User, answer, people, refused};
+use super::{POLICY, SERVICE, USERS, User, answer, people, refused};
 use crate::server::Shared;
 use crate::services::header_text;
 use crate::world::World;
@@ -116,6 +116,8 @@ pub(super) async fn list(
         let key = query.all("incident_key").next();
         let matches = |incident: &&Incident| {
             key.is_none_or(|key| key == incident.dedup_key)
+                && (query.all("service_ids[]").next().is_none()
+                    || query.all("service_ids[]").any(|service| service == SERVICE))
                 && (query.all("statuses[]").next().is_none()
                     || query.all("statuses[]").any(|status| status == incident.status))
         };
