@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use allclear::core::owner::{Announcement, Ended, announce, end};
 use allclear::engine::{Entry, Finished, MemoryJournal, Outcome, Terms, execute, plan};
 use allclear::sandbox::{Profile, Scenario, Trouble, World, WorldSpec};
 use serde_json::{Value, json};
@@ -28,9 +29,20 @@ async fn next(scene: &Scene, runbook: &'static str) -> Finished {
 }
 
 async fn next_in(scene: &Scene, runbook: &'static str, journal: &MemoryJournal) -> Finished {
+    next_about(scene, runbook, &Value::Null, journal).await
+}
+
+/// The same about less than all.
+async fn next_about(
+    scene: &Scene,
+    runbook: &'static str,
+    input: &Value,
+    journal: &MemoryJournal,
+) -> Finished {
     scene.clock.advance(Duration::from_hours(1));
-    let terms = || Terms { run: "next".to_owned(), input: Value::Null, ..scene.terms() };
-    let next = scene.of_runbook(runbook);
+    let terms = || Terms { run: "next".to_owned(), input: input.clone(), ..scene.terms() };
+    let entry = allclear::runbooks::find(runbook).unwrap();
+    let next = (entry.build)(input.clone(), scene.platform.clone()).unwrap();
     let plan = plan(&*next, terms(), scene.clock.clone()).await.unwrap();
     let seam = journal.seam(scene.clock.clone()).unwrap();
     execute(&*next, Box::new(seam), approved(&plan, "next"), terms()).await.unwrap()
@@ -196,4 +208,64 @@ async fn f3_a_voucher_whose_worth_somebody_changes_is_gone_on_with_after_one_que
         finished.says
     );
     assert!(scene.sandbox.with_world(|world| world.vouchers_held()).is_empty(), "{}", finished.says);
+}
+
+#[tokio::test]
+async fn f5_a_narrower_run_in_between_lets_nothing_be_forgotten() {
+    let paged = |entry: &Entry| entry.key.contains("pagerduty.trigger/verify");
+    let scene = aborted((WHATSAPP, Value::Null, outage(30)), |_| (), paged).await;
+    let own = |scene: &Scene| open_pages(scene).iter().filter(|title| title.contains("15 minutes")).count();
+    let one = with_status(&scene, "paused")[0];
+    let narrow = json!({ "campaigns": [one] });
+    let finished = next_about(&scene, WHATSAPP, &narrow, &MemoryJournal::new()).await;
+    assert_eq!(own(&scene), 1, "{}", finished.says);
+    assert!(!finished.says.contains("had left open was ended"), "{}", finished.says);
+    let word = |word: &str| word.to_owned();
+    let says = Announcement {
+        run: word("next"),
+        runbook: word(WHATSAPP),
+        by: word("kim"),
+        host: word("a laptop"),
+        environment: word("sandbox"),
+    };
+    announce(&*scene.platform.announcements, &says, None).await.unwrap();
+    end(&*scene.platform.announcements, WHATSAPP, "next", &Ended::by_itself("verified")).await.unwrap();
+    let journal = MemoryJournal::new();
+    let third = next_named(&scene, "third", &journal).await;
+    assert_eq!(third.outcome, Outcome::Verified, "{}", third.says);
+    assert_eq!(own(&scene), 0, "{}", third.says);
+}
+
+async fn next_named(scene: &Scene, run: &str, journal: &MemoryJournal) -> Finished {
+    let terms = || Terms { run: run.to_owned(), input: Value::Null, ..scene.terms() };
+    let next = scene.of_runbook(WHATSAPP);
+    let plan = plan(&*next, terms(), scene.clock.clone()).await.unwrap();
+    let seam = journal.seam(scene.clock.clone()).unwrap();
+    execute(&*next, Box::new(seam), approved(&plan, run), terms()).await.unwrap()
+}
+
+#[tokio::test]
+async fn b1_campaigns_that_a_run_paused_are_no_all_clear_though_no_row_names_them() {
+    for runbook in [DISPATCHER, WHATSAPP] {
+        let spec = if runbook == DISPATCHER { small(Scenario::Stalled) } else { outage(6) };
+        let paused =
+            |entry: &Entry| entry.key.contains("campaign.pause/verify") && !entry.key.contains("-R1");
+        let scene = aborted((runbook, Value::Null, spec), |_| (), paused).await;
+        scene.sandbox.with_world(|world| assert!(world.lose_audit_rows("allclear_holds") > 0));
+        let finished = next(&scene, runbook).await;
+        assert_ne!(finished.outcome, Outcome::Verified, "{runbook}: {}", finished.says);
+    }
+}
+
+#[tokio::test]
+async fn b3_notifications_are_put_back_also_where_only_skipped_messages_were_left() {
+    let started = |entry: &Entry| entry.key.contains("campaign.start/verify");
+    let scene = aborted((WHATSAPP, Value::Null, outage(6)), |_| (), started).await;
+    let failed = |scene: &Scene| {
+        scene.sandbox.with_world(|world| world.notification_statuses()).get("failed").copied().unwrap_or(0)
+    };
+    assert!(failed(&scene) > 0 && !skipped(&scene).is_empty());
+    let finished = next(&scene, WHATSAPP).await;
+    assert_eq!(finished.outcome, Outcome::Verified, "{}", finished.says);
+    assert_eq!((failed(&scene), skipped(&scene).len()), (0, 0), "{}", finished.says);
 }

@@ -213,7 +213,10 @@ impl Ledger {
         let step = named
             .or(unproven.first().copied())
             .or(self.effects.first())
-            .map_or("", |one| one.of.step.as_str());
+            .map(|one| one.of.step.as_str())
+            // Nothing was done: what is open was seen.
+            .or_else(|| self.shown.keys().next().map(String::as_str))
+            .unwrap_or_default();
         (!all.is_empty()).then_some((step, all))
     }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::detect::{CampaignLook, Look, Movement, Which};
 use super::{CD_D1, CD_R1, CampaignDispatcherStalls, Done, messages};
-use crate::effects::Held;
+use crate::effects::{Held, PausedByRuns};
 use crate::probes::{RunningCampaigns, SendingCampaigns};
 
 /// What was found.
@@ -49,7 +49,7 @@ impl CampaignDispatcherStalls {
             return Err(Halt::Unverified { step: CD_D1.id.to_owned(), says: says.to_owned() });
         }
         if running.is_empty() {
-            return Err(self.nothing_runs(run).await?);
+            return Err(self.nothing_runs(run, held).await?);
         }
         Ok(running)
     }
@@ -108,8 +108,17 @@ impl CampaignDispatcherStalls {
     }
 
     /// No campaign runs. Those that would have something to send are named: somebody paused them, perhaps another runbook.
-    async fn nothing_runs(&self, run: &mut Run) -> Result<Halt, Halt> {
+    async fn nothing_runs(&self, run: &mut Run, held: &[Held]) -> Result<Halt, Halt> {
         let waiting = run.probe(&CD_D1, SendingCampaigns::of(&self.on, &self.input.campaigns)).await?;
+        let is_held = |campaign: &Campaign| held.iter().any(|one| one.campaign == campaign.id);
+        let others: Vec<Campaign> = waiting.iter().filter(|one| !is_held(one)).cloned().collect();
+        for (id, name) in run.probe(&CD_D1, PausedByRuns::of(&self.on, &others)).await? {
+            let says = format!(
+                "campaign {name} was paused by a run of this program, and nothing on record brings it back: start it, or have \
+                 that run go on or be undone"
+            );
+            run.owe(&CD_D1, &format!("campaign {id} paused by a run"), says).await?;
+        }
         let names: Vec<&str> = waiting.iter().map(|campaign| campaign.name.as_str()).collect();
         let mut says = "all clear: no campaign is running, so none can stall".to_owned();
         if !names.is_empty() {

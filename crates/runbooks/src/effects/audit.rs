@@ -21,7 +21,8 @@ pub(crate) struct AuditNote {
     log: Arc<dyn AuditLog>,
     row: AuditRow,
     about_run: bool,
-    again: bool,
+    /// The how manieth time it is tried.
+    number: u32,
 }
 
 impl AuditNote {
@@ -51,7 +52,7 @@ impl AuditNote {
             target_id: target.to_owned(),
             diff: facts.clone(),
         };
-        Self { log: Arc::clone(&on.audit), row, about_run: target == run, again: false }
+        Self { log: Arc::clone(&on.audit), row, about_run: target == run, number: 1 }
     }
 
     /// A row about something that is done once, whichever run does it: of two that come to write it there is one row.
@@ -59,9 +60,9 @@ impl AuditNote {
         Self::of(on, "once", action, table, target, facts)
     }
 
-    /// The same row, tried once more where the first try is not proven.
-    pub(crate) fn again(self) -> Self {
-        Self { again: true, ..self }
+    /// The same row, tried once more where the tries before are not proven.
+    pub(crate) fn numbered(self, number: u32) -> Self {
+        Self { number, ..self }
     }
 
     /// The row of one step: another step of the run may have to write one of the same kind.
@@ -81,7 +82,7 @@ impl Effect for AuditNote {
     }
 
     fn subject(&self) -> String {
-        let again = if self.again { " again" } else { "" };
+        let again = if self.number > 1 { format!(" {}", self.number) } else { String::new() };
         if self.about_run {
             format!("{}{again}", self.row.action)
         } else {

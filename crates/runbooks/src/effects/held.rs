@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use allclear_core::campaign::CampaignAction;
 use allclear_core::ports::{Announcements, AuditLog, AuditRow, Campaigns, SendLog, SendQueue};
-use allclear_core::{CampaignId, CampaignStatus, Platform, PortError, QueueRows};
+use allclear_core::{Campaign, CampaignId, CampaignStatus, Platform, PortError, QueueRows};
 use allclear_engine::{Because, Effect, Evidence, Halt, Observation, Outcome, Probe, Run, Step};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -41,7 +41,7 @@ impl Tried {
     /// What it names is done by now, so waiting costs nothing: a later run, on another machine, knows nothing else.
     pub(crate) async fn make_sure(self, run: &mut Run) -> Result<(), Halt> {
         let Some(note) = self.note.filter(|_| !run.is_plan()) else { return Ok(()) };
-        run.tell_last(&self.step, note.again().excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
+        run.tell_last(&self.step, note.numbered(3).excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
     }
 }
 
@@ -58,13 +58,24 @@ pub(crate) async fn record_pauses(
         return Ok(nothing);
     }
     let note = row(run, step, (on, runbook, HOLDS), &campaigns, &BTreeMap::new());
+    let is_there = try_twice(run, step, &note).await?;
+    Ok(if is_there { nothing } else { Tried { note: Some(note), ..nothing } })
+}
+
+/// A few tries, and a few more where they failed or were refused, or the row is not there: without it nobody but this run knows what
+/// it holds. Returns whether it is there.
+async fn try_twice(run: &mut Run, step: &Step, note: &AuditNote) -> Result<bool, Halt> {
     let because = Because::HeldByNobodyAtTheEnd;
-    let tried = run.attempt_briefly(step, note.clone().excused(because)).await?;
-    Ok(if tried.is_proven() { nothing } else { Tried { note: Some(note), ..nothing } })
+    let first = run.attempt_briefly(step, note.clone().excused(because)).await?;
+    if first.is_proven() || run.is_plan() {
+        return Ok(true);
+    }
+    let again = note.clone().numbered(2).excused(because);
+    Ok(run.attempt_briefly(step, again).await?.is_proven())
 }
 
 /// The same for messages that are about to be marked as skipped, with which those are: what others had marked before is not
-/// this run's to give back. It holds up nothing: [`record_skipped`] follows.
+/// this run's to give back. People have thought about the question for as long as they liked, so this is waited for as well.
 pub(crate) async fn record_skips(
     run: &mut Run,
     step: &Step,
@@ -72,7 +83,10 @@ pub(crate) async fn record_skips(
     campaigns: &[Paused],
 ) -> Result<(), Halt> {
     let Some(note) = row_of_skipped(run, step, (on, runbook, SKIPS), campaigns) else { return Ok(()) };
-    run.attempt_briefly(step, note.excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
+    if try_twice(run, step, &note).await? {
+        return Ok(());
+    }
+    Tried { note: Some(note), step: *step }.make_sure(run).await
 }
 
 /// Which messages it were in the end.
@@ -83,7 +97,10 @@ pub(crate) async fn record_skipped(
     campaigns: &[Paused],
 ) -> Result<(), Halt> {
     let Some(note) = row_of_skipped(run, step, (on, runbook, SKIPPED), campaigns) else { return Ok(()) };
-    run.tell_last(step, note.excused(Because::HeldByNobodyAtTheEnd)).await.map(drop)
+    if try_twice(run, step, &note).await? {
+        return Ok(());
+    }
+    Tried { note: Some(note), step: *step }.make_sure(run).await
 }
 
 fn row_of_skipped(
@@ -174,6 +191,7 @@ struct Skips {
 
 /// What ended runs skipped of one campaign.
 struct OfEnded {
+    at: Timestamp,
     by: String,
     rows: QueueRows,
     /// Whether those are known to be theirs.
@@ -260,21 +278,21 @@ impl HeldByEnded {
         };
         let done = last(&skips.done);
         let Some((by, meant, at)) = last(&skips.set_out) else {
-            return Ok(done.map(|(by, rows, _)| OfEnded { by, rows, is_sure: true }));
+            return Ok(done.map(|(by, rows, at)| OfEnded { at, by, rows, is_sure: true }));
         };
         if let Some((by, rows, done_at)) = &done
             && *done_at >= at
         {
-            return Ok(Some(OfEnded { by: by.clone(), rows: rows.clone(), is_sure: true }));
+            return Ok(Some(OfEnded { at, by: by.clone(), rows: rows.clone(), is_sure: true }));
         }
         // It ended between setting out and saying so. One request skips them all: where one of them waits, or they went on going
         // out, it was not made, and whatever is skipped was skipped by others.
         let before = done.map_or_else(QueueRows::default, |(_, rows, _)| rows);
         if self.queue.untried(id, &meant).await? > 0 {
-            return Ok(Some(OfEnded { by, rows: before, is_sure: true }));
+            return Ok(Some(OfEnded { at, by, rows: before, is_sure: true }));
         }
         let went_out = self.log.tally(Some(id), at + IN_FLIGHT).await?.tries() > 0;
-        Ok(Some(OfEnded { by, rows: before.and(&meant), is_sure: !went_out }))
+        Ok(Some(OfEnded { at, by, rows: before.and(&meant), is_sure: !went_out }))
     }
 
     /// The campaign, if the pause of an ended run still stands; otherwise why not.
@@ -376,6 +394,45 @@ impl Probe for HeldByEnded {
     }
 }
 
+/// Looks which campaigns a run of this program paused last, as the platform's audit log says, whatever is known of that run.
+pub(crate) struct PausedByRuns {
+    campaigns: Arc<dyn Campaigns>,
+    of: Vec<Campaign>,
+}
+
+impl PausedByRuns {
+    pub(crate) fn of(on: &Platform, campaigns: &[Campaign]) -> Self {
+        Self { campaigns: Arc::clone(&on.campaigns), of: campaigns.to_vec() }
+    }
+}
+
+#[async_trait]
+impl Probe for PausedByRuns {
+    type Value = Vec<(CampaignId, String)>;
+
+    fn subject(&self) -> String {
+        "paused by runs".to_owned()
+    }
+
+    async fn observe(&self, _now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
+        let mut value = Vec::new();
+        for campaign in self.of.iter().filter(|campaign| campaign.status == CampaignStatus::Paused) {
+            let last = self.campaigns.last_change(campaign.id).await?;
+            if last.is_some_and(|last| last.ours && last.action == CampaignAction::Pause) {
+                value.push((campaign.id, campaign.name.clone()));
+            }
+        }
+        let names: Vec<&str> = value.iter().map(|(_, name)| name.as_str()).collect();
+        let says = if names.is_empty() {
+            "no campaign with messages waiting is as a run of this program paused it".to_owned()
+        } else {
+            format!("paused last by a run of this program: {}", names.join(", "))
+        };
+        let evidence = vec![Evidence::new("audit_log and campaigns (PostgREST)", says.clone())];
+        Ok(Observation { value, says, evidence })
+    }
+}
+
 /// One campaign that an ended run stopped, to start it again, and did not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoppedCampaign {
@@ -434,6 +491,8 @@ pub(crate) struct SkippedMessages {
     pub(crate) rows: QueueRows,
     /// Which run.
     pub(crate) by: String,
+    /// When that run set out to skip them, by the platform's clock.
+    pub(crate) since: Timestamp,
     /// What keeps them from being given back, in words.
     pub(crate) keeps: Option<String>,
 }
@@ -466,7 +525,8 @@ impl SkippedByEnded {
         };
         let mut all = Vec::new();
         for id in ids {
-            let Some(OfEnded { by, rows, is_sure }) = looks.skipped_of(id, &skips, &ended).await? else {
+            let Some(OfEnded { at: since, by, rows, is_sure }) = looks.skipped_of(id, &skips, &ended).await?
+            else {
                 continue;
             };
             let messages = looks.queue.skipped(id, &rows).await?;
@@ -488,7 +548,7 @@ impl SkippedByEnded {
                     campaign.status, looks.runbook
                 ))
             };
-            all.push(SkippedMessages { campaign: id, name: campaign.name, messages, rows, by, keeps });
+            all.push(SkippedMessages { campaign: id, name: campaign.name, messages, rows, by, since, keeps });
         }
         Ok(all)
     }
@@ -507,7 +567,7 @@ impl Probe for SkippedByEnded {
         let shows: Vec<String> =
             value.iter().map(|one| format!("{}: {} by run {}", one.name, one.messages, one.by)).collect();
         let says = if value.is_empty() {
-            "no messages are left that a run which has ended marked as skipped".to_owned()
+            "beside campaigns that ended runs hold, no messages are skipped by such a run".to_owned()
         } else {
             format!("messages are skipped by runs that have ended: {}", shows.join("; "))
         };

@@ -1,12 +1,14 @@
 //! What runs that have ended left for others to say: pages that are open, and alarms that are the last word in their channel. The
 //! run itself may be gone with its machine, and goes on waking people. Whoever ends the incident says that it is over.
 //!
-//! A run's page and its line are known by its id, and the platform's record knows the runs. Whichever ended as verified has
-//! answered all that was left before it, so only those after it are asked about.
+//! A run's page and its line are known by its id, and the platform's record knows the runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use allclear_core::clock::before;
 use allclear_core::incident::IncidentStatus;
+use allclear_core::owner::Announced;
 use allclear_core::ports::{Announcements, AuditLog, Chat, ChatMessage, Paging, Posted};
 use allclear_core::{Platform, PortError};
 use allclear_engine::{Evidence, Halt, Observation, Outcome, Probe, Proof, Run, Step};
@@ -19,6 +21,8 @@ use super::{PostMessage, ResolveIncident};
 
 /// So many ended runs are asked about at most, the newest first.
 const MOST_RUNS: usize = 5;
+/// Only runs that began within this time: what is older was said by people.
+const LATELY: Duration = Duration::from_hours(7 * 24);
 
 /// An alarm that runs of a runbook raise, by what stands behind the run's id in its keys.
 #[derive(Debug, Clone, Copy)]
@@ -86,15 +90,15 @@ struct LeftByEnded {
 }
 
 impl LeftByEnded {
-    /// The newest runs that have ended, and not as verified, since one that has.
-    async fn ended(&self) -> Result<Vec<String>, PortError> {
+    /// The newest runs that have ended, and not as verified.
+    async fn ended(&self, now: Timestamp) -> Result<Vec<String>, PortError> {
         let announced = self.announcements.all(self.runbook).await?;
         let verified = Outcome::Verified.title();
-        let since =
-            announced.iter().rposition(|one| one.ended.as_ref().is_some_and(|end| end.how == verified));
-        let since = since.map_or(0, |place| place + 1);
-        let others = announced[since..].iter().filter(|one| !one.goes_on() && one.says.run != self.run);
-        Ok(others.rev().take(MOST_RUNS).map(|one| one.says.run.clone()).collect())
+        let is_one = |one: &&Announced| {
+            let ended_otherwise = one.ended.as_ref().is_some_and(|end| end.how != verified);
+            ended_otherwise && one.says.run != self.run && one.since > before(now, LATELY)
+        };
+        Ok(announced.iter().rev().filter(is_one).take(MOST_RUNS).map(|one| one.says.run.clone()).collect())
     }
 
     async fn left_by(&self, run: &str) -> Result<Left, PortError> {
@@ -130,15 +134,17 @@ impl Probe for LeftByEnded {
         "alarms of ended runs".to_owned()
     }
 
-    async fn observe(&self, _now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
+    async fn observe(&self, now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
         let mut value = Vec::new();
-        for run in self.ended().await? {
+        for run in self.ended(now).await? {
             let left = self.left_by(&run).await?;
             if !left.is_nothing() {
                 value.push(left);
             }
         }
-        let says = if value.is_empty() {
+        let says = if value.is_empty() && !self.whole {
+            "no run that has ended says that it does not get on".to_owned()
+        } else if value.is_empty() {
             "no run that has ended left an alarm".to_owned()
         } else {
             let runs: Vec<&str> = value.iter().map(|left| left.run.as_str()).collect();
@@ -211,7 +217,8 @@ impl Inherited<'_> {
                 let _ = run.tell_last(self.step, answer).await?;
             }
         }
-        Ok(Answered(left.into_iter().map(|one| one.run).collect()))
+        // One that is about less says nothing of the rest.
+        Ok(Answered(left.into_iter().filter(|_| self.whole).map(|one| one.run).collect()))
     }
 
     /// Nothing shows that it is over: whoever hears of it otherwise says so.

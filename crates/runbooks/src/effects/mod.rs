@@ -19,8 +19,8 @@ pub(crate) use given_up::{
     GivenUp, GivenUpMessages, MayBeGivenUp, PutBack, Whose, account_for_given_up, passes,
 };
 pub(crate) use held::{
-    Held, HeldByEnded, SkippedByEnded, SkippedMessages, StoppedByEnded, owe_skipped, record_pauses,
-    record_skipped, record_skips,
+    Held, HeldByEnded, PausedByRuns, SkippedByEnded, SkippedMessages, StoppedByEnded, owe_skipped,
+    record_pauses, record_skipped, record_skips,
 };
 pub(crate) use inherited::{AlarmKeys, Inherited, STUCK};
 pub(crate) use page::{PageSomebody, ResolveIncident};

@@ -367,7 +367,8 @@ impl WhatsAppSendFailures {
         tell_skipped_since(run, &WA_R1, &self.on, &done.skipped, done.handled(&ours)).await?;
         // What failed while the ended run had the campaigns failed of the same.
         let window = Duration::from_secs(u64::from(self.input.window_minutes) * 60);
-        let began = held.iter().filter_map(|one| one.since).min().map(|at| before(at, window));
+        let since = held.iter().filter_map(|one| one.since).chain(skipped.iter().map(|one| one.since));
+        let began = since.min().map(|at| before(at, window));
         if began.is_some() {
             self.requeue_notifications(run, signal, began).await?;
         }

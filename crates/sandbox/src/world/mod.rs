@@ -390,6 +390,13 @@ impl World {
         self.functions.retain(|function| function.slug != functions::PREVIEW_FUNCTION);
     }
 
+    /// Audit rows of an action get lost, as they do on the platform. Returns how many.
+    pub fn lose_audit_rows(&mut self, action: &str) -> usize {
+        let before = self.audit.len();
+        self.audit.retain(|row| row.action != action);
+        before - self.audit.len()
+    }
+
     /// Marks a third of a campaign's waiting messages as skipped, as somebody else.
     fn let_somebody_skip_some_of(&mut self, campaign: Uuid) -> bool {
         let waiting =
