@@ -271,7 +271,7 @@ async fn checked(
 /// says nothing.
 fn whole<T>(found: Result<Option<T>, PortError>) -> Result<Option<T>, PortError> {
     match found {
-        Err(PortError::Malformed { .. }) => Ok(None),
+        Err(PortError::Damaged { .. }) => Ok(None),
         other => other,
     }
 }
