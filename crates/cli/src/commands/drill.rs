@@ -29,7 +29,7 @@ pub(super) async fn drill(global: &Global, args: DrillArgs, hooks: Hooks) -> Res
     say(&format!("The platform in a box runs at {url}: {}", describe(entry, &args)));
     let global =
         Global { operator: global.operator.clone().or_else(|| Some("drill".to_owned())), ..global.clone() };
-    let result = on_sandbox(&global, entry, &args, (&id, &url), hooks).await;
+    let result = Box::pin(on_sandbox(&global, entry, &args, (&id, &url), hooks)).await;
     let ended = !matches!(
         &result,
         Ok(Exit::Waiting | Exit::InDoubt | Exit::Detached | Exit::Interrupted | Exit::TimedOut)

@@ -90,7 +90,7 @@ impl Exercised {
 async fn seal(global: &Global, run: &str) -> Result<Exit, CliError> {
     let exercised = Exercised::of(global, run)?;
     let (checks, key) = exercised.sealed(global).await?;
-    told_as_checked(global, &exercised.run.id, &checks, &key)
+    Ok(told_as_checked(global, &exercised.run.id, &checks, &key))
 }
 
 /// The same at the end of an exercise, where a key is configured. What fails is said, with the command that does it later: the exercise
@@ -188,15 +188,12 @@ async fn verify(
     public_key: Option<PublicKey>,
 ) -> Result<Exit, CliError> {
     // On another machine the run is not known, and whoever checks says which backup and which key.
-    let (run, backup, on, told) = match backup {
-        Some(backup) => {
-            let (on, told) = Wired::recovery(global, folder(global, run).join("artifacts"))?;
-            (run.to_owned(), backup, on, told)
-        }
-        None => {
-            let Exercised { run, backup, on, told } = Exercised::of(global, run)?;
-            (run.id, backup, on, told)
-        }
+    let (run, backup, on, told) = if let Some(backup) = backup {
+        let (on, told) = Wired::recovery(global, folder(global, run).join("artifacts"))?;
+        (run.to_owned(), backup, on, told)
+    } else {
+        let Exercised { run, backup, on, told } = Exercised::of(global, run)?;
+        (run.id, backup, on, told)
     };
     let key = public_key.or_else(|| told.signing.as_deref().map(SigningKey::public)).ok_or_else(|| {
         CliError::usage(
@@ -206,7 +203,7 @@ async fn verify(
     let checks = checked(&on, &run, &backup, &key).await;
     let checks =
         checks.map_err(|error| CliError::new(Exit::Unverified, format!("evidence of run {run}: {error}")))?;
-    told_as_checked(global, &run, &checks, &key)
+    Ok(told_as_checked(global, &run, &checks, &key))
 }
 
 /// One thing that was checked.
@@ -277,7 +274,7 @@ fn whole<T>(found: Result<Option<T>, PortError>) -> Result<Option<T>, PortError>
 }
 
 /// Says what came of each check.
-fn told_as_checked(global: &Global, run: &str, checks: &[Check], key: &PublicKey) -> Result<Exit, CliError> {
+fn told_as_checked(global: &Global, run: &str, checks: &[Check], key: &PublicKey) -> Exit {
     let good = checks.iter().all(|check| check.wrong.is_none());
     let exit = if good { Exit::Verified } else { Exit::Refuted };
     if global.json {
@@ -285,7 +282,7 @@ fn told_as_checked(global: &Global, run: &str, checks: &[Check], key: &PublicKey
             checks.iter().map(|check| json!({ "what": check.what, "wrong": check.wrong })).collect();
         let body = json!({ "run": run, "good": good, "public_key": key.to_string(), "checks": rows, "exit_code": exit as u8 });
         output::document("evidence", body);
-        return Ok(exit);
+        return exit;
     }
     for check in checks {
         match &check.wrong {
@@ -295,7 +292,7 @@ fn told_as_checked(global: &Global, run: &str, checks: &[Check], key: &PublicKey
     }
     let says = if good { "is as it was signed" } else { "is NOT as it was signed" };
     output::result(&format!("evidence of run {run} {says}, by the key {key}"));
-    Ok(exit)
+    exit
 }
 
 /// The journal, an entry a line.

@@ -10,6 +10,7 @@
 //! It comes before indexes, keys, triggers and statistics, so that none of them sees a value that is masked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::pin::pin;
 
 use allclear_core::recovery::{MaskedColumn, TableContent};
@@ -231,15 +232,13 @@ async fn draw_pseudonyms(
         DatabaseError::MaskingCannotHold { objections: vec![format!("recovery.masking: {column}: {why}")] }
     })?;
     let doing = "hand over the pseudonyms";
-    let make = format!(
-        "CREATE TEMP TABLE allclear_pseudonyms (was text COLLATE \"C\" PRIMARY KEY, now text NOT NULL) ON COMMIT DROP"
-    );
-    session.batch(doing, &make).await?;
+    let make = "CREATE TEMP TABLE allclear_pseudonyms (was text COLLATE \"C\" PRIMARY KEY, now text NOT NULL) ON COMMIT DROP";
+    session.batch(doing, make).await?;
     let sink = session.copy_in(doing, &format!("COPY {PAIRS} (was, now) FROM STDIN")).await?;
     let mut sink = pin!(sink);
     let mut piece = String::new();
     for (was, now) in &pairs {
-        piece.push_str(&format!("{}\t{}\n", escaped(was), escaped(now)));
+        let _ = writeln!(piece, "{}\t{}", escaped(was), escaped(now));
         if piece.len() >= PIECE {
             let full = Bytes::from(std::mem::take(&mut piece));
             sink.send(full).await.map_err(|error: tokio_postgres::Error| session.failed(doing, &error))?;

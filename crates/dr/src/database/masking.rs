@@ -107,6 +107,7 @@ impl MaskingProfile {
 }
 
 /// A column as one database has it: of a table that holds rows, or of the partitioned one above.
+#[expect(clippy::struct_excessive_bools, reason = "what the catalog says of a column, each by itself")]
 pub(super) struct Column {
     pub(super) schema: String,
     pub(super) table: String,

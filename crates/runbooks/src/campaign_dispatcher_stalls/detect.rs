@@ -80,7 +80,7 @@ impl CampaignLook {
 
     /// Its pause, as long as it is as it was looked at.
     pub(super) fn pause(&self, on: &Platform) -> PauseCampaign {
-        PauseCampaign::of(on, self.id, &self.name).as_seen(self.started_at)
+        PauseCampaign::of(on, self.id, &self.name).seen_started(self.started_at)
     }
 
     /// Whether nothing at all has changed between two looks.

@@ -124,7 +124,8 @@ impl Moving {
         if let Some(theirs) = &theirs {
             says = format!("{says}; {theirs}");
         }
-        let started_at = self.campaigns.find(self.campaign.campaign).await.map_err(unseen)?.started_at;
+        let started_at =
+            self.campaigns.find(self.campaign.campaign).await.map_err(|error| unseen(&error))?.started_at;
         Ok(Applied { receipt: Moved { by_us: theirs.is_none(), started_at }, says })
     }
 

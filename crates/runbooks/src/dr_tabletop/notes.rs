@@ -101,16 +101,12 @@ impl NotesPlace {
             Self::Own => Ok(on_top(document.unwrap_or(texts::RETRO_TITLE), notes)),
             Self::Runbook(path) => {
                 let (document, section) = in_section(path, document)?;
-                Ok(match subsection(document, section.clone(), RETRO_NOTES) {
-                    Some(there) => {
-                        let earlier = first_line(&document[there.clone()], self.heading());
-                        inserted(document, earlier.map_or(there.end, |at| there.start + at), notes)
-                    }
-                    None => {
-                        let all = format!("### {RETRO_NOTES}\n\n{}\n{notes}", texts::RETRO_RULES);
-                        inserted(document, section.end, &all)
-                    }
-                })
+                let Some(there) = subsection(document, section.clone(), RETRO_NOTES) else {
+                    let all = format!("### {RETRO_NOTES}\n\n{}\n{notes}", texts::RETRO_RULES);
+                    return Ok(inserted(document, section.end, &all));
+                };
+                let earlier = first_line(&document[there.clone()], self.heading());
+                Ok(inserted(document, earlier.map_or(there.end, |at| there.start + at), notes))
             }
         }
     }

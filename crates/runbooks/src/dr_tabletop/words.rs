@@ -24,7 +24,7 @@ pub(super) fn span(took: Duration) -> String {
 /// What [`span`] wrote, to the unit that it wrote; `None` for anything else.
 pub(super) fn read_span(text: &str) -> Option<Duration> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    if words.is_empty() || words.len() % 2 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(2) {
         return None;
     }
     let part = |pair: &[&str]| {

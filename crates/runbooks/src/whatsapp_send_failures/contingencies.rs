@@ -154,7 +154,7 @@ impl PauseAgain {
 
     pub(super) async fn pause(&self, run: &mut Run) -> Result<(), Halt> {
         let pause =
-            |one: &Paused| PauseCampaign::of(&self.on, one.campaign, &one.name).as_seen(one.started_at);
+            |one: &Paused| PauseCampaign::of(&self.on, one.campaign, &one.name).seen_started(one.started_at);
         let pauses = self.campaigns.iter().map(pause).collect();
         let settled = run.attempt_each(&WA_R1, pauses).await?;
         let still_sending: Vec<Paused> =

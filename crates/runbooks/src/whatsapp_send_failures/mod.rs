@@ -255,7 +255,8 @@ impl WhatsAppSendFailures {
         owe_skipped(run, &WA_D1, &kept).await?;
         let signal = run.probe(&WA_D1, SendHealth::over(on, &self.input)).await?;
         let is_on = signal.elevated && signal.must_be_paused_for();
-        if !is_on && !(held.is_empty() && skipped.is_empty()) {
+        let anything_left = !held.is_empty() || !skipped.is_empty();
+        if anything_left && !is_on {
             return self.bring_back(run, &signal, (&held, &skipped), done).await;
         }
         signal.must_rest_on_samples()?;

@@ -17,8 +17,8 @@ fn objectives(rto: u64, rpo: u64) -> Objectives {
 /// The copy takes its time on the clock, so that what is between snapshot and restore is known.
 fn slow() -> World {
     world().with(|outside| {
-        outside.copy_passes = Duration::from_secs(600);
-        outside.restore_passes = Duration::from_secs(240);
+        outside.copy_passes = Duration::from_mins(10);
+        outside.restore_passes = Duration::from_mins(4);
     })
 }
 
@@ -43,7 +43,7 @@ async fn the_recovery_is_measured_and_the_notes_tell_the_next_exercise() {
     );
 
     world.clock.sleep_until(after(86_400)).await;
-    world.with_now(|outside| outside.restore_passes = Duration::from_secs(300));
+    world.with_now(|outside| outside.restore_passes = Duration::from_mins(5));
     world.run_again().await;
     let report = world.artifact("tabletop-report.md");
     assert!(
@@ -103,7 +103,7 @@ async fn what_was_not_recovered_has_no_time_and_is_no_kept_objective() {
 
 #[tokio::test]
 async fn a_snapshot_from_after_the_restore_is_a_clock_that_is_wrong_and_no_age() {
-    let mut world = slow().with(|outside| outside.staging_behind = Duration::from_secs(900));
+    let mut world = slow().with(|outside| outside.staging_behind = Duration::from_mins(15));
     world.exercise.objectives = objectives(3_600, 3_600);
     world.run().await;
     let notes = world.document(NOTES);

@@ -38,7 +38,7 @@ pub(crate) struct PauseCampaign {
 
 impl PauseCampaign {
     pub(crate) fn named(on: &Platform, campaign: &Campaign) -> Self {
-        Self::of(on, campaign.id, &campaign.name).as_seen(campaign.started_at)
+        Self::of(on, campaign.id, &campaign.name).seen_started(campaign.started_at)
     }
 
     pub(crate) fn of(on: &Platform, id: CampaignId, name: &str) -> Self {
@@ -61,7 +61,7 @@ impl PauseCampaign {
     }
 
     /// Only as it was when it was seen: what somebody started anew since is theirs.
-    pub(crate) fn as_seen(self, started_at: Option<Timestamp>) -> Self {
+    pub(crate) fn seen_started(self, started_at: Option<Timestamp>) -> Self {
         Self { seen_started: started_at, ..self }
     }
 

@@ -38,7 +38,7 @@ impl ResumeCampaign {
 
     /// As our start left it. The start was made: where this look fails, whoever asks what became of it looks again.
     async fn started_at(&self) -> Result<Option<Timestamp>, PortError> {
-        let campaign = self.pause.campaigns.find(self.pause.id).await.map_err(unseen)?;
+        let campaign = self.pause.campaigns.find(self.pause.id).await.map_err(|error| unseen(&error))?;
         Ok(campaign.started_at)
     }
 
@@ -168,7 +168,7 @@ impl Effect for ResumeCampaign {
     }
 
     fn undo(&self, receipt: &Resumed) -> Option<PauseCampaign> {
-        receipt.by_us.then(|| self.pause.clone().as_seen(receipt.started_at))
+        receipt.by_us.then(|| self.pause.clone().seen_started(receipt.started_at))
     }
 }
 

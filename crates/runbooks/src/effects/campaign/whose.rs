@@ -57,14 +57,16 @@ impl Changes {
         intent: &Intent,
         ours: &CampaignAction,
     ) -> Result<Option<String>, PortError> {
-        let Some(theirs) = self.overridden(intent, ours).await.map_err(unseen)? else { return Ok(None) };
+        let Some(theirs) = self.overridden(intent, ours).await.map_err(|error| unseen(&error))? else {
+            return Ok(None);
+        };
         // What is the same as theirs leaves it as they did.
         if theirs.action != *ours {
             let given_back = match theirs.action {
                 CampaignAction::Stop => self.campaigns.stop(self.id).await,
                 _ => self.campaigns.pause(self.id).await,
             };
-            given_back.map_err(unseen)?;
+            given_back.map_err(|error| unseen(&error))?;
         }
         Ok(Some(format!(
             "somebody else's {} at {} came right before, and stands again",
@@ -74,7 +76,7 @@ impl Changes {
 }
 
 /// Our change was made: where a look after it fails, whoever asks what became of it looks again.
-pub(crate) fn unseen(error: PortError) -> PortError {
+pub(crate) fn unseen(error: &PortError) -> PortError {
     let call = "changes of the campaign".to_owned();
     PortError::OutcomeUnknown { service: Service::AdminApi, call, detail: error.to_string() }
 }

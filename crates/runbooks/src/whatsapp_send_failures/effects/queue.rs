@@ -150,7 +150,7 @@ impl Effect for SkipQueue {
     async fn apply(&self, _intent: &Intent) -> Result<Applied<Skipped>, PortError> {
         let changed = self.queue.skip(self.paused.campaign, &self.paused.skipped).await?;
         let rows = changed.len() as u64;
-        let which = Some(self.ours(&changed).await.map_err(unseen)?);
+        let which = Some(self.ours(&changed).await.map_err(|error| unseen(&error))?);
         Ok(Applied {
             receipt: Skipped { rows, which, left_alone: None },
             says: format!(
