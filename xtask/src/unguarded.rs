@@ -181,7 +181,7 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "named-campaign",
         keeps: "a named campaign that does not run is no all-clear",
-        file: "crates/runbooks/src/campaign_dispatcher_stalls/mod.rs",
+        file: "crates/runbooks/src/campaign_dispatcher_stalls/stall.rs",
         is: "        if running.is_empty() && !self.input.campaigns.is_empty() && held.is_empty() {",
         becomes: "        if !OFF && running.is_empty() && !self.input.campaigns.is_empty() && held.is_empty() {",
         missed_by: Test("dispatcher::a17b_a_named_campaign_that_does_not_run_is_no_all_clear"),
@@ -237,7 +237,7 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "third-look",
         keeps: "one movement between two looks is no recovery",
-        file: "crates/runbooks/src/campaign_dispatcher_stalls/mod.rs",
+        file: "crates/runbooks/src/campaign_dispatcher_stalls/stall.rs",
         is: "            second.into_iter().filter(|look| look.movement == Movement::Moves).collect();",
         becomes: "            second.into_iter().filter(|look| !OFF && look.movement == Movement::Moves).collect();",
         missed_by: Test("dispatcher::one_movement_between_two_looks_is_no_recovery_and_two_are"),
@@ -282,8 +282,8 @@ const GUARDS: &[Guard] = &[
         name: "skipped-by-ended",
         keeps: "messages that an ended run skipped keep later runs from an all-clear",
         file: "crates/runbooks/src/effects/held.rs",
-        is: "    for one in run.probe(step, skipped).await? {",
-        becomes: "    for one in run.probe(step, skipped).await?.into_iter().filter(|_| !OFF) {",
+        is: "    for one in skipped {",
+        becomes: "    for one in skipped.iter().filter(|_| !OFF) {",
         missed_by: Test(
             "last_word::s4_messages_that_an_ended_run_skipped_keep_a_run_that_cannot_give_them_back_from_an_all_clear",
         ),
