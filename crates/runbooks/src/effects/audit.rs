@@ -21,7 +21,7 @@ pub(crate) struct AuditNote {
     log: Arc<dyn AuditLog>,
     row: AuditRow,
     about_run: bool,
-    /// The how manieth time it is tried.
+    /// Which try it is, counted from 1: the row is the same, and each try has a name of its own in the journal.
     number: u32,
 }
 

@@ -101,7 +101,13 @@ impl LeftByEnded {
         Ok(announced.iter().rev().filter(is_one).take(MOST_RUNS).map(|one| one.says.run.clone()).collect())
     }
 
-    async fn left_by(&self, run: &str) -> Result<Left, PortError> {
+    /// Which runs set out to pause campaigns.
+    async fn pausers(&self) -> Result<Vec<String>, PortError> {
+        let rows = self.audit.all_of(HOLDS, self.runbook).await?;
+        Ok(rows.iter().filter_map(|(row, _)| row.diff["run"].as_str().map(str::to_owned)).collect())
+    }
+
+    async fn left_by(&self, run: &String, pausers: &[String]) -> Result<Left, PortError> {
         let of = |key: &str| format!("{}/{run}{key}", self.runbook);
         let (mut pages, mut lines) = (Vec::new(), Vec::new());
         for alarm in self.alarms {
@@ -119,10 +125,9 @@ impl LeftByEnded {
                 lines.push(Line { posted, over });
             }
         }
-        let held = if self.whole { self.audit.all_of(HOLDS, self.runbook).await? } else { Vec::new() };
-        let is_unrecorded = held.iter().any(|(row, _)| row.diff["run"] == run)
-            && self.audit.all_of("incident_resolution", run).await?.is_empty();
-        Ok(Left { run: run.to_owned(), pages, lines, is_unrecorded })
+        let is_unrecorded =
+            pausers.contains(run) && self.audit.all_of("incident_resolution", run).await?.is_empty();
+        Ok(Left { run: run.clone(), pages, lines, is_unrecorded })
     }
 }
 
@@ -136,8 +141,10 @@ impl Probe for LeftByEnded {
 
     async fn observe(&self, now: Timestamp) -> Result<Observation<Self::Value>, PortError> {
         let mut value = Vec::new();
-        for run in self.ended(now).await? {
-            let left = self.left_by(&run).await?;
+        let ended = self.ended(now).await?;
+        let pausers = if self.whole && !ended.is_empty() { self.pausers().await? } else { Vec::new() };
+        for run in &ended {
+            let left = self.left_by(run, &pausers).await?;
             if !left.is_nothing() {
                 value.push(left);
             }
